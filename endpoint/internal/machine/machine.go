@@ -1,0 +1,68 @@
+// Package machine has the shape of all our protocols, a [Machine] without I/O
+// and without a clock, and the [Loop] that drives many of them on one
+// goroutine from one timer heap.
+//
+//	packets, commands                          packets, events, questions
+//	────────────────►  Runner.Do / Handle  ──►  out(now, packet, event)
+//	                         │ one mutation, then drain Next, then read Deadline
+//	                      Machine
+package machine
+
+import "time"
+
+// A Machine is a protocol that does no I/O and reads no clock. The owner calls
+// one of its commands, or Handle or Expire; then Next until it reports !ok;
+// then Deadline. E is the type of its events, of which the zero value means
+// that Next returns a packet.
+type Machine[E any] interface {
+	// Handle takes a packet from the peer, valid during the call.
+	Handle(now time.Time, packet []byte)
+	// Expire tells that the deadline has passed. It may be called early and
+	// does nothing then.
+	Expire(now time.Time)
+	// Deadline is when Expire is to be called; zero: never.
+	Deadline() time.Time
+	// Next is the next packet to send, valid until the next call of the
+	// machine, or the next event, in the order in which they arose.
+	Next() (packet []byte, event E, ok bool)
+}
+
+// An Output is the ordered queue behind [Machine.Next]: machines embed it,
+// and send packets and emit events into it. The zero value is empty.
+type Output[E any] struct {
+	items []item[E]
+	next  int
+}
+
+type item[E any] struct {
+	packet []byte
+	event  E
+}
+
+// Send queues a packet. The queue keeps it: it is the caller's no longer.
+func (o *Output[E]) Send(packet []byte) { o.items = append(o.items, item[E]{packet: packet}) }
+
+// Emit queues an event.
+func (o *Output[E]) Emit(event E) { o.items = append(o.items, item[E]{event: event}) }
+
+// Next takes the oldest packet or event from the queue.
+func (o *Output[E]) Next() (packet []byte, event E, ok bool) {
+	if o.next == len(o.items) {
+		o.items, o.next = o.items[:0], 0
+		return nil, event, false
+	}
+	it := o.items[o.next]
+	o.items[o.next] = item[E]{}
+	o.next++
+	return it.packet, it.event, true
+}
+
+// Earliest is the first of some deadlines, of which zero ones do not count.
+func Earliest(deadlines ...time.Time) (first time.Time) {
+	for _, d := range deadlines {
+		if !d.IsZero() && (first.IsZero() || d.Before(first)) {
+			first = d
+		}
+	}
+	return first
+}
