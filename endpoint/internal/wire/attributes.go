@@ -1,0 +1,116 @@
+package wire
+
+import "fmt"
+
+// An AVPType is an attribute type of the IETF (Vendor ID 0), RFC 2661 §4.4.
+type AVPType uint16
+
+const (
+	AVPMessageType               AVPType = 0
+	AVPResultCode                AVPType = 1
+	AVPProtocolVersion           AVPType = 2
+	AVPFramingCapabilities       AVPType = 3
+	AVPBearerCapabilities        AVPType = 4
+	AVPTieBreaker                AVPType = 5
+	AVPFirmwareRevision          AVPType = 6
+	AVPHostName                  AVPType = 7
+	AVPVendorName                AVPType = 8
+	AVPAssignedTunnelID          AVPType = 9
+	AVPReceiveWindowSize         AVPType = 10
+	AVPChallenge                 AVPType = 11
+	AVPQ931Cause                 AVPType = 12
+	AVPChallengeResponse         AVPType = 13
+	AVPAssignedSessionID         AVPType = 14
+	AVPCallSerialNumber          AVPType = 15
+	AVPMinimumBPS                AVPType = 16
+	AVPMaximumBPS                AVPType = 17
+	AVPBearerType                AVPType = 18
+	AVPFramingType               AVPType = 19
+	AVPCalledNumber              AVPType = 21
+	AVPCallingNumber             AVPType = 22
+	AVPSubAddress                AVPType = 23
+	AVPTxConnectSpeed            AVPType = 24
+	AVPPhysicalChannelID         AVPType = 25
+	AVPInitialReceivedLCPConfReq AVPType = 26
+	AVPLastSentLCPConfReq        AVPType = 27
+	AVPLastReceivedLCPConfReq    AVPType = 28
+	AVPProxyAuthenType           AVPType = 29
+	AVPProxyAuthenName           AVPType = 30
+	AVPProxyAuthenChallenge      AVPType = 31
+	AVPProxyAuthenID             AVPType = 32
+	AVPProxyAuthenResponse       AVPType = 33
+	AVPCallErrors                AVPType = 34
+	AVPACCM                      AVPType = 35
+	AVPRandomVector              AVPType = 36
+	AVPPrivateGroupID            AVPType = 37
+	AVPRxConnectSpeed            AVPType = 38
+	AVPSequencingRequired        AVPType = 39
+)
+
+// An attribute is a row of the AVP table.
+type attribute struct {
+	name      string
+	mandatory bool                   // the M bit with which it is sent
+	hideable  bool                   // the H bit may be set
+	field     func(m *Message) value // nil: it serves the parser only
+}
+
+const (
+	m, o    = true, false // the M bit is set, or not
+	h, bare = true, false // may be hidden, or not
+)
+
+// attributes is the AVP table, by attribute type: the bits are those that RFC
+// 2661 §4.4 demands.
+var attributes = [...]attribute{
+	AVPMessageType:               {"Message Type", m, bare, func(m *Message) value { return (*u16)(&m.Type) }},
+	AVPResultCode:                {"Result Code", m, bare, func(m *Message) value { return &m.Result }},
+	AVPProtocolVersion:           {"Protocol Version", m, bare, func(m *Message) value { return (*u16)(&m.ProtocolVersion) }},
+	AVPFramingCapabilities:       {"Framing Capabilities", m, h, func(m *Message) value { return (*u32)(&m.FramingCapabilities) }},
+	AVPBearerCapabilities:        {"Bearer Capabilities", m, h, func(m *Message) value { return (*u32)(&m.BearerCapabilities) }},
+	AVPTieBreaker:                {"Tie Breaker", o, bare, func(m *Message) value { return number(m.TieBreaker[:]) }},
+	AVPFirmwareRevision:          {"Firmware Revision", o, h, func(m *Message) value { return (*u16)(&m.FirmwareRevision) }},
+	AVPHostName:                  {"Host Name", m, bare, func(m *Message) value { return (*text)(&m.HostName) }},
+	AVPVendorName:                {"Vendor Name", o, h, func(m *Message) value { return (*text)(&m.VendorName) }},
+	AVPAssignedTunnelID:          {"Assigned Tunnel ID", m, h, func(m *Message) value { return (*id)(&m.AssignedTunnelID) }},
+	AVPReceiveWindowSize:         {"Receive Window Size", m, bare, func(m *Message) value { return (*u16)(&m.ReceiveWindowSize) }},
+	AVPChallenge:                 {"Challenge", m, h, func(m *Message) value { return (*nonce)(&m.Challenge) }},
+	AVPQ931Cause:                 {"Q.931 Cause Code", m, bare, func(m *Message) value { return &m.Q931Cause }},
+	AVPChallengeResponse:         {"Challenge Response", m, h, func(m *Message) value { return number(m.ChallengeResponse[:]) }},
+	AVPAssignedSessionID:         {"Assigned Session ID", m, h, func(m *Message) value { return (*id)(&m.AssignedSessionID) }},
+	AVPCallSerialNumber:          {"Call Serial Number", m, h, func(m *Message) value { return (*u32)(&m.CallSerialNumber) }},
+	AVPMinimumBPS:                {"Minimum BPS", m, h, func(m *Message) value { return (*u32)(&m.MinimumBPS) }},
+	AVPMaximumBPS:                {"Maximum BPS", m, h, func(m *Message) value { return (*u32)(&m.MaximumBPS) }},
+	AVPBearerType:                {"Bearer Type", m, h, func(m *Message) value { return (*u32)(&m.BearerType) }},
+	AVPFramingType:               {"Framing Type", m, h, func(m *Message) value { return (*u32)(&m.FramingType) }},
+	AVPCalledNumber:              {"Called Number", m, h, func(m *Message) value { return (*text)(&m.CalledNumber) }},
+	AVPCallingNumber:             {"Calling Number", m, h, func(m *Message) value { return (*text)(&m.CallingNumber) }},
+	AVPSubAddress:                {"Sub-Address", m, h, func(m *Message) value { return (*text)(&m.SubAddress) }},
+	AVPTxConnectSpeed:            {"(Tx) Connect Speed", m, h, func(m *Message) value { return (*u32)(&m.TxConnectSpeed) }},
+	AVPPhysicalChannelID:         {"Physical Channel ID", o, h, func(m *Message) value { return (*u32)(&m.PhysicalChannelID) }},
+	AVPInitialReceivedLCPConfReq: {"Initial Received LCP CONFREQ", o, h, func(m *Message) value { return (*octets)(&m.InitialReceivedLCPConfReq) }},
+	AVPLastSentLCPConfReq:        {"Last Sent LCP CONFREQ", o, h, func(m *Message) value { return (*octets)(&m.LastSentLCPConfReq) }},
+	AVPLastReceivedLCPConfReq:    {"Last Received LCP CONFREQ", o, h, func(m *Message) value { return (*octets)(&m.LastReceivedLCPConfReq) }},
+	AVPProxyAuthenType:           {"Proxy Authen Type", o, h, func(m *Message) value { return (*u16)(&m.ProxyAuthenType) }},
+	AVPProxyAuthenName:           {"Proxy Authen Name", o, h, func(m *Message) value { return (*text)(&m.ProxyAuthenName) }},
+	AVPProxyAuthenChallenge:      {"Proxy Authen Challenge", o, h, func(m *Message) value { return (*nonce)(&m.ProxyAuthenChallenge) }},
+	AVPProxyAuthenID:             {"Proxy Authen ID", o, h, func(m *Message) value { return (*u16)(&m.ProxyAuthenID) }},
+	AVPProxyAuthenResponse:       {"Proxy Authen Response", o, h, func(m *Message) value { return (*octets)(&m.ProxyAuthenResponse) }},
+	AVPCallErrors:                {"Call Errors", m, h, func(m *Message) value { return &m.CallErrors }},
+	AVPACCM:                      {"ACCM", m, h, func(m *Message) value { return &m.ACCM }},
+	AVPRandomVector:              {"Random Vector", m, bare, nil},
+	AVPPrivateGroupID:            {"Private Group ID", o, h, func(m *Message) value { return (*octets)(&m.PrivateGroupID) }},
+	AVPRxConnectSpeed:            {"Rx Connect Speed", o, h, func(m *Message) value { return (*u32)(&m.RxConnectSpeed) }},
+	AVPSequencingRequired:        {"Sequencing Required", m, bare, func(m *Message) value { return (*flag)(&m.SequencingRequired) }},
+}
+
+// known reports whether the table has a row for the attribute.
+func (t AVPType) known() bool { return int(t) < len(attributes) && attributes[t].name != "" }
+
+// String is the attribute's name in RFC 2661, or its number.
+func (t AVPType) String() string {
+	if t.known() {
+		return attributes[t].name
+	}
+	return fmt.Sprintf("AVP %d", uint16(t))
+}
