@@ -1,0 +1,225 @@
+package guest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Patience is how long a test waits for something that has to come. It only keeps a hang from lasting for ever: an
+// emulated machine on a busy host may be slow, and no test says how fast anything is.
+const Patience = 2 * time.Minute
+
+// A Config says what a guest does.
+type Config struct {
+	// Words go to the kernel's command line, where init.sh reads them: "lns=1701:pap".
+	Words []string
+	// Ports are UDP ports of the guest that the host can reach. Guest.Port tells where.
+	Ports []int
+}
+
+// A Guest is a running machine.
+type Guest struct {
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	ports map[int]int // the guest's UDP port, the one on 127.0.0.1
+	began time.Time
+
+	mu     sync.Mutex
+	lines  []line
+	more   chan struct{} // closed, and made anew, whenever a line has come
+	ended  bool
+	waited chan struct{} // closed when QEMU has gone
+}
+
+// A line is one of the console's, and when it came.
+type line struct {
+	at   time.Duration
+	text string
+}
+
+// Boot starts a guest and waits until it says that it is ready. Where this machine lacks something for it, the test is
+// skipped with a line that names it, unless L2TPNET_REQUIRE_GUEST=1. The guest ends with the test; if the test has failed,
+// what the guest said is printed.
+func Boot(t testing.TB, cfg Config) *Guest {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED: a guest takes seconds to boot, and -short is set")
+	}
+	img, err := theImage()
+	if err != nil {
+		if _, ok := err.(*Missing); ok && os.Getenv("L2TPNET_REQUIRE_GUEST") != "1" {
+			t.Skipf("SKIPPED: %s needs a QEMU guest; %v", t.Name(), err)
+		}
+		t.Fatalf("no guest: %v", err)
+	}
+	g, err := start(img, cfg)
+	if err != nil {
+		t.Fatalf("no guest: %v", err)
+	}
+	t.Cleanup(func() {
+		g.Stop()
+		if t.Failed() {
+			t.Logf("the guest's console:\n%s", g.Console())
+		}
+	})
+	g.Expect(t, 0, `^guest: ready`)
+	return g
+}
+
+var theImage = sync.OnceValues(buildImage)
+
+func start(img image, cfg Config) (*Guest, error) {
+	g := &Guest{ports: map[int]int{}, began: time.Now(), more: make(chan struct{}), waited: make(chan struct{})}
+	netdev := "user,id=n0"
+	for _, port := range cfg.Ports {
+		host, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		g.ports[port] = host
+		netdev += fmt.Sprintf(",hostfwd=udp:127.0.0.1:%d-:%d", host, port)
+	}
+	g.cmd = exec.Command(img.qemu,
+		"-accel", "tcg,thread=single", "-cpu", "max", "-M", "q35", "-m", "256",
+		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
+		"-kernel", img.vmlinux, "-initrd", img.initrd,
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on "+strings.Join(cfg.Words, " "),
+		"-netdev", netdev, "-device", "virtio-net-pci,romfile=,netdev=n0")
+	var err error
+	if g.stdin, err = g.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	output, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	g.cmd.Stdout, g.cmd.Stderr = write, write
+	err = g.cmd.Start()
+	write.Close()
+	if err != nil {
+		output.Close()
+		return nil, err
+	}
+	go g.read(output)
+	return g, nil
+}
+
+// freePort finds a UDP port of 127.0.0.1 that nobody has, for QEMU, which cannot tell us one that it chose.
+func freePort() (int, error) {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	return conn.LocalAddr().(*net.UDPAddr).Port, nil
+}
+
+// read collects the console's lines until QEMU ends.
+func (g *Guest) read(output io.ReadCloser) {
+	defer close(g.waited)
+	for r := bufio.NewReader(output); ; {
+		text, err := r.ReadString('\n')
+		g.mu.Lock()
+		if text = strings.TrimRight(text, "\r\n"); text != "" {
+			g.lines = append(g.lines, line{time.Since(g.began), text})
+		}
+		g.ended = err != nil
+		close(g.more)
+		g.more = make(chan struct{})
+		g.mu.Unlock()
+		if err != nil {
+			break
+		}
+	}
+	output.Close()
+	g.cmd.Wait()
+}
+
+// Port is the port on the host's 127.0.0.1 that leads to a UDP port of the guest.
+func (g *Guest) Port(inside int) int { return g.ports[inside] }
+
+// Mark is a place in the console's log, for Expect to start from: the end of what has come so far.
+func (g *Guest) Mark() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.lines)
+}
+
+// Expect waits for a line after mark that the pattern matches and returns the line and its submatches.
+func (g *Guest) Expect(t testing.TB, mark int, pattern string) []string {
+	t.Helper()
+	m, err := g.wait(t.Context(), mark, regexp.MustCompile(pattern))
+	if err != nil {
+		t.Fatalf("the guest's console: expected a line like %q: %v", pattern, err)
+	}
+	return m
+}
+
+func (g *Guest) wait(ctx context.Context, mark int, pattern *regexp.Regexp) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	for {
+		g.mu.Lock()
+		lines, more, ended := g.lines[mark:], g.more, g.ended
+		g.mu.Unlock()
+		for _, line := range lines {
+			mark++
+			if m := pattern.FindStringSubmatch(line.text); m != nil {
+				return m, nil
+			}
+		}
+		if ended {
+			return nil, fmt.Errorf("none came before QEMU ended")
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("none came: %w", ctx.Err())
+		}
+	}
+}
+
+// Type sends a line to the guest's console, where a shell reads it.
+func (g *Guest) Type(line string) error {
+	_, err := io.WriteString(g.stdin, line+"\n")
+	return err
+}
+
+// Console is all that the guest has said, with the seconds since it was started.
+func (g *Guest) Console() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var b strings.Builder
+	for _, l := range g.lines {
+		fmt.Fprintf(&b, "%7.3f %s\n", l.at.Seconds(), l.text)
+	}
+	return b.String()
+}
+
+// Stop ends the machine, without asking it.
+func (g *Guest) Stop() {
+	g.cmd.Process.Kill()
+	g.stdin.Close()
+	<-g.waited
+}
+
+// Blob is the file /blob of the guest's web server: 10 MiB in which every line differs from every other, so that nothing
+// can be lost, doubled or swapped unnoticed.
+func Blob() []byte {
+	const size = 10 << 20
+	b := make([]byte, 0, size+16)
+	for i := 1; len(b) < size; i++ {
+		b = fmt.Appendln(b, i)
+	}
+	return b[:size]
+}
