@@ -1,0 +1,101 @@
+package ppp
+
+import (
+	"io"
+	"net/netip"
+	"time"
+)
+
+// Config says how a [Link] behaves. Zero values are the defaults.
+type Config struct {
+	// Rand gives magic numbers and challenges. It is required and never fails.
+	Rand io.Reader
+
+	// Server is the role: a server demands that its peer proves who it is,
+	// and gives it an address; a client does the one and asks for the other.
+	Server bool
+	// Name is the server's name in CHAP Challenges. Default: l2tpnet.
+	Name string
+	// Methods are the authentication methods, in order of preference: the
+	// server demands them in this order, the client accepts no others.
+	// Default: MSCHAPv2, CHAPMD5. PAP, which shows the password to whoever
+	// listens, must be listed to be used.
+	Methods []Method
+
+	// User and Password are what a client proves. Without a password it
+	// refuses to authenticate.
+	User     string
+	Password []byte
+	// Address is the IPv4 address that a client asks for. Default: whatever
+	// the server gives.
+	Address netip.Addr
+
+	// MRU is the Maximum-Receive-Unit that we ask for, in octets of a PPP
+	// frame's information, and the most that [Up] allows to send. Default: 1400.
+	MRU int
+
+	// Restart is the period of the restart timer, and of the repetition of
+	// authentication packets. Default: 3 s.
+	Restart time.Duration
+	// MaxConfigure is how often a Configure-Request, a Challenge, a Response
+	// or an Authenticate-Request is sent in vain. Default: 10.
+	MaxConfigure int
+	// MaxTerminate is the same for a Terminate-Request. Default: 2.
+	MaxTerminate int
+	// MaxFailure is the number of Configure-Naks after which an option is
+	// rejected instead. Default: 5.
+	MaxFailure int
+
+	// AuthTimeout bounds each wait of the authentication in which we repeat
+	// nothing: for the peer to begin, and for [Link.Credential]. Default: 30 s.
+	AuthTimeout time.Duration
+	// SetupTimeout bounds the way to the network phase as a whole. Default: 2 min.
+	SetupTimeout time.Duration
+	// EchoInterval is the silence of the peer after which, and the interval in
+	// which, Echo-Requests are sent. Default: 30 s. Negative: none are sent.
+	EchoInterval time.Duration
+	// EchoFailures is how many unanswered ones mean that the peer is gone.
+	// Default: 4.
+	EchoFailures int
+}
+
+// The implementation's defaults, and those of RFC 1661 §4.6.
+const (
+	defaultName         = "l2tpnet"
+	defaultMRU          = 1400
+	defaultRestart      = 3 * time.Second
+	defaultMaxConfigure = 10
+	defaultMaxTerminate = 2
+	defaultMaxFailure   = 5
+	defaultAuthTimeout  = 30 * time.Second
+	defaultSetupTimeout = 2 * time.Minute
+	defaultEchoInterval = 30 * time.Second
+	defaultEchoFailures = 4
+)
+
+func (c Config) withDefaults() Config {
+	if c.Rand == nil {
+		panic("BUG: ppp: a Config without Rand")
+	}
+	or(&c.Name, defaultName)
+	if c.Methods == nil {
+		c.Methods = []Method{MSCHAPv2, CHAPMD5}
+	}
+	or(&c.MRU, defaultMRU)
+	or(&c.Restart, defaultRestart)
+	or(&c.MaxConfigure, defaultMaxConfigure)
+	or(&c.MaxTerminate, defaultMaxTerminate)
+	or(&c.MaxFailure, defaultMaxFailure)
+	or(&c.AuthTimeout, defaultAuthTimeout)
+	or(&c.SetupTimeout, defaultSetupTimeout)
+	or(&c.EchoInterval, defaultEchoInterval)
+	or(&c.EchoFailures, defaultEchoFailures)
+	return c
+}
+
+func or[T comparable](v *T, fallback T) {
+	var zero T
+	if *v == zero {
+		*v = fallback
+	}
+}

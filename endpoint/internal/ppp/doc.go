@@ -1,0 +1,46 @@
+// Package ppp is the Point-to-Point Protocol over one L2TP session, either
+// end of it, as a machine without I/O and without a clock: [Link].
+//
+//	      Open, Close, Credential, Assign      AuthQuestion, AddressQuestion
+//	                 │                         Authenticated, Up, Down
+//	                 ▼                                  ▲
+//	┌───────────────────────────── Link ────────────────┴──────────────┐
+//	│  phase: Dead ─ Establish ─ Authenticate ─ Network ─ Terminate    │ RFC 1661 §3
+//	│                    │            │            │                   │
+//	│                   lcp       exchange        ipcp                 │
+//	│           LCP, RFC 1661     PAP, RFC 1334   IPCP, RFC 1332, 1877 │
+//	│                    │        CHAP, RFC 1994  │                    │
+//	│                    │        MS-CHAPv2,      │                    │
+//	│                    │           RFC 2759     │                    │
+//	│                automaton ───────────── automaton                 │ RFC 1661 §4
+//	└──────────────────────────────────────────────────────────────────┘
+//	          ▲                                      │
+//	   Handle(frame)                           Next() frame
+//
+// The server demands authentication of its peer and gives it an address; the
+// client proves itself and asks for one. Everything else is the same code. A
+// user's credential and address are questions: events that the owner answers
+// by a command, whenever it can.
+//
+// # Where we depart from the RFCs
+//
+//   - Echo-Requests are answered before LCP is opened too (RFC 1661 §5.8 says
+//     SHOULD discard): SoftEther sends them early.
+//   - A Configure-Ack, -Nak or -Reject counts once. A second one with the same
+//     identifier is a datagram that the network doubled, and no crossed
+//     connection: it would take an opened link down (footnote x of RFC 1661 §4.1).
+//   - A Challenge that is sent again is the same Challenge (RFC 1994 §4.1 wants
+//     another value each time): the answer to the first may be on its way.
+//   - The client repeats its CHAP Response until it is answered: a Success that
+//     was lost would otherwise leave it waiting.
+//   - Terminate-Request before LCP is opened ends the link one restart period
+//     later, not after Max-Configure requests to a peer that wants none, unless
+//     the peer starts again.
+//
+// # How long anything takes
+//
+// The restart timer is constant, without doubling. All waits together, from
+// Open to Up and from each renegotiation to the next Up, end with
+// [Config.SetupTimeout]; within it each wait has a bound and an error of its
+// own. Taking a link down takes Max-Terminate restart periods at most.
+package ppp
