@@ -1,0 +1,191 @@
+package link
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Where things are in the headers of IPv4 (RFC 791 §3.1) and TCP (RFC 9293
+// §3.1), in bytes.
+const (
+	ipv4TotalLength = 2
+	ipv4ID          = 4
+	ipv4Fragment    = 6
+	ipv4Protocol    = 9
+	ipv4Checksum    = 10
+	ipv4Addresses   = 12
+	ipv4MinLen      = 20
+	protocolTCP     = 6
+
+	tcpSequence = 4
+	tcpOffset   = 12
+	tcpFlags    = 13
+	tcpChecksum = 16
+	tcpMinLen   = 20
+
+	tcpFIN = 0x01
+	tcpPSH = 0x08
+	tcpCWR = 0x80
+)
+
+// Split cuts a TCP super-packet, one that a stack made larger than the link can
+// carry, and hands the segments to out, in batches of at most [BatchMax].
+// Headers are its IPv4 and TCP headers, as one; payload is what follows, in
+// pieces; mss is how many bytes of it each segment but the last carries. It
+// reports how many segments there were. A packet no longer than mss is one
+// segment: what Split does for it is to complete its checksum.
+//
+// The checksums in headers are not looked at and computed anew, as is the
+// total length; identification and sequence number count up from what they
+// are; FIN and PSH go with the last segment, CWR with the first (RFC 3168
+// §6.1.2). A segment borrows its payload from at most two pieces; it
+// copies one that lies in more. Headers that are not those of a whole IPv4
+// packet with TCP in it are an error, and nothing is handed to out then.
+func Split(out Sink, headers []byte, payload [][]byte, mss int) (segments int, err error) {
+	if err := checkHeaders(headers, mss); err != nil {
+		return 0, err
+	}
+	size := 0
+	for _, p := range payload {
+		size += len(p)
+	}
+	b := NewBatch()
+	defer b.Free()
+	c := newCutter(headers)
+	r := reader{pieces: payload}
+	for first := true; first || size > 0; first = false {
+		n := min(mss, size)
+		size -= n
+		body, tail, ok := r.next(n)
+		var f *Frame
+		if ok {
+			f = b.Add(len(headers), body, tail)
+		} else {
+			f = b.Add(len(headers)+n, nil, nil)
+			r.copy(f.Head()[len(headers):])
+			body = f.Head()[len(headers):]
+		}
+		c.write(f.Head()[:len(headers)], n, sum2(body, tail), first, size == 0)
+		segments++
+		if len(b.Frames) == BatchMax || size == 0 {
+			out.Put(b)
+			b.Reset()
+		}
+	}
+	return segments, nil
+}
+
+func checkHeaders(h []byte, mss int) error {
+	if len(h) < ipv4MinLen+tcpMinLen {
+		return fmt.Errorf("link: %d bytes are too few for the headers of IPv4 and TCP", len(h))
+	}
+	ip := int(h[0]&0x0f) * 4
+	switch {
+	case h[0]>>4 != 4:
+		return fmt.Errorf("link: cannot split a packet of IP version %d, only of 4", h[0]>>4)
+	case h[ipv4Protocol] != protocolTCP:
+		return fmt.Errorf("link: cannot split protocol %d, only TCP (%d)", h[ipv4Protocol], protocolTCP)
+	case binary.BigEndian.Uint16(h[ipv4Fragment:])&0x3fff != 0: // more fragments, or an offset
+		return fmt.Errorf("link: cannot split a fragment")
+	case ip < ipv4MinLen || ip+tcpMinLen > len(h):
+		return fmt.Errorf("link: an IPv4 header of %d bytes in %d bytes of headers", ip, len(h))
+	case int(h[ip+tcpOffset]>>4)*4 != len(h)-ip:
+		return fmt.Errorf("link: a TCP header of %d bytes where there are %d", int(h[ip+tcpOffset]>>4)*4, len(h)-ip)
+	case mss < 1 || len(h)+mss > 0xffff:
+		return fmt.Errorf("link: segments of %d bytes of payload", mss)
+	}
+	return nil
+}
+
+// A cutter writes the headers of the segments. What they have in common is
+// summed up once.
+type cutter struct {
+	headers []byte
+	ip      int    // length of the IPv4 header
+	ipSum   uint64 // all of the IPv4 header but what differs
+	tcpSum  uint64 // the same of TCP, and of its pseudo-header
+	id      uint16
+	seq     uint32
+}
+
+func newCutter(h []byte) cutter {
+	ip := int(h[0]&0x0f) * 4
+	t := h[ip:]
+	return cutter{
+		headers: h,
+		ip:      ip,
+		ipSum:   uint64(sum(h[:ipv4TotalLength])) + uint64(sum(h[ipv4Fragment:ipv4Checksum])) + uint64(sum(h[ipv4Addresses:ip])),
+		tcpSum: uint64(sum(h[ipv4Addresses:ipv4Addresses+8])) + protocolTCP +
+			uint64(sum(t[:tcpSequence])) + uint64(sum(t[tcpSequence+4:tcpOffset])) +
+			uint64(sum(t[tcpFlags+1:tcpChecksum])) + uint64(sum(t[tcpChecksum+2:])),
+		id:  binary.BigEndian.Uint16(h[ipv4ID:]),
+		seq: binary.BigEndian.Uint32(t[tcpSequence:]),
+	}
+}
+
+// write writes the headers of the next segment, with n bytes of payload that
+// sum up to payloadSum, to h.
+func (c *cutter) write(h []byte, n int, payloadSum uint16, first, last bool) {
+	copy(h, c.headers)
+	total := uint16(len(h) + n)
+	binary.BigEndian.PutUint16(h[ipv4TotalLength:], total)
+	binary.BigEndian.PutUint16(h[ipv4ID:], c.id)
+	binary.BigEndian.PutUint16(h[ipv4Checksum:], ^fold(c.ipSum+uint64(total)+uint64(c.id)))
+
+	t := h[c.ip:]
+	binary.BigEndian.PutUint32(t[tcpSequence:], c.seq)
+	if !first {
+		t[tcpFlags] &^= tcpCWR
+	}
+	if !last {
+		t[tcpFlags] &^= tcpFIN | tcpPSH
+	}
+	differs := uint64(c.seq>>16) + uint64(c.seq&0xffff) + uint64(binary.BigEndian.Uint16(t[tcpOffset:])) + uint64(len(t)+n)
+	binary.BigEndian.PutUint16(t[tcpChecksum:], ^fold(c.tcpSum+differs+uint64(payloadSum)))
+	c.id++
+	c.seq += uint32(n)
+}
+
+// A reader goes through a payload that lies in pieces.
+type reader struct {
+	pieces [][]byte
+	off    int // how much of the first piece has been taken
+}
+
+// next takes the next n bytes, of which there are as many, when they lie in one
+// piece or in two. Otherwise it takes nothing and reports false.
+func (r *reader) next(n int) (body, tail []byte, ok bool) {
+	if n == 0 {
+		return nil, nil, true
+	}
+	first := r.piece()
+	if len(first) >= n {
+		r.off += n
+		return first[:n], nil, true
+	}
+	rest := reader{pieces: r.pieces[1:]}
+	second := rest.piece()
+	if len(first)+len(second) < n {
+		return nil, nil, false
+	}
+	rest.off = n - len(first)
+	*r = rest
+	return first, second[:rest.off], true
+}
+
+// copy takes the next len(b) bytes.
+func (r *reader) copy(b []byte) {
+	for len(b) > 0 {
+		n := copy(b, r.piece())
+		r.off += n
+		b = b[n:]
+	}
+}
+
+// piece is what is left of the first piece that has something left.
+func (r *reader) piece() []byte {
+	for r.off == len(r.pieces[0]) {
+		r.pieces, r.off = r.pieces[1:], 0
+	}
+	return r.pieces[0][r.off:]
+}
