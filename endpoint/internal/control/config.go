@@ -1,0 +1,92 @@
+package control
+
+import (
+	"io"
+	"time"
+)
+
+// Config is a tunnel's configuration. Zero values are the documented defaults.
+type Config struct {
+	// Rand is where challenges, session ids and serial numbers come from.
+	// Required. A source that fails is a bug of the owner's.
+	Rand io.Reader
+	// LocalID is our Assigned Tunnel ID: 1 to 65535, unique in the endpoint.
+	// Required.
+	LocalID uint32
+	// HostName and VendorName are what the peer is told about us (RFC 2661
+	// §4.4.3). An empty HostName becomes "l2tpnet", since the AVP must not be
+	// empty; an empty VendorName is not sent.
+	HostName, VendorName string
+	// Secret is what both ends prove to each other that they know (§5.1.1).
+	// Empty: no tunnel authentication; a peer that asks for it is refused.
+	Secret []byte
+	// ReceiveWindow is how many control messages the peer may send ahead.
+	// Zero: 16.
+	ReceiveWindow int
+	// RetryInterval is when a message is sent again for the first time;
+	// each further interval doubles, up to RetryCap. Zero: 1 s and 8 s.
+	RetryInterval, RetryCap time.Duration
+	// Retries is how often a message is sent again before the tunnel is lost.
+	// Zero: 5; negative: never.
+	Retries int
+	// HelloInterval is the peer's silence after which a HELLO probes it.
+	// Zero: 60 s; negative: never.
+	HelloInterval time.Duration
+	// AckDelay is how long an acknowledgement waits for a message that carries
+	// it. Zero: 100 ms; negative: not at all.
+	AckDelay time.Duration
+	// SetupTimeout bounds the wait for an answer that was acknowledged but does
+	// not come, and the time that someone who dials us has. Zero: 30 s.
+	SetupTimeout time.Duration
+	// MaxSessions bounds the sessions at once, of both directions together.
+	// Zero: 64; at most 32,768.
+	MaxSessions int
+}
+
+func (c Config) withDefaults() Config {
+	if c.Rand == nil || c.LocalID == 0 || c.LocalID > 0xffff {
+		panic("BUG: control: a tunnel needs a random source and an id of 1 to 65535")
+	}
+	if c.HostName == "" {
+		c.HostName = "l2tpnet"
+	}
+	c.ReceiveWindow = orDefault(c.ReceiveWindow, 16)
+	c.RetryInterval = orDefault(c.RetryInterval, time.Second)
+	c.RetryCap = orDefault(c.RetryCap, 8*time.Second)
+	c.Retries = orDefault(c.Retries, 5)
+	c.HelloInterval = orDefault(c.HelloInterval, 60*time.Second)
+	c.AckDelay = orDefault(c.AckDelay, 100*time.Millisecond)
+	c.SetupTimeout = orDefault(c.SetupTimeout, 30*time.Second)
+	c.MaxSessions = min(orDefault(c.MaxSessions, 64), 32768)
+	return c
+}
+
+// orDefault gives zero its default, and what is negative the value zero.
+func orDefault[T int | time.Duration](v, d T) T {
+	if v == 0 {
+		return d
+	}
+	return max(v, 0)
+}
+
+// retryInterval is the wait after a message has been sent again n times.
+//
+// RFC 2661 §5.8: "Each subsequent retransmission of a message MUST employ an
+// exponential backoff interval. […] An implementation MAY place a cap upon the
+// maximum interval between retransmissions."
+func (c *Config) retryInterval(n int) time.Duration {
+	d := c.RetryInterval
+	for ; n > 0 && d < c.RetryCap; n-- {
+		d *= 2
+	}
+	return min(d, c.RetryCap)
+}
+
+// cycle is a full retransmission cycle: from the first sending of a message
+// until it is given up; 31 s by default (RFC 2661 §5.7).
+func (c *Config) cycle() (d time.Duration) {
+	for n := range c.Retries + 1 {
+		d += c.retryInterval(n)
+	}
+	return d
+}

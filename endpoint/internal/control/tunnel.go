@@ -1,0 +1,307 @@
+package control
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/machine"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+)
+
+// state is where a control connection is (RFC 2661 §7.2.1). closing and gone
+// are the RFC's idle again: the first while reliable delivery is still allowed
+// to run (§7.1), the second for good.
+type state uint8
+
+const (
+	idle         state = iota // waits for SCCRQ
+	waitCtlReply              // SCCRQ was sent
+	waitCtlConn               // SCCRP was sent
+	established
+	closing // StopCCN was sent or received
+	gone
+)
+
+var stateNames = [...]string{"idle", "wait-ctl-reply", "wait-ctl-conn", "established", "closing", "gone"}
+
+func (s state) String() string { return stateNames[s] }
+
+// A Tunnel is a control connection with its calls: a [machine.Machine] of
+// [Event]. Its commands are Call, AcceptCall, Hangup and Close.
+type Tunnel struct {
+	machine.Output[Event]
+
+	cfg      Config
+	state    state
+	reliable reliable
+	counters Counters
+
+	peer        TunnelUp // what the peer has told of itself
+	peerFraming uint32   // its Framing Capabilities
+	challenge   []byte   // ours; nil: the peer is not to prove anything
+	stopped     bool     // the peer's StopCCN came
+	err         error    // for TunnelDown
+
+	heardAt time.Time // the last valid message of the peer's
+	setupAt time.Time // when the set-up fails; zero: it is not waited for
+	goneAt  time.Time // when closing ends
+
+	calls calls
+}
+
+// Dial is a tunnel that opens: it sends SCCRQ.
+func Dial(now time.Time, cfg Config) *Tunnel {
+	t := newTunnel(now, cfg)
+	t.sendSCCRQ(now)
+	return t
+}
+
+// Answer is a tunnel for someone who dials us: its first packet is SCCRQ.
+func Answer(now time.Time, cfg Config) *Tunnel {
+	t := newTunnel(now, cfg)
+	t.setupAt = now.Add(t.cfg.SetupTimeout)
+	return t
+}
+
+func newTunnel(now time.Time, cfg Config) *Tunnel {
+	t := &Tunnel{cfg: cfg.withDefaults(), heardAt: now}
+	t.reliable = newReliable(&t.cfg, &t.counters, t.Send)
+	t.calls = newCalls(t.random32())
+	return t
+}
+
+// PeerID is the peer's Assigned Tunnel ID; 0 as long as it is not known.
+func (t *Tunnel) PeerID() uint32 { return t.peer.PeerID }
+
+// Counters are what has been counted so far.
+func (t *Tunnel) Counters() Counters { return t.counters }
+
+// Handle takes a control message of the peer's, a whole datagram. The owner has
+// found the tunnel by the header's Tunnel ID, or if that is 0 by the peer's
+// address and the Assigned Tunnel ID in the message.
+func (t *Tunnel) Handle(now time.Time, datagram []byte) {
+	if t.state == gone {
+		return
+	}
+	h, avps, err := wire.ParseHeader(datagram)
+	if err != nil || !h.Control {
+		t.counters.Malformed++
+		return
+	}
+	acked, ok := t.reliable.acknowledge(now, h.Nr)
+	if !ok {
+		t.counters.InvalidNr++
+		return
+	}
+	t.heardAt = now
+	cleared := false
+	for _, o := range acked {
+		cleared = cleared || o.message == wire.StopCCN
+		t.acknowledged(now, o)
+	}
+	// A message without AVPs is a ZLB: its Ns means nothing, and it is never
+	// answered.
+	if len(avps) > 0 {
+		in := incoming{h.SessionID, avps}
+		for ok := t.reliable.receive(now, h.Ns, in); ok && t.state != gone; in, ok = t.reliable.pop(now) {
+			t.deliver(now, in)
+		}
+	}
+	if cleared && !t.stopped && t.state == closing {
+		t.reliable.ack()
+		t.setState(now, gone)
+	}
+	t.flush(now)
+}
+
+// flush sends what the windows allow after an acknowledgement, and begins the
+// calls that have waited for room.
+func (t *Tunnel) flush(now time.Time) {
+	if t.state != gone {
+		t.reliable.flush(now)
+		t.startCalls(now)
+	}
+}
+
+// acknowledged tells that the peer has received a message.
+func (t *Tunnel) acknowledged(now time.Time, o outgoing) {
+	switch {
+	case o.message == wire.SCCRQ && t.state == waitCtlReply:
+		t.setupAt = now.Add(t.cfg.SetupTimeout)
+	case o.session != 0:
+		t.callAcknowledged(now, o)
+	}
+}
+
+// deliver handles a message in its turn.
+func (t *Tunnel) deliver(now time.Time, in incoming) {
+	m, err := wire.ParseMessage(in.avps, t.cfg.Secret)
+	if t.state == closing && m.Type != wire.StopCCN {
+		t.counters.IgnoredMessage++
+		return
+	}
+	if err != nil {
+		t.malformed(now, in.session, m, err.(*wire.Error))
+		return
+	}
+	switch {
+	case !m.Type.Known() && m.MandatoryType:
+		// RFC 2661 §4.4.1: "if the M-bit is set within the Message Type AVP
+		// and the Message Type is unknown to the implementation, the tunnel
+		// MUST be cleared."
+		t.refuse(now, m, wire.Result{Code: wire.StopError, Error: wire.ErrorUnknownAVP,
+			Text: fmt.Sprintf("unknown %v with the M bit set", m.Type)})
+	case !m.Type.Known():
+		t.counters.IgnoredMessage++
+	case ofTunnel(m.Type):
+		t.receive(now, m)
+	case t.state != established:
+		// RFC 2661 §5: "The Tunnel and corresponding Control Connection MUST
+		// be established before an incoming or outgoing call is initiated."
+		t.improper(now, m)
+	default:
+		t.receiveCall(now, in.session, m)
+	}
+}
+
+// malformed handles a message that cannot be accepted.
+//
+// RFC 2661 §7.1: "if a malformed AVP is received with the M-bit set, the
+// session or tunnel should be terminated with a proper Result or Error Code
+// sent."
+func (t *Tunnel) malformed(now time.Time, session uint32, m *wire.Message, err *wire.Error) {
+	result := wire.Result{Code: wire.StopError, Error: err.Code, Text: err.Reason}
+	switch {
+	case m.Type == wire.StopCCN:
+		t.stop(now, m) // it can hardly mean anything else
+	case ofTunnel(m.Type) || t.state != established:
+		t.refuse(now, m, result)
+	default:
+		t.malformedCall(now, session, m, result)
+	}
+}
+
+// ofTunnel reports whether a message, or one of unknown type, concerns the
+// whole tunnel and not a session.
+func ofTunnel(m wire.MessageType) bool { return m <= wire.HELLO || !m.Known() }
+
+// Expire tells that the deadline has passed.
+func (t *Tunnel) Expire(now time.Time) {
+	due := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
+	switch {
+	case t.state == gone:
+		return
+	case due(t.goneAt):
+		t.setState(now, gone)
+		return
+	case !t.reliable.expireRetry(now):
+		t.lost(now)
+		return
+	case due(t.setupAt):
+		t.setupFailed(now)
+	case due(t.helloAt()):
+		t.sendMessage(now, 0, 0, &wire.Message{Type: wire.HELLO})
+	}
+	t.expireCalls(now)
+	t.reliable.expireAck(now)
+}
+
+// Deadline is when Expire is to be called; zero: never.
+func (t *Tunnel) Deadline() time.Time {
+	if t.state == gone {
+		return time.Time{}
+	}
+	return machine.Earliest(t.reliable.deadline(), t.setupAt, t.goneAt, t.helloAt(), t.callDeadline())
+}
+
+// helloAt is when the peer has been silent for so long that it is probed.
+// While a message is on its way to it, that is the probe.
+//
+// RFC 2661 §6.5: "Keepalives for the tunnel MAY be implemented by sending a
+// HELLO if a period of time (a recommended default is 60 seconds, but SHOULD be
+// configurable) has passed without receiving any message (data or control) from
+// the peer."
+func (t *Tunnel) helloAt() time.Time {
+	if t.state != established || t.cfg.HelloInterval == 0 || len(t.reliable.queue) > 0 {
+		return time.Time{}
+	}
+	return t.heardAt.Add(t.cfg.HelloInterval)
+}
+
+// Close ends the tunnel: StopCCN with the result, zero meaning a general
+// request to clear. Then all sessions are down, without a message of their own.
+func (t *Tunnel) Close(now time.Time, r wire.Result) {
+	if r == (wire.Result{}) {
+		r.Code = wire.StopClear
+	}
+	if t.state < closing {
+		t.end(now, r, nil)
+	}
+}
+
+// end sends StopCCN and cleans up. A peer that has not told its id, nor heard of
+// us, is told nothing.
+func (t *Tunnel) end(now time.Time, r wire.Result, err error) {
+	t.err = err
+	if t.state == idle && t.peer.PeerID == 0 {
+		t.setState(now, gone)
+		return
+	}
+	t.sendMessage(now, 0, 0, &wire.Message{Type: wire.StopCCN, AssignedTunnelID: t.cfg.LocalID, Result: r})
+	t.setState(now, closing)
+}
+
+// lost tells that the peer does not acknowledge any more.
+//
+// RFC 2661 §5.8: "If no peer response is detected after several
+// retransmissions, […] the tunnel and all sessions within MUST be cleared."
+func (t *Tunnel) lost(now time.Time) {
+	if t.state != closing {
+		t.err = &TimeoutError{Sent: t.reliable.queue[0].message, Heard: t.peer.PeerID != 0, After: t.cfg.cycle()}
+	}
+	t.setState(now, gone)
+}
+
+// setState enters a state, arms what ends it and tells the owner.
+func (t *Tunnel) setState(now time.Time, s state) {
+	before := t.state
+	t.state = s
+	t.setupAt, t.goneAt = time.Time{}, time.Time{}
+	switch s {
+	case waitCtlReply:
+		// The wait for SCCRP begins when SCCRQ has been acknowledged.
+	case waitCtlConn:
+		t.setupAt = now.Add(t.cfg.SetupTimeout)
+	case established:
+		t.Emit(t.peer)
+	case closing, gone:
+		if before < closing {
+			t.callsDown(t.err)
+			t.Emit(TunnelDown{t.err})
+		}
+		if s == gone {
+			t.reliable.clear()
+			t.Emit(Gone{})
+			break
+		}
+		// RFC 2661 §5.7: "maintain enough control connection state to properly
+		// accept StopCCN retransmissions over at least a full retransmission
+		// cycle".
+		t.goneAt = now.Add(t.cfg.cycle())
+	default:
+		panic(fmt.Sprintf("BUG: control: no way from %v to %v", before, s))
+	}
+}
+
+// sendMessage queues a message for the peer. When as many wait for it as may,
+// it is not keeping up: the tunnel ends, and sendMessage reports false.
+func (t *Tunnel) sendMessage(now time.Time, peerSession, session uint32, m *wire.Message) bool {
+	packet := m.Append(wire.AppendControlHeader(nil, t.peer.PeerID, peerSession, 0, 0))
+	wire.SetLength(packet)
+	if t.reliable.push(now, outgoing{packet, m.Type, session}) {
+		return true
+	}
+	t.end(now, wire.Result{Code: wire.StopError, Error: wire.ErrorResources,
+		Text: "too many messages are not acknowledged"}, &OverrunError{len(t.reliable.queue)})
+	return false
+}
