@@ -3,7 +3,7 @@
 //
 //	go test ──► Guest ──► qemu (TCG, slirp network)
 //	  │           ▲            │
-//	  │           └─ console ──┤ ttyS0: what the guest says, one tagged line each
+//	  │           └─ console ──┤ ttyS0: a shell; everything that happens inside is said there
 //	  └── 127.0.0.1:PORT ──────┤ hostfwd: UDP to a port inside
 //	      127.0.0.1:* ◄────────┘ 10.0.2.2 in the guest is the host's loopback
 //
@@ -11,14 +11,17 @@
 // it) of busybox, xl2tpd, pppd and their libraries, kernel modules in the order of their dependencies, and init.sh.
 // The kernel is Debian's non-cloud one (the cloud one has no PPP); it is fetched once into the cache directory,
 // $L2TPNET_GUEST_CACHE or l2tpnet-integration in the user's, and only the parts that are used stay there. To get a newer
-// kernel, remove the cache. The image there is named by a digest of its inputs, so it is rebuilt when one of them changes.
+// kernel, remove the cache. The image there is named by the digest of its contents.
 //
-// What a guest does is chosen by words on the kernel's command line, which init.sh reads:
+// What a guest does is told it by lines on its console ([Guest.Run]), which its shell evaluates. Beside busybox's
+// commands and /usr/sbin/ip there are functions, which init.sh defines:
 //
-//	lns=1701:pap,1702:mschapv2:secret      an xl2tpd per port, with pppd asking for that authentication; "secret" asks for
-//	                                       the tunnel secret too. Behind it are a web server and a DNS server on 10.9.0.1.
-//	lac=1701:chap:secret:10.77.0.1,...     xl2tpd calls 10.0.2.2 on that port, once per entry and in turn; pppd refuses
-//	                                       every other authentication; then it pings the address and fetches /blob from it.
+//	lns PORT AUTH [secret]     starts an xl2tpd whose pppd asks for AUTH (pap, chap or mschapv2); "secret" asks for the tunnel
+//	                           secret too. Behind it are a web server, with /blob, and a DNS server, both on 10.9.0.1.
+//	lac PORT AUTH [secret]     starts an xl2tpd that calls 10.0.2.2 on that port, whose pppd refuses every other
+//	                           authentication, and waits until ppp0 is up
+//	fetch URL                  says "guest: sha256 DIGEST" of what is there
+//	hangup PORT                ends the call, and then the tunnel, that lac has opened, and waits until ppp0 is gone
 //
 // The user is alice with the password s3cret, and the tunnel secret is tunsecret.
 package guest

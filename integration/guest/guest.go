@@ -3,9 +3,11 @@ package guest
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
@@ -19,20 +21,14 @@ import (
 // emulated machine on a busy host may be slow, and no test says how fast anything is.
 const Patience = 2 * time.Minute
 
-// A Config says what a guest does.
-type Config struct {
-	// Words go to the kernel's command line, where init.sh reads them: "lns=1701:pap".
-	Words []string
-	// Ports are UDP ports of the guest that the host can reach. Guest.Port tells where.
-	Ports []int
-}
-
 // A Guest is a running machine.
 type Guest struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	ports map[int]int // the guest's UDP port, the one on 127.0.0.1
 	began time.Time
+
+	commands int // typed so far
 
 	mu     sync.Mutex
 	lines  []line
@@ -47,22 +43,22 @@ type line struct {
 	text string
 }
 
-// Boot starts a guest and waits until it says that it is ready. Where this machine lacks something for it, the test is
-// skipped with a line that names it, unless L2TPNET_REQUIRE_GUEST=1. The guest ends with the test; if the test has failed,
-// what the guest said is printed.
-func Boot(t testing.TB, cfg Config) *Guest {
+// Boot starts a guest, whose given UDP ports can be reached from the host (see [Guest.Addr]), and waits until it says
+// that it is ready. Where this machine lacks something for it, the test is skipped with a line that names it, unless
+// L2TPNET_REQUIRE_GUEST=1. The guest ends with the test; if the test has failed, what the guest said is printed.
+func Boot(t testing.TB, ports ...int) *Guest {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("SKIPPED: a guest takes seconds to boot, and -short is set")
+		t.Skipf("SKIPPED: %s boots a QEMU guest, which takes seconds, and -short is set", t.Name())
 	}
 	img, err := theImage()
 	if err != nil {
-		if _, ok := err.(*Missing); ok && os.Getenv("L2TPNET_REQUIRE_GUEST") != "1" {
+		if _, ok := errors.AsType[*Missing](err); ok && os.Getenv("L2TPNET_REQUIRE_GUEST") != "1" {
 			t.Skipf("SKIPPED: %s needs a QEMU guest; %v", t.Name(), err)
 		}
 		t.Fatalf("no guest: %v", err)
 	}
-	g, err := start(img, cfg)
+	g, err := start(img, ports)
 	if err != nil {
 		t.Fatalf("no guest: %v", err)
 	}
@@ -72,16 +68,16 @@ func Boot(t testing.TB, cfg Config) *Guest {
 			t.Logf("the guest's console:\n%s", g.Console())
 		}
 	})
-	g.Expect(t, 0, `^guest: ready`)
+	g.Expect(t, 0, `^guest: ready$`)
 	return g
 }
 
 var theImage = sync.OnceValues(buildImage)
 
-func start(img image, cfg Config) (*Guest, error) {
+func start(img image, ports []int) (*Guest, error) {
 	g := &Guest{ports: map[int]int{}, began: time.Now(), more: make(chan struct{}), waited: make(chan struct{})}
 	netdev := "user,id=n0"
-	for _, port := range cfg.Ports {
+	for _, port := range ports {
 		host, err := freePort()
 		if err != nil {
 			return nil, err
@@ -93,7 +89,7 @@ func start(img image, cfg Config) (*Guest, error) {
 		"-accel", "tcg,thread=single", "-cpu", "max", "-M", "q35", "-m", "256",
 		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
 		"-kernel", img.vmlinux, "-initrd", img.initrd,
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on "+strings.Join(cfg.Words, " "),
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on",
 		"-netdev", netdev, "-device", "virtio-net-pci,romfile=,netdev=n0")
 	var err error
 	if g.stdin, err = g.cmd.StdinPipe(); err != nil {
@@ -145,8 +141,10 @@ func (g *Guest) read(output io.ReadCloser) {
 	g.cmd.Wait()
 }
 
-// Port is the port on the host's 127.0.0.1 that leads to a UDP port of the guest.
-func (g *Guest) Port(inside int) int { return g.ports[inside] }
+// Addr is the address on the host's loopback that leads to a UDP port of the guest.
+func (g *Guest) Addr(port int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(g.ports[port]))
+}
 
 // Mark is a place in the console's log, for Expect to start from: the end of what has come so far.
 func (g *Guest) Mark() int {
@@ -189,10 +187,19 @@ func (g *Guest) wait(ctx context.Context, mark int, pattern *regexp.Regexp) ([]s
 	}
 }
 
-// Type sends a line to the guest's console, where a shell reads it.
-func (g *Guest) Type(line string) error {
-	_, err := io.WriteString(g.stdin, line+"\n")
-	return err
+// Run has the guest's shell evaluate a line, waits until that has ended, and fails the test if it ended badly. It
+// returns a mark from before it, for Expect.
+func (g *Guest) Run(t testing.TB, command string) int {
+	t.Helper()
+	mark := g.Mark()
+	g.commands++
+	if _, err := io.WriteString(g.stdin, command+"\n"); err != nil {
+		t.Fatalf("the guest's console takes no command: %v", err)
+	}
+	if m := g.Expect(t, mark, fmt.Sprintf(`^guest: command %d ended with (\d+)$`, g.commands)); m[1] != "0" {
+		t.Fatalf("in the guest: expected %q to succeed, found status %s", command, m[1])
+	}
+	return mark
 }
 
 // Console is all that the guest has said, with the seconds since it was started.
@@ -212,6 +219,9 @@ func (g *Guest) Stop() {
 	g.stdin.Close()
 	<-g.waited
 }
+
+// Page is what the guest's web server has at /.
+const Page = "hello from behind the tunnel\n"
 
 // Blob is the file /blob of the guest's web server: 10 MiB in which every line differs from every other, so that nothing
 // can be lost, doubled or swapped unnoticed.

@@ -63,6 +63,7 @@ func pack(t tools, k kernel) ([]byte, error) {
 	w.file("/init", 0o755, initScript)
 	w.file("/bin/dnsd", 0o755, dnsd)
 	w.file("/www/blob", 0o644, Blob())
+	w.file("/www/index.html", 0o644, []byte(Page))
 	w.device("/dev/console", 5, 1) // the kernel opens it before init can mount /dev
 	for _, name := range sortedKeys(files) {
 		data, err := os.ReadFile(files[name])

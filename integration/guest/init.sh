@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The guest's first process. Words on the kernel's command line say what to do; see doc.go.
-# Everything it says goes to the console, and lines of its own begin with "guest:".
+# The guest's first process: it sets the machine up, and then does what is typed on the console. See doc.go.
+# Lines of its own begin with "guest:".
 /bin/busybox mkdir -p /run /var
 /bin/busybox ln -s /run /var/run
 /bin/busybox --install -s /bin
@@ -12,22 +12,22 @@ mount -t devtmpfs dev /dev
 mkdir -p /dev/pts
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /run
+stty -echo
 
 # A test that dies without stopping its guest must not leave it behind for ever.
-life=$(sed -n 's/.*\blife=\([0-9]*\).*/\1/p' /proc/cmdline)
-(sleep "${life:-900}"; echo "guest: its time is over"; echo o >/proc/sysrq-trigger) &
+(sleep 900; echo "guest: its time is over"; echo o >/proc/sysrq-trigger) &
 
 for m in /modules/*.ko; do insmod "$m" || echo "guest: no module $m"; done
 [ -e /dev/ppp ] || mknod /dev/ppp c 108 0
 
 # slirp's network, without asking its DHCP server: it is always the same.
-/usr/sbin/ip link set lo up
-/usr/sbin/ip link set eth0 up
-/usr/sbin/ip addr add 10.0.2.15/24 dev eth0
-/usr/sbin/ip route add default via 10.0.2.2
-echo "nameserver 10.0.2.3" >/etc/resolv.conf
-echo "127.0.0.1 localhost guest" >/etc/hosts
+ip() { /usr/sbin/ip "$@"; } # busybox's own knows no l2tp
+ip link set lo up
+ip link set eth0 up
+ip addr add 10.0.2.15/24 dev eth0
+ip route add default via 10.0.2.2
 hostname guest
+echo "127.0.0.1 localhost guest" >/etc/hosts
 
 # tag PREFIX: what comes in, each line with the prefix in front.
 tag() { while IFS= read -r line; do echo "$1$line"; done; }
@@ -40,116 +40,100 @@ echo 'alice * s3cret *' >/etc/ppp/chap-secrets
 echo '* * tunsecret' >/run/l2tp-secrets
 chmod 600 /etc/ppp/*-secrets /run/l2tp-secrets
 : >/etc/ppp/options
-cat >/etc/ppp/ip-up <<'UP'
-#!/bin/busybox sh
-echo "guest: $1 is up, $4 here and $5 there"
-UP
-cat >/etc/ppp/ip-down <<'DOWN'
-#!/bin/busybox sh
-echo "guest: $1 is down, $4 here and $5 there"
-DOWN
-sed -i '1a exec >/dev/console' /etc/ppp/ip-up /etc/ppp/ip-down
-chmod +x /etc/ppp/ip-up /etc/ppp/ip-down
 
-# refuse_but AUTH: pppd's options that leave only that way to prove who we are.
-refuse_but() {
-	echo refuse-eap
-	for a in pap chap mschap mschap-v2; do [ "$a" = "$1" ] || echo "refuse-$a"; done
+# wait_for COMMAND…: until it succeeds, a minute at most.
+wait_for() {
+	n=0
+	until "$@" >/dev/null 2>&1; do
+		n=$((n + 1))
+		[ $n -lt 600 ] || { echo "guest: waited in vain for: $*"; return 1; }
+		sleep 0.1
+	done
+}
+wait_for_end_of() { wait_for eval "! $*"; }
+
+# daemon NAME PORT: xl2tpd with the configuration in /run/PORT, its words tagged with NAME and PORT.
+daemon() {
+	[ -z "$secret" ] || echo "challenge = yes" >>"$d/conf"
+	xl2tpd -D -c "$d/conf" -p "$d/pid" -C "$d/control" 2>&1 | tag "$1 $2: " &
+	wait_for [ -p "$d/control" ]
 }
 
-# pppd_name AUTH: the command line's name for it in pppd's words.
+# pppd_name AUTH: our name for it in pppd's words.
 pppd_name() { case $1 in mschapv2) echo mschap-v2 ;; *) echo "$1" ;; esac; }
 
-# lns PORT:AUTH[:secret],…: an xl2tpd per entry, and the servers behind them.
 lns() {
-	/usr/sbin/ip addr add 10.9.0.1/32 dev lo
-	httpd -p 10.9.0.1:80 -h /www
-	dnsd 10.9.0.1:53 10.9.0.1 2>&1 | tag "dnsd: " &
-	i=0
-	for entry in $(echo "$1" | tr , ' '); do
-		i=$((i + 1))
-		IFS=: read -r port auth secret <<-END
-			$entry
-		END
-		d=/run/$port
-		mkdir -p "$d"
-		cat >"$d/ppp" <<-END
-			auth
-			require-$(pppd_name "$auth")
-			name guest
-			ms-dns 10.9.0.1
-			debug
-			ipcp-accept-remote
-		END
-		cat >"$d/conf" <<-END
-			[global]
-			port = $port
-			auth file = /run/l2tp-secrets
-			debug tunnel = yes
-			[lns default]
-			ip range = 10.9.$i.10-10.9.$i.99
-			local ip = 10.9.0.1
-			require authentication = yes
-			pppoptfile = $d/ppp
-		END
-		[ -z "$secret" ] || echo "challenge = yes" >>"$d/conf"
-		xl2tpd -D -c "$d/conf" -p "$d/pid" -C "$d/control" 2>&1 | tag "lns $port: " &
-		until [ -p "$d/control" ]; do sleep 0.1; done
-	done
+	port=$1 auth=$2 secret=$3 d=/run/$1
+	if ! pidof httpd >/dev/null; then
+		ip addr add 10.9.0.1/32 dev lo
+		httpd -p 10.9.0.1:80 -h /www
+		dnsd 10.9.0.1:53 10.9.0.1 2>&1 | tag "dnsd: " &
+	fi
+	mkdir -p "$d"
+	cat >"$d/ppp" <<-END
+		auth
+		require-$(pppd_name "$auth")
+		name guest
+		ms-dns 10.9.0.1
+		debug
+	END
+	# The third octet is the port's last digit: several servers must not give the same address away.
+	net=10.9.$((port % 10))
+	cat >"$d/conf" <<-END
+		[global]
+		port = $port
+		auth file = /run/l2tp-secrets
+		debug tunnel = yes
+		[lns default]
+		ip range = $net.10-$net.99
+		local ip = 10.9.0.1
+		require authentication = yes
+		pppoptfile = $d/ppp
+	END
+	daemon lns "$port"
 }
 
-# lac PORT:AUTH:SECRET:ADDRESS,…: one call after the other, each hung up after what was to be fetched has come.
 lac() {
-	for entry in $(echo "$1" | tr , ' '); do
-		IFS=: read -r port auth secret address <<-END
-			$entry
-		END
-		d=/run/$port
-		mkdir -p "$d"
-		{
-			refuse_but "$(pppd_name "$auth")"
-			cat <<-END
-				noauth
-				user alice
-				debug
-				usepeerdns
-				ipcp-accept-local
-				ipcp-accept-remote
-			END
-		} >"$d/ppp"
-		cat >"$d/conf" <<-END
-			[global]
-			port = $port
-			auth file = /run/l2tp-secrets
-			debug tunnel = yes
-			[lac call]
-			lns = 10.0.2.2:$port
-			autodial = yes
-			pppoptfile = $d/ppp
-		END
-		[ -z "$secret" ] || echo "challenge = yes" >>"$d/conf"
-		xl2tpd -D -c "$d/conf" -p "$d/pid" -C "$d/control" 2>&1 | tag "lac $port: " &
-		until /usr/sbin/ip addr show dev ppp0 2>/dev/null | grep -q inet; do sleep 0.2; done
-		ping -c 3 -i 0.2 "$address" | tag "lac $port: ping: "
-		echo "guest: lac $port: sha256 $(wget -q -O - "http://$address/blob" | sha256sum | cut -d' ' -f1)"
-		# pppd ends first: LCP Terminate, then xl2tpd's CDN. Then the tunnel: StopCCN.
-		kill "$(cat /run/ppp0.pid)"
-		while [ -e /sys/class/net/ppp0 ]; do sleep 0.1; done
-		echo "d call" >"$d/control"
-		sleep 0.5
-		kill "$(cat "$d/pid")"
-		echo "guest: lac $port: over"
-	done
+	port=$1 auth=$2 secret=$3 d=/run/$1
+	mkdir -p "$d"
+	cat >"$d/ppp" <<-END
+		$(for a in eap pap chap mschap mschap-v2; do [ $a = "$(pppd_name "$auth")" ] || echo refuse-$a; done)
+		noauth
+		user alice
+		usepeerdns
+		debug
+	END
+	cat >"$d/conf" <<-END
+		[global]
+		port = $port
+		auth file = /run/l2tp-secrets
+		debug tunnel = yes
+		[lac call]
+		lns = 10.0.2.2:$port
+		autodial = yes
+		pppoptfile = $d/ppp
+	END
+	daemon lac "$port" && wait_for eval "ip addr show dev ppp0 | grep -q inet"
 }
 
-for word in $(cat /proc/cmdline); do
-	case $word in
-	lns=*) lns "${word#lns=}" ;;
-	lac=*) lac "${word#lac=}" ;;
-	esac
-done
-echo "guest: ready"
+fetch() { echo "guest: sha256 $(wget -q -O - "$1" | sha256sum | cut -d' ' -f1)"; }
 
-# The console is a shell too: a test may type commands.
-while read -r line; do eval "$line"; done
+hangup() {
+	# pppd ends first (LCP Terminate), and xl2tpd notices (CDN). Then the tunnel (StopCCN).
+	kill "$(cat /run/ppp0.pid)"
+	wait_for_end_of "[ -e /sys/class/net/ppp0 ]" || return 1
+	echo "d call" >"/run/$1/control"
+	sleep 0.5
+	kill "$(cat "/run/$1/pid")"
+}
+
+echo "guest: ready"
+done_commands=0
+while read -r command; do
+	eval "$command"
+	status=$?
+	done_commands=$((done_commands + 1))
+	echo "guest: command $done_commands ended with $status"
+done
+# Without a first process the kernel panics.
 while :; do sleep 1000; done
