@@ -49,59 +49,60 @@ const (
 
 // An attribute is a row of the AVP table.
 type attribute struct {
-	name      string
-	mandatory bool                   // the M bit with which it is sent
-	hideable  bool                   // the H bit may be set
-	field     func(m *Message) value // nil: it serves the parser only
+	name  string
+	bits  attributeBits
+	field func(m *Message) value // nil: it serves the parser only
 }
 
+type attributeBits uint8
+
 const (
-	m, o    = true, false // the M bit is set, or not
-	h, bare = true, false // may be hidden, or not
+	setM attributeBits = 1 << iota // it is sent with the M bit
+	mayH                           // it may be hidden
 )
 
-// attributes is the AVP table, by attribute type: the bits are those that RFC
-// 2661 §4.4 demands.
+// attributes is the AVP table, by attribute type, with the bits that RFC 2661
+// §4.4 demands.
 var attributes = [...]attribute{
-	AVPMessageType:               {"Message Type", m, bare, func(m *Message) value { return (*u16)(&m.Type) }},
-	AVPResultCode:                {"Result Code", m, bare, func(m *Message) value { return &m.Result }},
-	AVPProtocolVersion:           {"Protocol Version", m, bare, func(m *Message) value { return (*u16)(&m.ProtocolVersion) }},
-	AVPFramingCapabilities:       {"Framing Capabilities", m, h, func(m *Message) value { return (*u32)(&m.FramingCapabilities) }},
-	AVPBearerCapabilities:        {"Bearer Capabilities", m, h, func(m *Message) value { return (*u32)(&m.BearerCapabilities) }},
-	AVPTieBreaker:                {"Tie Breaker", o, bare, func(m *Message) value { return number(m.TieBreaker[:]) }},
-	AVPFirmwareRevision:          {"Firmware Revision", o, h, func(m *Message) value { return (*u16)(&m.FirmwareRevision) }},
-	AVPHostName:                  {"Host Name", m, bare, func(m *Message) value { return (*text)(&m.HostName) }},
-	AVPVendorName:                {"Vendor Name", o, h, func(m *Message) value { return (*text)(&m.VendorName) }},
-	AVPAssignedTunnelID:          {"Assigned Tunnel ID", m, h, func(m *Message) value { return (*id)(&m.AssignedTunnelID) }},
-	AVPReceiveWindowSize:         {"Receive Window Size", m, bare, func(m *Message) value { return (*u16)(&m.ReceiveWindowSize) }},
-	AVPChallenge:                 {"Challenge", m, h, func(m *Message) value { return (*nonce)(&m.Challenge) }},
-	AVPQ931Cause:                 {"Q.931 Cause Code", m, bare, func(m *Message) value { return &m.Q931Cause }},
-	AVPChallengeResponse:         {"Challenge Response", m, h, func(m *Message) value { return number(m.ChallengeResponse[:]) }},
-	AVPAssignedSessionID:         {"Assigned Session ID", m, h, func(m *Message) value { return (*id)(&m.AssignedSessionID) }},
-	AVPCallSerialNumber:          {"Call Serial Number", m, h, func(m *Message) value { return (*u32)(&m.CallSerialNumber) }},
-	AVPMinimumBPS:                {"Minimum BPS", m, h, func(m *Message) value { return (*u32)(&m.MinimumBPS) }},
-	AVPMaximumBPS:                {"Maximum BPS", m, h, func(m *Message) value { return (*u32)(&m.MaximumBPS) }},
-	AVPBearerType:                {"Bearer Type", m, h, func(m *Message) value { return (*u32)(&m.BearerType) }},
-	AVPFramingType:               {"Framing Type", m, h, func(m *Message) value { return (*u32)(&m.FramingType) }},
-	AVPCalledNumber:              {"Called Number", m, h, func(m *Message) value { return (*text)(&m.CalledNumber) }},
-	AVPCallingNumber:             {"Calling Number", m, h, func(m *Message) value { return (*text)(&m.CallingNumber) }},
-	AVPSubAddress:                {"Sub-Address", m, h, func(m *Message) value { return (*text)(&m.SubAddress) }},
-	AVPTxConnectSpeed:            {"(Tx) Connect Speed", m, h, func(m *Message) value { return (*u32)(&m.TxConnectSpeed) }},
-	AVPPhysicalChannelID:         {"Physical Channel ID", o, h, func(m *Message) value { return (*u32)(&m.PhysicalChannelID) }},
-	AVPInitialReceivedLCPConfReq: {"Initial Received LCP CONFREQ", o, h, func(m *Message) value { return (*octets)(&m.InitialReceivedLCPConfReq) }},
-	AVPLastSentLCPConfReq:        {"Last Sent LCP CONFREQ", o, h, func(m *Message) value { return (*octets)(&m.LastSentLCPConfReq) }},
-	AVPLastReceivedLCPConfReq:    {"Last Received LCP CONFREQ", o, h, func(m *Message) value { return (*octets)(&m.LastReceivedLCPConfReq) }},
-	AVPProxyAuthenType:           {"Proxy Authen Type", o, h, func(m *Message) value { return (*u16)(&m.ProxyAuthenType) }},
-	AVPProxyAuthenName:           {"Proxy Authen Name", o, h, func(m *Message) value { return (*text)(&m.ProxyAuthenName) }},
-	AVPProxyAuthenChallenge:      {"Proxy Authen Challenge", o, h, func(m *Message) value { return (*nonce)(&m.ProxyAuthenChallenge) }},
-	AVPProxyAuthenID:             {"Proxy Authen ID", o, h, func(m *Message) value { return (*u16)(&m.ProxyAuthenID) }},
-	AVPProxyAuthenResponse:       {"Proxy Authen Response", o, h, func(m *Message) value { return (*octets)(&m.ProxyAuthenResponse) }},
-	AVPCallErrors:                {"Call Errors", m, h, func(m *Message) value { return &m.CallErrors }},
-	AVPACCM:                      {"ACCM", m, h, func(m *Message) value { return &m.ACCM }},
-	AVPRandomVector:              {"Random Vector", m, bare, nil},
-	AVPPrivateGroupID:            {"Private Group ID", o, h, func(m *Message) value { return (*octets)(&m.PrivateGroupID) }},
-	AVPRxConnectSpeed:            {"Rx Connect Speed", o, h, func(m *Message) value { return (*u32)(&m.RxConnectSpeed) }},
-	AVPSequencingRequired:        {"Sequencing Required", m, bare, func(m *Message) value { return (*flag)(&m.SequencingRequired) }},
+	AVPMessageType:               {"Message Type", setM, func(m *Message) value { return (*u16)(&m.Type) }},
+	AVPResultCode:                {"Result Code", setM, func(m *Message) value { return &m.Result }},
+	AVPProtocolVersion:           {"Protocol Version", setM, func(m *Message) value { return (*u16)(&m.ProtocolVersion) }},
+	AVPFramingCapabilities:       {"Framing Capabilities", setM | mayH, func(m *Message) value { return (*u32)(&m.FramingCapabilities) }},
+	AVPBearerCapabilities:        {"Bearer Capabilities", setM | mayH, func(m *Message) value { return (*u32)(&m.BearerCapabilities) }},
+	AVPTieBreaker:                {"Tie Breaker", 0, func(m *Message) value { return fixed(m.TieBreaker[:]) }},
+	AVPFirmwareRevision:          {"Firmware Revision", mayH, func(m *Message) value { return (*u16)(&m.FirmwareRevision) }},
+	AVPHostName:                  {"Host Name", setM, func(m *Message) value { return (*text)(&m.HostName) }},
+	AVPVendorName:                {"Vendor Name", mayH, func(m *Message) value { return (*text)(&m.VendorName) }},
+	AVPAssignedTunnelID:          {"Assigned Tunnel ID", setM | mayH, func(m *Message) value { return (*id)(&m.AssignedTunnelID) }},
+	AVPReceiveWindowSize:         {"Receive Window Size", setM, func(m *Message) value { return (*u16)(&m.ReceiveWindowSize) }},
+	AVPChallenge:                 {"Challenge", setM | mayH, func(m *Message) value { return (*challenge)(&m.Challenge) }},
+	AVPQ931Cause:                 {"Q.931 Cause Code", setM, func(m *Message) value { return &m.Q931Cause }},
+	AVPChallengeResponse:         {"Challenge Response", setM | mayH, func(m *Message) value { return fixed(m.ChallengeResponse[:]) }},
+	AVPAssignedSessionID:         {"Assigned Session ID", setM | mayH, func(m *Message) value { return (*id)(&m.AssignedSessionID) }},
+	AVPCallSerialNumber:          {"Call Serial Number", setM | mayH, func(m *Message) value { return (*u32)(&m.CallSerialNumber) }},
+	AVPMinimumBPS:                {"Minimum BPS", setM | mayH, func(m *Message) value { return (*u32)(&m.MinimumBPS) }},
+	AVPMaximumBPS:                {"Maximum BPS", setM | mayH, func(m *Message) value { return (*u32)(&m.MaximumBPS) }},
+	AVPBearerType:                {"Bearer Type", setM | mayH, func(m *Message) value { return (*u32)(&m.BearerType) }},
+	AVPFramingType:               {"Framing Type", setM | mayH, func(m *Message) value { return (*u32)(&m.FramingType) }},
+	AVPCalledNumber:              {"Called Number", setM | mayH, func(m *Message) value { return (*text)(&m.CalledNumber) }},
+	AVPCallingNumber:             {"Calling Number", setM | mayH, func(m *Message) value { return (*text)(&m.CallingNumber) }},
+	AVPSubAddress:                {"Sub-Address", setM | mayH, func(m *Message) value { return (*text)(&m.SubAddress) }},
+	AVPTxConnectSpeed:            {"(Tx) Connect Speed", setM | mayH, func(m *Message) value { return (*u32)(&m.TxConnectSpeed) }},
+	AVPPhysicalChannelID:         {"Physical Channel ID", mayH, func(m *Message) value { return (*u32)(&m.PhysicalChannelID) }},
+	AVPInitialReceivedLCPConfReq: {"Initial Received LCP CONFREQ", mayH, func(m *Message) value { return (*octets)(&m.InitialReceivedLCPConfReq) }},
+	AVPLastSentLCPConfReq:        {"Last Sent LCP CONFREQ", mayH, func(m *Message) value { return (*octets)(&m.LastSentLCPConfReq) }},
+	AVPLastReceivedLCPConfReq:    {"Last Received LCP CONFREQ", mayH, func(m *Message) value { return (*octets)(&m.LastReceivedLCPConfReq) }},
+	AVPProxyAuthenType:           {"Proxy Authen Type", mayH, func(m *Message) value { return (*u16)(&m.ProxyAuthenType) }},
+	AVPProxyAuthenName:           {"Proxy Authen Name", mayH, func(m *Message) value { return (*text)(&m.ProxyAuthenName) }},
+	AVPProxyAuthenChallenge:      {"Proxy Authen Challenge", mayH, func(m *Message) value { return (*challenge)(&m.ProxyAuthenChallenge) }},
+	AVPProxyAuthenID:             {"Proxy Authen ID", mayH, func(m *Message) value { return (*u16)(&m.ProxyAuthenID) }},
+	AVPProxyAuthenResponse:       {"Proxy Authen Response", mayH, func(m *Message) value { return (*octets)(&m.ProxyAuthenResponse) }},
+	AVPCallErrors:                {"Call Errors", setM | mayH, func(m *Message) value { return &m.CallErrors }},
+	AVPACCM:                      {"ACCM", setM | mayH, func(m *Message) value { return &m.ACCM }},
+	AVPRandomVector:              {"Random Vector", setM, nil},
+	AVPPrivateGroupID:            {"Private Group ID", mayH, func(m *Message) value { return (*octets)(&m.PrivateGroupID) }},
+	AVPRxConnectSpeed:            {"Rx Connect Speed", mayH, func(m *Message) value { return (*u32)(&m.RxConnectSpeed) }},
+	AVPSequencingRequired:        {"Sequencing Required", setM, func(m *Message) value { return (*flag)(&m.SequencingRequired) }},
 }
 
 // known reports whether the table has a row for the attribute.

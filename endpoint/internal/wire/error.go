@@ -34,7 +34,7 @@ func Quote(text string) string {
 		return strconv.Quote(text)
 	}
 	n := quoteMax
-	for n > quoteMax-utf8.UTFMax && !utf8.RuneStart(text[n]) {
+	for n > quoteMax-(utf8.UTFMax-1) && !utf8.RuneStart(text[n]) {
 		n--
 	}
 	return strconv.Quote(text[:n]) + "…"

@@ -75,6 +75,9 @@ func ParseHeader(datagram []byte) (h Header, payload []byte, err error) {
 		return h, nil, ErrControl
 	}
 
+	// at is where the next field stands: optional ones take no space when they
+	// are not there.
+	be, at := binary.BigEndian, 2
 	n := DataHeaderLen
 	if bits&bitL != 0 {
 		n += 2
@@ -88,32 +91,28 @@ func ParseHeader(datagram []byte) (h Header, payload []byte, err error) {
 	if len(datagram) < n {
 		return h, nil, ErrShort
 	}
-
-	p := datagram[2:]
-	next := func() (v uint16) {
-		v, p = binary.BigEndian.Uint16(p), p[2:]
-		return v
-	}
 	if bits&bitL != 0 {
-		length := int(next())
+		length := int(be.Uint16(datagram[at:]))
 		if length < n || length > len(datagram) {
 			return h, nil, ErrLength
 		}
 		datagram = datagram[:length]
-		p = datagram[4:]
+		at += 2
 	}
-	h.TunnelID, h.SessionID = uint32(next()), uint32(next())
+	h.TunnelID = uint32(be.Uint16(datagram[at:]))
+	h.SessionID = uint32(be.Uint16(datagram[at+2:]))
+	at += 4
 	if h.HasNs {
-		h.Ns, h.Nr = next(), next()
+		h.Ns, h.Nr = be.Uint16(datagram[at:]), be.Uint16(datagram[at+2:])
 	}
 	if bits&bitO != 0 {
-		offset := int(next())
-		if offset > len(p) {
+		offset := int(be.Uint16(datagram[n-2:]))
+		if offset > len(datagram)-n {
 			return h, nil, ErrOffsetSize
 		}
-		p = p[offset:]
+		n += offset
 	}
-	return h, p, nil
+	return h, datagram[n:], nil
 }
 
 // PutDataHeader writes the shortest header of a data message, without Length,

@@ -88,11 +88,11 @@ func (m *Message) Append(b []byte) []byte {
 		panic("BUG: wire: the AVPs of " + m.Type.String() + " are not known")
 	}
 	for _, t := range listings[m.Type].must {
-		b = appendAVP(b, t, attributes[t].mandatory, attributes[t].field(m))
+		b = appendAVP(b, t, attributes[t].bits&setM != 0, attributes[t].field(m))
 	}
 	for _, t := range listings[m.Type].may {
 		if v := attributes[t].field(m); m.Has(t) || !v.isZero() {
-			b = appendAVP(b, t, attributes[t].mandatory, v)
+			b = appendAVP(b, t, attributes[t].bits&setM != 0, v)
 		}
 	}
 	return b

@@ -6,7 +6,7 @@ import (
 )
 
 // ParseMessage reads the AVPs of a control message, which are the payload of
-// its header. With the secret, hidden AVPs are unhidden; nil: there is none.
+// its header. With the secret, hidden AVPs are unhidden; empty: there is none.
 //
 // The message is never nil: an error does not stop the reading, so what could
 // be read before and after it is there, the identifiers for an answer, or the
@@ -107,11 +107,11 @@ func (p *parser) decode(a AVP) (code uint16, reason string) {
 	row := attributes[a.Type]
 	if a.Hidden {
 		switch {
-		case !row.hideable:
+		case row.bits&mayH == 0:
 			return ErrorValue, "may not be hidden"
 		case p.vector == nil:
 			return ErrorVendor, "hidden, and no Random Vector precedes it"
-		case p.secret == nil:
+		case len(p.secret) == 0:
 			return ErrorVendor, "hidden, and there is no secret to unhide it"
 		}
 		value, ok := unhide(a.Type, p.secret, p.vector, a.Value)

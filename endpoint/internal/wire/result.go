@@ -32,7 +32,7 @@ const (
 	CallError              = 2 // see the error code
 	CallAdministrative     = 3
 	CallNoFacilities       = 4 // temporarily
-	CallNeverFacilities    = 5
+	CallNoFacilitiesEver   = 5
 	CallInvalidDestination = 6
 	CallNoCarrier          = 7
 	CallBusy               = 8
@@ -69,7 +69,7 @@ var callResults = [...]string{
 	CallError:              "general error",
 	CallAdministrative:     "disconnected for administrative reasons",
 	CallNoFacilities:       "facilities temporarily not available",
-	CallNeverFacilities:    "facilities permanently not available",
+	CallNoFacilitiesEver:   "facilities permanently not available",
 	CallInvalidDestination: "invalid destination",
 	CallNoCarrier:          "no carrier detected",
 	CallBusy:               "busy signal detected",

@@ -16,14 +16,14 @@ type value interface {
 
 // The kinds of values that several attributes share.
 type (
-	u16    uint16
-	u32    uint32
-	id     uint32 // two octets, never 0
-	text   string
-	octets []byte
-	nonce  []byte // at least one octet
-	number []byte // of exactly the length that it has: a slice of an array
-	flag   bool   // no octets: the presence is the value
+	u16       uint16
+	u32       uint32
+	id        uint32 // two octets, never 0
+	text      string
+	octets    []byte
+	challenge []byte // at least one octet
+	fixed     []byte // as many octets as it has: a slice of an array
+	flag      bool   // no octets: the presence is the value
 )
 
 func (v *u16) isZero() bool           { return *v == 0 }
@@ -70,17 +70,17 @@ func (v *octets) decode(b []byte) (uint16, string) {
 	return 0, ""
 }
 
-func (v *nonce) isZero() bool           { return len(*v) == 0 }
-func (v *nonce) append(b []byte) []byte { return append(b, *v...) }
-func (v *nonce) decode(b []byte) (uint16, string) {
+func (v *challenge) isZero() bool           { return len(*v) == 0 }
+func (v *challenge) append(b []byte) []byte { return append(b, *v...) }
+func (v *challenge) decode(b []byte) (uint16, string) {
 	if len(b) == 0 {
 		return wrongLength(b, "1 or more")
 	}
-	*v = append(nonce(nil), b...)
+	*v = append(challenge(nil), b...)
 	return 0, ""
 }
 
-func (v number) isZero() bool {
+func (v fixed) isZero() bool {
 	for _, octet := range v {
 		if octet != 0 {
 			return false
@@ -88,8 +88,8 @@ func (v number) isZero() bool {
 	}
 	return true
 }
-func (v number) append(b []byte) []byte { return append(b, v...) }
-func (v number) decode(b []byte) (uint16, string) {
+func (v fixed) append(b []byte) []byte { return append(b, v...) }
+func (v fixed) decode(b []byte) (uint16, string) {
 	if len(b) != len(v) {
 		return wrongLength(b, fmt.Sprint(len(v)))
 	}

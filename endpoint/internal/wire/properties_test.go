@@ -1,0 +1,191 @@
+package wire
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// anyMessage is a message of a type of RFC 2661 with any values that an AVP
+// can have, some of the optional ones absent.
+func anyMessage(t *rapid.T) *Message {
+	var types []MessageType
+	for i, l := range listings {
+		if l.name != "" {
+			types = append(types, MessageType(i))
+		}
+	}
+	m := &Message{Type: rapid.SampledFrom(types).Draw(t, "type"), MandatoryType: true}
+	m.Set(AVPMessageType)
+	l := listings[m.Type]
+	for i, a := range append(l.must[1:len(l.must):len(l.must)], l.may...) {
+		if i >= len(l.must)-1 && !rapid.Bool().Draw(t, a.String()+" is there") {
+			continue
+		}
+		m.Set(a)
+		draw := func(least, most int) []byte {
+			return rapid.SliceOfN(rapid.Byte(), least, most).Draw(t, a.String())
+		}
+		switch v := attributes[a].field(m).(type) {
+		case *u16:
+			*v = u16(rapid.Uint16().Draw(t, a.String()))
+		case *u32:
+			*v = u32(rapid.Uint32().Draw(t, a.String()))
+		case *id:
+			*v = id(rapid.Uint16Min(1).Draw(t, a.String()))
+		case *text:
+			*v = text(draw(0, maxValue))
+		case *octets:
+			*v = append(octets(nil), draw(0, maxValue)...)
+		case *challenge:
+			*v = draw(1, maxValue)
+		case fixed:
+			copy(v, draw(len(v), len(v)))
+		case *flag:
+			*v = true
+		case *Result:
+			*v = Result{Code: rapid.Uint16().Draw(t, "code")}
+			if rapid.Bool().Draw(t, "has an error") {
+				v.HasError, v.Error, v.Text = true, rapid.Uint16().Draw(t, "error"), string(draw(0, maxValue-4))
+			}
+		case *Q931Cause:
+			*v = Q931Cause{rapid.Uint16().Draw(t, "cause"), rapid.Byte().Draw(t, "message"), string(draw(0, maxValue-3))}
+		case *CallErrors:
+			for _, n := range []*uint32{&v.CRC, &v.Framing, &v.HardwareOverruns, &v.BufferOverruns, &v.Timeouts, &v.Alignment} {
+				*n = rapid.Uint32().Draw(t, "errors")
+			}
+		case *ACCM:
+			*v = ACCM{rapid.Uint32().Draw(t, "send"), rapid.Uint32().Draw(t, "receive")}
+		default:
+			t.Fatalf("%v is a %T, of which there is no generator", a, v)
+		}
+	}
+	return m
+}
+
+// What one side appends, the other parses.
+func TestRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := anyMessage(t)
+		parsed, err := ParseMessage(m.Append(nil), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(parsed, m) {
+			t.Fatalf("sent\n%+v\nreceived\n%+v", *m, *parsed)
+		}
+	})
+}
+
+// A peer that hides all that may be hidden, with any padding, says the same.
+func TestRoundTripHidden(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := anyMessage(t)
+		secret := rapid.StringN(1, 40, -1).Draw(t, "secret")
+		vector := string(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "vector"))
+		var wire []byte
+		d := NewAVPs(m.Append(nil))
+		for d.Next() {
+			a := d.AVP()
+			if room := maxValue - 2 - len(a.Value); attributes[a.Type].bits&mayH != 0 && room >= 0 {
+				padding := rapid.SliceOfN(rapid.Byte(), 0, min(40, room)).Draw(t, "padding")
+				a.Hidden, a.Value = true, hide(a.Type, secret, vector, len(a.Value), a.Value, padding)
+			}
+			wire = append(wire, raw(a)...)
+			if a.Type == AVPMessageType {
+				wire = append(wire, raw(AVP{Mandatory: true, Type: AVPRandomVector, Value: []byte(vector)})...)
+			}
+		}
+		parsed, err := ParseMessage(wire, []byte(secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Set(AVPRandomVector)
+		if !reflect.DeepEqual(parsed, m) {
+			t.Fatalf("sent\n%+v\nreceived\n%+v", *m, *parsed)
+		}
+	})
+}
+
+// The AVPs that the iterator finds are the message up to where it ends.
+func FuzzAVPs(f *testing.F) {
+	seed(f, func(wire []byte) { f.Add(wire) })
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		var again []byte
+		d := NewAVPs(payload)
+		for d.Next() {
+			again = append(again, raw(d.AVP())...)
+		}
+		if !bytes.HasPrefix(payload, again) {
+			t.Fatalf("%x is, written again, %x", payload, again)
+		}
+		if ended := len(again) == len(payload); ended != (d.Err() == nil) {
+			t.Fatalf("%d of %d octets read, error %v", len(again), len(payload), d.Err())
+		}
+		if err := d.Err(); d.Next() || d.Err() != err {
+			t.Fatal("the iterator went on after its end")
+		}
+	})
+}
+
+// Whatever was parsed without an error can be encoded, and is then the same
+// message, without what was skipped.
+func FuzzMessage(f *testing.F) {
+	seed(f, func(wire []byte) { f.Add(wire, []byte(secret)); f.Add(wire, []byte{}) })
+	f.Fuzz(func(t *testing.T, payload, secret []byte) {
+		m, err := ParseMessage(payload, secret)
+		if m == nil {
+			t.Fatal("no message")
+		}
+		if err != nil {
+			if e, ok := err.(*Error); !ok || e == nil || e.Code == 0 || e.Reason == "" || e.Message != m.Type {
+				t.Fatalf("an error of type %T without what an answer needs: %+v", err, err)
+			}
+			return
+		}
+		for _, a := range m.Skipped {
+			if !bytes.Contains(payload, raw(a)) {
+				t.Fatalf("skipped %+v, which is not in %x", a, payload)
+			}
+		}
+		if !m.Type.Known() {
+			return
+		}
+		encoded := m.Append(nil)
+		again, err := ParseMessage(encoded, nil)
+		if err != nil {
+			t.Fatalf("%x is, encoded again, %x: %v", payload, encoded, err)
+		}
+		m.MandatoryType, m.Skipped = true, nil
+		if m.Has(AVPRandomVector) {
+			again.Set(AVPRandomVector) // it served the parsing, and is not sent
+		}
+		if !reflect.DeepEqual(again, m) {
+			t.Fatalf("parsed\n%+v\nencoded and parsed again\n%+v", *m, *again)
+		}
+		if twice := again.Append(nil); !bytes.Equal(twice, encoded) {
+			t.Fatalf("encoded %x, encoded again %x", encoded, twice)
+		}
+	})
+}
+
+func seed(f *testing.F, add func(wire []byte)) {
+	for _, row := range golden {
+		add(unhex(f, row.bytes...))
+	}
+	for _, row := range [][]string{
+		{isSCCRQ, randomVector, version, host, framing, hiddenTunnel},
+		{isICRQ, randomVector, call, hiddenCalling},
+		{isICCN, randomVector, speeds, hiddenProxy},
+		{isICRQ, call, "0009 0de9 0002 010203", "9008 0000 000a 0004", "8008 0000 000e 9999"},
+		{isSCCRQ, start, "8005 0000 0008", "ff"},
+		{isSCCRP, start, "8015 0000 000d", "cc"},
+		{isStopCCN, tunnel, "8009 0000 0001 0006 00"},
+		{isCDN, "8008 0000 0001 0003", session},
+		{"0008 0000 0000 ffff", "0000"},
+	} {
+		add(unhex(f, row...))
+	}
+}
