@@ -102,7 +102,7 @@ func (a AVP) known() bool { return a.Vendor == 0 && a.Reserved == 0 && a.Type.kn
 // unknown is the error that the AVP causes if it is not known and has the M bit.
 func (a AVP) unknown() *Error {
 	reason := "unknown " + a.name() + " with the M bit set"
-	if a.Vendor == 0 && a.Reserved != 0 {
+	if a.Reserved != 0 {
 		reason = a.name() + ": reserved bits and the M bit set"
 	}
 	return &Error{Vendor: a.Vendor, Attribute: a.Type, Mandatory: true, Code: ErrorUnknownAVP, Reason: reason}

@@ -75,7 +75,7 @@ type Message struct {
 
 // Has reports whether the message that was parsed had the AVP in good order,
 // or [Message.Set] was called for it.
-func (m *Message) Has(t AVPType) bool { return t < 64 && m.has&(1<<t) != 0 }
+func (m *Message) Has(t AVPType) bool { return m.has&(1<<t) != 0 }
 
 // Set has an optional AVP sent although its field is zero.
 func (m *Message) Set(t AVPType) { m.has |= 1 << t }
