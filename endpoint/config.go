@@ -1,0 +1,188 @@
+package endpoint
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
+)
+
+// DefaultPort is L2TP's UDP port (RFC 2661 §8.1).
+const DefaultPort = 1701
+
+// Config is an endpoint's configuration. The zero value dials and answers
+// nothing.
+type Config struct {
+	// Logger gets changes of state at Info, messages at Debug. Nil: nobody.
+	Logger *slog.Logger
+	// Rand is where identifiers, challenges and magic numbers come from. Nil:
+	// crypto/rand.
+	Rand io.Reader
+	// HostName is what peers are told (Host Name AVP, RFC 2661 §4.4.3).
+	// Empty: "l2tpnet", which gives nothing away.
+	HostName string
+	// Answer makes the endpoint an LNS too. Nil: calls are not answered.
+	Answer *AnswerConfig
+}
+
+// AnswerConfig says how an endpoint answers those who call it.
+type AnswerConfig struct {
+	// Secret is the tunnel secret: peers must prove that they have it, and
+	// we prove it to them. Empty: no tunnel authentication.
+	Secret Secret
+	// Methods are the PPP authentications that callers are asked for, the
+	// first one first, the next when it is refused. Nil: MS-CHAPv2, CHAP.
+	Methods []AuthMethod
+	// Authenticate answers for the callers' names. Required.
+	Authenticate Authenticator
+	// Pool gives the callers their addresses. Required.
+	Pool AddressPool
+	// MRU is the largest PPP packet that we ask callers to send, in bytes,
+	// and the largest that we send. Zero: 1400.
+	MRU int
+	// MaxTunnels bounds the tunnels that stand at once, MaxHalfOpen those of
+	// them that are not established yet, MaxSessions the sessions of one
+	// tunnel. Zero: 1,024, 256 and 64.
+	MaxTunnels, MaxHalfOpen, MaxSessions int
+	// HelloInterval is the peer's silence after which a Hello probes it.
+	// Zero: 60 s.
+	HelloInterval time.Duration
+}
+
+// TunnelConfig is what [Endpoint.Dial] may need to know. Nil is the zero value.
+type TunnelConfig struct {
+	// Secret is the tunnel secret: the LNS must prove that it has it, and we
+	// prove it to the LNS. Empty: no tunnel authentication.
+	Secret Secret
+	// HelloInterval is the peer's silence after which a Hello probes it.
+	// Zero: 60 s.
+	HelloInterval time.Duration
+}
+
+// PPPConfig is how [Tunnel.OpenPPP] introduces itself.
+type PPPConfig struct {
+	// User and Password are for whichever of the methods the peer asks for.
+	User     string
+	Password Secret
+	// Methods are the authentications that we are ready to use, best first.
+	// Nil: MS-CHAPv2, CHAP. PAP shows the password to everybody on the way,
+	// and to whoever answers in the peer's place: it must be named.
+	Methods []AuthMethod
+	// MRU is the largest PPP packet that we ask the peer to send, in bytes,
+	// and the largest that we send. Zero: 1400.
+	MRU int
+	// Address is the one that we ask for. The zero value: any.
+	Address netip.Addr
+}
+
+// An AuthMethod is a way for a PPP peer to prove who it is.
+type AuthMethod uint8
+
+const (
+	PAP      = AuthMethod(ppp.PAP)      // RFC 1334: the password in clear
+	CHAP     = AuthMethod(ppp.CHAPMD5)  // RFC 1994, with MD5
+	MSCHAPv2 = AuthMethod(ppp.MSCHAPv2) // RFC 2759: both sides prove the password
+)
+
+var authMethods = [...]string{PAP: "pap", CHAP: "chap", MSCHAPv2: "mschapv2"}
+
+func (m AuthMethod) String() string {
+	if int(m) < len(authMethods) && m != 0 {
+		return authMethods[m]
+	}
+	return fmt.Sprintf("method %d", uint8(m))
+}
+
+// ParseAuthMethods reads names of methods, separated by commas: "mschapv2,chap,pap".
+func ParseAuthMethods(list string) ([]AuthMethod, error) {
+	var methods []AuthMethod
+next:
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.ToLower(strings.TrimSpace(name))
+		for m, n := range authMethods {
+			if name == n && m != 0 {
+				methods = append(methods, AuthMethod(m))
+				continue next
+			}
+		}
+		return nil, fmt.Errorf("expected authentication methods out of mschapv2, chap and pap, separated by commas, found %q", name)
+	}
+	return methods, nil
+}
+
+// An AuthRequest is a caller's claim to be somebody.
+type AuthRequest struct {
+	User   string         // as the peer sent it
+	Method AuthMethod     // how it is going to prove it
+	Peer   netip.AddrPort // where the tunnel comes from
+}
+
+// A Credential is what a claim is checked against: the password, or its NT
+// hash (RFC 2759 §8.3), which serves for PAP and MS-CHAPv2.
+type Credential struct {
+	Password Secret
+	NTHash   *[16]byte
+}
+
+// An Authenticator finds a user's credential; it may take its time, until ctx
+// ends with the call. Its error refuses the user and is logged; the peer cannot
+// tell it from a wrong password.
+type Authenticator func(ctx context.Context, r AuthRequest) (Credential, error)
+
+const (
+	defaultHostName    = "l2tpnet"
+	defaultMRU         = 1400 // leaves room for the headers of L2TP, and of another tunnel around it
+	defaultMaxTunnels  = 1024
+	defaultMaxHalfOpen = 256
+)
+
+func (c *Config) withDefaults() (Config, error) {
+	var full Config
+	if c != nil {
+		full = *c
+	}
+	if full.Logger == nil {
+		full.Logger = slog.New(slog.DiscardHandler)
+	}
+	if full.Rand == nil {
+		full.Rand = rand.Reader
+	}
+	if full.HostName == "" {
+		full.HostName = defaultHostName
+	}
+	if full.Answer == nil {
+		return full, nil
+	}
+	answer := *full.Answer
+	if answer.Authenticate == nil || answer.Pool == nil {
+		return full, fmt.Errorf("expected an Authenticator and an AddressPool to answer calls with, found none")
+	}
+	answer.MRU = orDefault(answer.MRU, defaultMRU)
+	answer.MaxTunnels = orDefault(answer.MaxTunnels, defaultMaxTunnels)
+	answer.MaxHalfOpen = orDefault(answer.MaxHalfOpen, defaultMaxHalfOpen)
+	full.Answer = &answer
+	return full, checkMRU(answer.MRU)
+}
+
+// checkMRU bounds the MRU by what RFC 1661 §6.1 has every peer take and what a
+// datagram holds.
+func checkMRU(mru int) error {
+	if mru < 128 || mru > 65000 {
+		return fmt.Errorf("expected an MRU of 128 to 65000 bytes, found %d", mru)
+	}
+	return nil
+}
+
+func orDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}

@@ -1,0 +1,44 @@
+// Package endpoint is L2TP in a process: it dials and answers tunnels on an
+// ordinary UDP socket and hands out their pseudowires, without privileges.
+//
+//	ep, err := endpoint.Listen("udp", ":0", nil)
+//	tun, err := ep.Dial(ctx, "lns.example.net", &endpoint.TunnelConfig{Secret: secret})
+//	sess, err := tun.OpenPPP(ctx, &endpoint.PPPConfig{User: "alice", Password: password})
+//	sess.Attach(sink) // IP packets come out here, and go in by sess.Put
+//
+// # The picture
+//
+//	link.Sink  ◄─── Session ◄────────────── reader ◄─── socket
+//	                   │ PPP's own frames      │ control messages
+//	                   ▼                       ▼
+//	             ppp.Link            control.Tunnel        machines, on a loop
+//	                   └───────────┬───────────┘
+//	link.Sink  ───► Session ───────┴───────────────────► socket
+//
+// An [Endpoint] is one UDP socket, a [Tunnel] one control connection, a
+// [Session] one pseudowire. What the protocols do is in internal/control (RFC
+// 2661) and internal/ppp (RFC 1661 and others), which know neither sockets nor clocks;
+// their bytes are in internal/wire. This package owns the socket, the tables and the
+// questions that take time.
+//
+// # Goroutines
+//
+// One reader for the socket: it finds a datagram's tunnel and session in tables
+// without locks, and calls the session's sink itself. At most four loops, each of
+// which drives the machines of many tunnels: all of one tunnel's machines are on
+// the same loop, so no protocol state has a lock. For as long as they take, one
+// goroutine for each question to an [Authenticator] or [AddressPool], and one for
+// each Close. Whoever calls [Session.Put] writes to the socket himself.
+//
+// # Buffers
+//
+// The reader owns the bytes of a datagram; sinks may read them during Put only. A
+// machine gets a copy. What is put into a session is the caller's again when Put
+// returns.
+//
+// # What L2TP does not protect
+//
+// L2TP encrypts nothing and authenticates no data (RFC 2661 §9). Whoever is on the
+// path reads and changes what the tunnel carries; random identifiers and the check of
+// the peer's address keep out those who are not.
+package endpoint

@@ -1,0 +1,327 @@
+package endpoint
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/machine"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+)
+
+const (
+	// closeGrace is how long Close waits for a peer to acknowledge, and
+	// terminateGrace what PPP gets of it for its Terminate-Request.
+	closeGrace     = 1800 * time.Millisecond
+	terminateGrace = 500 * time.Millisecond
+
+	acceptBacklog = 64    // sessions that are up and wait for Accept
+	tunnelIDsMax  = 60000 // of 65,535, so that a free one is found soon
+	loopsMax      = 4
+)
+
+// An Endpoint is one UDP socket with all its tunnels: it dials, and it answers
+// when its configuration says so. Its methods may be called by many at a time.
+type Endpoint struct {
+	cfg    Config
+	log    *slog.Logger
+	sock   *socket
+	random io.Reader
+	loops  []*machine.Loop
+
+	tunnels  idTable[Tunnel] // by our tunnel id; written under mu
+	accepted chan *Session
+	counters counters
+
+	ctx    context.Context // ends with the endpoint
+	cancel context.CancelFunc
+	read   chan struct{} // closed when the reader has ended
+	done   chan struct{}
+
+	mu       sync.Mutex
+	closing  bool
+	err      error
+	all      map[*Tunnel]struct{}
+	byPeer   map[peerID]*Tunnel // tunnels that were not dialled
+	nextLoop int
+	halfOpen int // of byPeer's, those that are not established
+}
+
+// peerID is how a peer names its tunnel: a repeated SCCRQ, and a message that
+// does not know our id, find their tunnel by it.
+type peerID struct {
+	addr netip.AddrPort
+	id   uint32
+}
+
+// Listen opens a UDP socket and makes an endpoint of it. The network is "udp",
+// "udp4" or "udp6"; the address ":0" is a port of the system's choice for an
+// endpoint that dials, ":1701" the usual one for one that answers. Nil for cfg
+// is its zero value.
+func Listen(network, address string, cfg *Config) (*Endpoint, error) {
+	addr, err := net.ResolveUDPAddr(network, address)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := net.ListenUDP(network, addr)
+	if err != nil {
+		return nil, err
+	}
+	e, err := New(conn, cfg)
+	if err != nil {
+		conn.Close()
+	}
+	return e, err
+}
+
+// New makes an endpoint of a socket, which is the endpoint's from then on and
+// closed with it. Addresses of conn need a method AddrPort, as *net.UDPAddr has.
+func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
+	full, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("endpoint: %w", err)
+	}
+	e := &Endpoint{
+		cfg: full, log: full.Logger, sock: newSocket(conn),
+		random:   &lockedReader{r: full.Rand},
+		accepted: make(chan *Session, acceptBacklog),
+		read:     make(chan struct{}), done: make(chan struct{}),
+		all: map[*Tunnel]struct{}{}, byPeer: map[peerID]*Tunnel{},
+	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	for range min(loopsMax, runtime.GOMAXPROCS(0)) {
+		e.loops = append(e.loops, machine.NewLoop())
+	}
+	go e.receiveAll()
+	return e, nil
+}
+
+// Addr is the socket's own address.
+func (e *Endpoint) Addr() netip.AddrPort { return e.sock.local() }
+
+// Dial opens a tunnel to an LNS, "host" or "host:port"; the port is 1701 when
+// there is none. It returns when the tunnel is established, has failed
+// ([PeerError], [AuthError], [TimeoutError], [RefusedError]), or ctx is done, which
+// abandons it.
+func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) (*Tunnel, error) {
+	peer, err := e.resolve(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	if cfg == nil {
+		cfg = &TunnelConfig{}
+	}
+	t, err := e.newTunnel(peer, peerID{}, control.Dial, control.Config{
+		Secret:        cfg.Secret.bytes(),
+		HelloInterval: cfg.HelloInterval,
+	})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-t.up:
+		return t, nil
+	case <-t.done:
+		return nil, t.Err()
+	case <-ctx.Done():
+		t.abandon()
+		return nil, ctx.Err()
+	}
+}
+
+// Accept waits for the next session that a caller has opened: authenticated,
+// with its addresses, ready for [Session.Attach].
+func (e *Endpoint) Accept(ctx context.Context) (*Session, error) {
+	select {
+	case s := <-e.accepted:
+		return s, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-e.done:
+		return nil, e.Err()
+	}
+}
+
+// Close closes every session and tunnel, waits for at most two seconds until
+// their peers have acknowledged that, and closes the socket.
+func (e *Endpoint) Close() error {
+	e.shut(net.ErrClosed)
+	<-e.done
+	return nil
+}
+
+// Done is closed when the endpoint has closed or its socket has failed.
+func (e *Endpoint) Done() <-chan struct{} { return e.done }
+
+// Err is nil until Done is closed; then net.ErrClosed or the socket's error.
+func (e *Endpoint) Err() error {
+	select {
+	case <-e.done:
+		return e.err
+	default:
+		return nil
+	}
+}
+
+func (e *Endpoint) shut(reason error) {
+	e.mu.Lock()
+	if e.closing {
+		e.mu.Unlock()
+		return
+	}
+	e.closing = true
+	e.err = reason
+	tunnels := make([]*Tunnel, 0, len(e.all))
+	for t := range e.all {
+		tunnels = append(tunnels, t)
+	}
+	e.mu.Unlock()
+	go func() {
+		e.cancel()
+		var wg sync.WaitGroup
+		for _, t := range tunnels {
+			wg.Go(func() { t.Close() })
+		}
+		wg.Wait()
+		e.sock.conn.Close()
+		<-e.read
+		for _, l := range e.loops {
+			l.Close()
+		}
+		close(e.done)
+	}()
+}
+
+// resolve finds the peer's address, of a family that the socket can reach.
+func (e *Endpoint) resolve(ctx context.Context, address string) (netip.AddrPort, error) {
+	host, port := address, uint16(DefaultPort)
+	if h, p, err := net.SplitHostPort(address); err == nil {
+		n, err := strconv.ParseUint(p, 10, 16)
+		if err != nil || n == 0 {
+			return netip.AddrPort{}, fmt.Errorf("expected a port of 1 to 65535 in %q, found %q", address, p)
+		}
+		host, port = h, uint16(n)
+	}
+	network := "ip"
+	switch local := e.sock.local().Addr(); {
+	case local.Is4() && !local.IsUnspecified():
+		network = "ip4"
+	case local.Is6() && !local.IsUnspecified():
+		network = "ip6"
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		a = a.Unmap()
+		if network == "ip4" && !a.Is4() || network == "ip6" && !a.Is6() {
+			return netip.AddrPort{}, fmt.Errorf("the socket at %v cannot reach %v, an address of the other family", e.sock.local(), a)
+		}
+		return netip.AddrPortFrom(a, port), nil
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return netip.AddrPortFrom(addrs[0].Unmap(), port), nil
+}
+
+// newTunnel makes a tunnel and its machine under an id that nobody else has.
+// caller is how the peer names it when the peer opens it, else zero.
+func (e *Endpoint) newTunnel(peer netip.AddrPort, caller peerID, open func(time.Time, control.Config) *control.Tunnel, cfg control.Config) (*Tunnel, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		return nil, net.ErrClosed
+	}
+	if len(e.all) >= tunnelIDsMax {
+		return nil, fmt.Errorf("no tunnel id is left: %d are in use", len(e.all))
+	}
+	id, err := e.tunnels.unused(e.random)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Rand, cfg.LocalID, cfg.HostName = e.random, id, e.cfg.HostName
+	t := newTunnel(e, id, peer, caller, e.loops[e.nextLoop], open(time.Now(), cfg))
+	e.nextLoop = (e.nextLoop + 1) % len(e.loops)
+	e.tunnels.set(id, t)
+	e.all[t] = struct{}{}
+	if caller != (peerID{}) {
+		e.byPeer[caller] = t
+		e.halfOpen++
+	}
+	t.runner.Do(func(time.Time) {}) // sends what it has to send by now
+	return t, nil
+}
+
+// forget takes a tunnel whose machine has ended out of all tables.
+func (e *Endpoint) forget(t *Tunnel) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.all, t)
+	e.tunnels.set(t.id, nil)
+	if e.byPeer[t.caller] == t {
+		delete(e.byPeer, t.caller)
+	}
+}
+
+// answer finds or makes the tunnel of a control message that names none: an
+// SCCRQ, or one of a peer that does not know our id. Nil: there is none, and
+// nothing is sent, since nobody knows who asks.
+func (e *Endpoint) answer(from netip.AddrPort, avps []byte) *Tunnel {
+	m, _ := wire.ParseMessage(avps, e.cfg.answerSecret())
+	if m.AssignedTunnelID == 0 {
+		e.counters.unknownTunnel.Add(1)
+		return nil
+	}
+	caller := peerID{from, m.AssignedTunnelID}
+	e.mu.Lock()
+	t, tunnels, halfOpen := e.byPeer[caller], len(e.all), e.halfOpen
+	e.mu.Unlock()
+	if t != nil {
+		return t
+	}
+	a := e.cfg.Answer
+	if a == nil || m.Type != wire.SCCRQ {
+		e.counters.unknownTunnel.Add(1)
+		return nil
+	}
+	if tunnels >= a.MaxTunnels || halfOpen >= a.MaxHalfOpen {
+		e.counters.overLimit.Add(1)
+		return nil
+	}
+	t, err := e.newTunnel(from, caller, control.Answer, control.Config{
+		Secret:        a.Secret.bytes(),
+		HelloInterval: a.HelloInterval,
+		MaxSessions:   a.MaxSessions,
+	})
+	if err != nil {
+		e.log.Warn("a tunnel was not answered", "peer", from, "error", err)
+		return nil
+	}
+	return t
+}
+
+func (c *Config) answerSecret() []byte {
+	if c.Answer == nil {
+		return nil
+	}
+	return c.Answer.Secret.bytes()
+}
+
+// lockedReader lets machines on several loops draw from one random source.
+type lockedReader struct {
+	mu sync.Mutex
+	r  io.Reader
+}
+
+func (l *lockedReader) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.r.Read(p)
+}

@@ -1,0 +1,142 @@
+package endpoint
+
+import (
+	"errors"
+	"net"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+)
+
+// A PeerError is what the peer told us when it refused or ended a tunnel or a
+// session (Result Code AVP, RFC 2661 §4.4.2).
+type PeerError struct {
+	Message    string // "StopCCN": the tunnel; "CDN": the session
+	ResultCode uint16
+	ErrorCode  uint16
+	Text       string // the peer's own words, as they came: they may hold anything
+	words      string
+}
+
+func (e *PeerError) Error() string { return e.words }
+
+// NotAuthorized tells whether a tunnel was refused because the peer does not
+// authorize us: it wants another tunnel secret, or does not know us.
+func (e *PeerError) NotAuthorized() bool {
+	return e.Message == wire.StopCCN.String() && e.ResultCode == wire.StopNotAuthorized
+}
+
+// A RefusedError is our own refusal of what the peer sent: what we told it.
+type RefusedError struct {
+	Message    string // "StopCCN": we ended the tunnel; "CDN": the session
+	ResultCode uint16
+	ErrorCode  uint16
+	words      string
+}
+
+func (e *RefusedError) Error() string { return e.words }
+
+// An AuthError is an authentication that failed: the tunnel's, by its secret
+// (RFC 2661 §5.1.1), or the user's, in PPP.
+type AuthError struct {
+	Tunnel  bool       // the tunnel secret was wrong or missing on either side
+	Method  AuthMethod // the user's: by which it was tried; 0: none that both allow
+	User    string
+	Ours    bool   // we refused the peer; else it refused us
+	Message string // the peer's own words, as they came: they may hold anything
+	words   string
+}
+
+func (e *AuthError) Error() string { return e.words }
+
+// A TimeoutError is a peer that did not answer.
+type TimeoutError struct {
+	Silent bool // nothing has ever come from it
+	words  string
+}
+
+func (e *TimeoutError) Error() string { return e.words }
+
+// Timeout reports true, as net.Error's does.
+func (e *TimeoutError) Timeout() bool { return true }
+
+// A PPPError is a PPP link that the peer terminated or that the two ends could
+// not agree upon.
+type PPPError struct {
+	Reason string // the peer's own words, as they came; may be empty
+	words  string
+}
+
+func (e *PPPError) Error() string { return e.words }
+
+// publicError turns the machines' errors into ours. Nil, which is their word for
+// "because you closed it", becomes net.ErrClosed.
+func publicError(err error) error {
+	if err == nil {
+		return net.ErrClosed
+	}
+	words := err.Error()
+	// First, since it wraps how the link then ended.
+	if _, ok := errors.AsType[*ppp.MethodError](err); ok {
+		return &AuthError{Ours: true, words: words}
+	}
+	if e, ok := errors.AsType[*control.PeerError](err); ok {
+		return &PeerError{e.Message.String(), e.Result.Code, e.Result.Error, e.Result.Text, words}
+	}
+	if e, ok := errors.AsType[*control.RefusedError](err); ok {
+		return &RefusedError{e.Sent.String(), e.Result.Code, e.Result.Error, words}
+	}
+	if e, ok := errors.AsType[*control.TimeoutError](err); ok {
+		return &TimeoutError{Silent: !e.Heard && e.Awaited == 0, words: words}
+	}
+	if e, ok := errors.AsType[control.AuthError](err); ok {
+		return &AuthError{Tunnel: true, Ours: e != control.NoSecret, words: words}
+	}
+	if e, ok := errors.AsType[*ppp.AuthError](err); ok {
+		return &AuthError{Method: publicMethod(e.Method), User: e.User, Ours: e.Ours, Message: e.Message, words: words}
+	}
+	if e, ok := errors.AsType[*ppp.TerminatedError](err); ok {
+		return &PPPError{e.Reason, words}
+	}
+	if _, ok := errors.AsType[*ppp.NegotiationError](err); ok {
+		return &PPPError{"", words}
+	}
+	if _, ok := errors.AsType[*ppp.TimeoutError](err); ok {
+		return &TimeoutError{words: words}
+	}
+	return err
+}
+
+// cdn is what we tell the peer of a session whose PPP has ended. What it may not
+// know, such as why a user was refused, is not in it.
+func cdn(err error) wire.Result {
+	general := func(text string) wire.Result {
+		return wire.Result{Code: wire.CallError, Error: wire.ErrorVendor, Text: text}
+	}
+	if err == nil {
+		return wire.Result{Code: wire.CallAdministrative}
+	}
+	if _, ok := errors.AsType[*ppp.AuthError](err); ok {
+		return general("authentication failed")
+	}
+	if _, ok := errors.AsType[*ppp.MethodError](err); ok {
+		return general("no authentication method in common")
+	}
+	if _, ok := errors.AsType[*ppp.TimeoutError](err); ok {
+		return wire.Result{Code: wire.CallLostCarrier}
+	}
+	if _, ok := errors.AsType[*ppp.TerminatedError](err); ok {
+		return wire.Result{Code: wire.CallLostCarrier}
+	}
+	return general("PPP could not be negotiated")
+}
+
+func pppMethods(methods []AuthMethod) (m []ppp.Method) {
+	for _, a := range methods {
+		m = append(m, ppp.Method(a))
+	}
+	return m
+}
+
+func publicMethod(m ppp.Method) AuthMethod { return AuthMethod(m) }

@@ -1,0 +1,104 @@
+package endpoint
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+	"github.com/l2tpnet/l2tpnet/endpoint/link"
+)
+
+// counters are what an endpoint counts of datagrams that reached no tunnel.
+type counters struct {
+	received, malformed, unknownVersion, unknownTunnel, unknownSession atomic.Uint64
+	wrongPeer, overLimit, overrun, socketErrors                        atomic.Uint64
+}
+
+// receiveAll is the endpoint's one reader. What it hands on is valid during the
+// call only, and the next read writes over it.
+func (e *Endpoint) receiveAll() {
+	defer close(e.read)
+	buf := make([]byte, datagramMax)
+	batch := link.NewBatch()
+	defer batch.Free()
+	for failures := 0; ; {
+		n, from, err := e.sock.read(buf)
+		if err == nil {
+			failures = 0
+			e.receive(from, buf[:n], batch)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			e.shut(err)
+			return
+		}
+		// An ICMP error of one peer (ECONNREFUSED, EHOSTUNREACH) comes up here
+		// and says nothing for sure about any: the machines' timers decide. It
+		// must not become a busy loop either.
+		e.counters.socketErrors.Add(1)
+		if failures++; failures > 16 {
+			e.log.Warn("the socket keeps failing", "error", err)
+			select {
+			case <-time.After(time.Second):
+			case <-e.ctx.Done():
+			}
+		}
+	}
+}
+
+func (e *Endpoint) receive(from netip.AddrPort, datagram []byte, batch *link.Batch) {
+	e.counters.received.Add(1)
+	if v, ok := wire.Version(datagram); !ok || v != 2 {
+		e.counters.unknownVersion.Add(1)
+		return
+	}
+	h, payload, err := wire.ParseHeader(datagram)
+	if err != nil {
+		e.counters.malformed.Add(1)
+		e.log.Debug("malformed datagram", "peer", from, "error", err)
+		return
+	}
+	var t *Tunnel
+	switch {
+	case h.TunnelID != 0:
+		t = e.tunnels.get(h.TunnelID)
+	case h.Control && len(payload) > 0:
+		if t = e.answer(from, payload); t == nil {
+			return
+		}
+	}
+	switch {
+	case t == nil:
+		e.counters.unknownTunnel.Add(1)
+	case t.peer != from:
+		// Nothing is learnt from a datagram that merely knows the right ids.
+		e.counters.wrongPeer.Add(1)
+	case h.Control:
+		if e.log.Enabled(e.ctx, slog.LevelDebug) {
+			t.log.Debug("received", "message", describe(payload), "ns", h.Ns, "nr", h.Nr, "session", h.SessionID)
+		}
+		if !t.runner.Handle(datagram) {
+			e.counters.overrun.Add(1)
+		}
+	default:
+		s := t.session(h.SessionID)
+		if s == nil {
+			e.counters.unknownSession.Add(1)
+			return
+		}
+		s.receive(payload, batch)
+	}
+}
+
+// describe names a control message for the log.
+func describe(avps []byte) string {
+	if len(avps) == 0 {
+		return "ZLB"
+	}
+	m, _ := wire.ParseMessage(avps, nil)
+	return m.Type.String()
+}

@@ -1,0 +1,370 @@
+package endpoint
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/machine"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+	"github.com/l2tpnet/l2tpnet/endpoint/link"
+)
+
+// A Session is one pseudowire, with PPP in it (RFC 2661 §5.2). It is a
+// [link.Sink] for IP packets on their way out, and has one attached for those
+// that come in.
+type Session struct {
+	tunnel *Tunnel
+	log    *slog.Logger
+	answer bool // the peer called
+
+	id      uint32 // ours; set on the loop before anybody can see it
+	link    *ppp.Link
+	runner  *machine.Runner[ppp.Event]
+	mru     int
+	hungUp  bool // the call is over; the loop's
+	pppDown bool // PPP is over; the loop's
+
+	header [wire.DataHeaderLen]byte // written before the first frame goes out
+	open   atomic.Bool              // IPv4 may flow
+	mtu    atomic.Int32
+	sink   atomic.Pointer[link.Sink]
+	flow   flow
+
+	ctx    context.Context // ends with the session
+	cancel context.CancelFunc
+	ready  chan struct{} // closed when IPv4 may flow for the first time
+	done   chan struct{} // closed when the session is over
+
+	mu      sync.Mutex // what others may ask for
+	state   SessionState
+	user    string
+	local   netip.Addr
+	remote  netip.Addr
+	dns     []netip.Addr
+	err     error // why it is over, or is going to be
+	lease   *Lease
+	created time.Time
+}
+
+// SessionState is how far a session has come.
+type SessionState string
+
+const (
+	SessionCalling        SessionState = "calling"        // ICRQ, ICRP, ICCN
+	SessionNegotiating    SessionState = "negotiating"    // LCP
+	SessionAuthenticating SessionState = "authenticating" // a caller has said who it is
+	SessionConfiguring    SessionState = "configuring"    // IPCP
+	SessionUp             SessionState = "up"
+	SessionClosing        SessionState = "closing"
+	SessionDown           SessionState = "down"
+)
+
+func newSession(t *Tunnel, answer bool, cfg ppp.Config, mru int) *Session {
+	s := &Session{
+		tunnel: t, answer: answer, log: t.log, mru: mru,
+		ready: make(chan struct{}), done: make(chan struct{}),
+		state: SessionCalling, created: time.Now(),
+	}
+	s.ctx, s.cancel = context.WithCancel(t.ep.ctx)
+	cfg.Rand, cfg.MRU = t.ep.random, mru
+	s.link = ppp.New(cfg)
+	s.runner = machine.Drive(t.loop, s.link, s.output)
+	return s
+}
+
+// newCaller is a session that we open.
+func newCaller(t *Tunnel, cfg *PPPConfig) (*Session, error) {
+	if cfg == nil {
+		cfg = &PPPConfig{}
+	}
+	mru := orDefault(cfg.MRU, defaultMRU)
+	if err := checkMRU(mru); err != nil {
+		return nil, err
+	}
+	return newSession(t, false, ppp.Config{
+		User: cfg.User, Password: []byte(cfg.Password),
+		Methods: pppMethods(cfg.Methods), Address: cfg.Address,
+	}, mru), nil
+}
+
+// newAnswerer is a session that the peer opens.
+func newAnswerer(t *Tunnel, id uint32) *Session {
+	a := t.ep.cfg.Answer
+	s := newSession(t, true, ppp.Config{
+		Server: true, Name: t.ep.cfg.HostName, Methods: pppMethods(a.Methods),
+	}, a.MRU)
+	s.named(id)
+	return s
+}
+
+func (s *Session) named(id uint32) {
+	s.id = id
+	s.log = s.log.With("session", id)
+}
+
+// call places the call, on the loop.
+func (s *Session) call(now time.Time) {
+	s.named(s.tunnel.machine.Call(now))
+	s.tunnel.setSession(s.id, s)
+}
+
+// Tunnel is the tunnel that the session runs in.
+func (s *Session) Tunnel() *Tunnel { return s.tunnel }
+
+// Addresses are our end's inner addresses.
+func (s *Session) Addresses() []netip.Prefix {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.local.IsValid() {
+		return nil
+	}
+	return []netip.Prefix{netip.PrefixFrom(s.local, s.local.BitLen())}
+}
+
+// PeerAddress is the other end's inner address.
+func (s *Session) PeerAddress() netip.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.remote
+}
+
+// DNS are the servers that the peer named (RFC 1877); none when we answered.
+func (s *Session) DNS() []netip.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dns
+}
+
+// MTU is the largest inner IP packet, in bytes.
+func (s *Session) MTU() int {
+	return int(s.mtu.Load())
+}
+
+// User is the caller's name when we answered, as it was authenticated.
+func (s *Session) User() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.user
+}
+
+// Done is closed when the session is over.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err is nil while the session stands. Then it is net.ErrClosed when Close was
+// called, else why it ended.
+func (s *Session) Err() error {
+	select {
+	case <-s.done:
+	default:
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Close terminates PPP, ends the session by a CDN, and returns when it is over.
+func (s *Session) Close() error {
+	s.terminate()
+	return nil
+}
+
+// terminate gives PPP a moment to say goodbye; the CDN does not wait for more.
+func (s *Session) terminate() {
+	s.setErr(net.ErrClosed)
+	s.runner.Do(func(now time.Time) { s.link.Close(now, "") })
+	grace := time.NewTimer(terminateGrace)
+	defer grace.Stop()
+	select {
+	case <-s.done:
+	case <-grace.C:
+		s.hangup(wire.Result{Code: wire.CallAdministrative})
+		select {
+		case <-s.done:
+		case <-s.tunnel.done:
+		}
+	}
+}
+
+// setErr notes why the session ends; the first reason counts.
+func (s *Session) setErr(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+		s.state = SessionClosing
+	}
+}
+
+func (s *Session) setState(state SessionState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.state = state
+	}
+}
+
+func (s *Session) hangup(r wire.Result) {
+	s.tunnel.runner.Do(func(now time.Time) {
+		if s.id != 0 {
+			s.tunnel.machine.Hangup(now, s.id, r)
+		}
+	})
+}
+
+// connected starts PPP: the call stands. On the loop.
+func (s *Session) connected(ev control.SessionUp) {
+	wire.PutDataHeader(s.header[:], s.tunnel.machine.PeerID(), ev.PeerSession)
+	s.setState(SessionNegotiating)
+	s.log.Info("session connected", "peer session", ev.PeerSession)
+	s.runner.Do(s.link.Open)
+}
+
+// disconnected takes that the call is over, and why: the control machine has
+// let the id go. PPP may know better. On the loop, once.
+func (s *Session) disconnected(err error) {
+	s.tunnel.setSession(s.id, nil)
+	s.hungUp = true
+	if s.pppDown {
+		s.finish()
+		return
+	}
+	s.runner.Do(func(now time.Time) { s.link.Lost(now, err) })
+}
+
+// finish ends it all, when both the call and PPP are over. On the loop.
+func (s *Session) finish() {
+	s.runner.Stop()
+	s.cancel()
+	s.mu.Lock()
+	s.state = SessionDown
+	err, lease := s.err, s.lease
+	s.lease = nil
+	s.mu.Unlock()
+	if lease != nil {
+		s.tunnel.ep.cfg.Answer.Pool.Release(*lease)
+	}
+	s.log.Info("session down", "reason", err)
+	close(s.done)
+}
+
+// output takes what PPP has to send and to tell, on the loop.
+func (s *Session) output(now time.Time, packet []byte, event ppp.Event) {
+	switch ev := event.(type) {
+	case nil:
+		s.sendFrame(packet)
+	case ppp.AuthQuestion:
+		s.setState(SessionAuthenticating)
+		go s.authenticate(ev)
+	case ppp.Authenticated:
+		s.mu.Lock()
+		s.user = ev.User
+		s.mu.Unlock()
+		s.log.Info("authenticated", "method", ev.Method, "user", wire.Quote(ev.User), "message", wire.Quote(ev.Message))
+		s.setState(SessionConfiguring)
+	case ppp.AddressQuestion:
+		go s.assign(ev)
+	case ppp.Up:
+		s.networkUp(ev)
+	case ppp.NetworkDown:
+		s.open.Store(false)
+		s.setState(SessionNegotiating)
+	case ppp.Down:
+		s.open.Store(false)
+		s.setErr(publicError(ev.Err))
+		s.pppDown = true
+		if s.hungUp {
+			s.finish()
+			return
+		}
+		s.hangup(cdn(ev.Err))
+	}
+}
+
+func (s *Session) networkUp(ev ppp.Up) {
+	s.mu.Lock()
+	s.local, s.remote, s.dns = ev.Local, ev.Peer, ev.DNS
+	s.mu.Unlock()
+	s.mtu.Store(int32(min(ev.MTU, s.mru, s.pathMTU())))
+	s.setState(SessionUp)
+	s.open.Store(true)
+	s.log.Info("session up", "user", wire.Quote(s.user), "local", ev.Local, "remote", ev.Peer, "dns", ev.DNS, "mtu", s.MTU())
+	select {
+	case <-s.ready: // again, after a renegotiation
+		return
+	default:
+		close(s.ready)
+	}
+	if !s.answer {
+		return
+	}
+	select {
+	case s.tunnel.ep.accepted <- s:
+	default:
+		s.tunnel.ep.counters.overLimit.Add(1)
+		s.setErr(fmt.Errorf("%d sessions wait to be accepted", acceptBacklog))
+		s.hangup(wire.Result{Code: wire.CallNoFacilities})
+	}
+}
+
+// pathMTU is what an Ethernet path of 1,500 bytes leaves inside.
+func (s *Session) pathMTU() int {
+	outer := 20
+	if s.tunnel.peer.Addr().Is6() {
+		outer = 40
+	}
+	return 1500 - outer - 8 - wire.DataHeaderLen - ppp.HeaderLen
+}
+
+// authenticate asks the user's authenticator, which may take its time.
+func (s *Session) authenticate(q ppp.AuthQuestion) {
+	c, err := s.tunnel.ep.cfg.Answer.Authenticate(s.ctx, AuthRequest{User: q.User, Method: publicMethod(q.Method), Peer: s.tunnel.peer})
+	if err != nil {
+		s.log.Info("user refused", "user", wire.Quote(q.User), "reason", err)
+	}
+	s.runner.Do(func(now time.Time) {
+		s.link.Credential(now, ppp.Credential{Password: c.Password.bytes(), NTHash: c.NTHash}, err)
+	})
+}
+
+// assign asks the pool for addresses, which it gets back when the session is
+// over, or was before the answer came.
+func (s *Session) assign(q ppp.AddressQuestion) {
+	pool := s.tunnel.ep.cfg.Answer.Pool
+	l, err := pool.Assign(s.ctx, q.User)
+	if err != nil {
+		s.log.Warn("no address for a caller", "user", wire.Quote(q.User), "error", err)
+	} else {
+		s.mu.Lock()
+		over := s.state == SessionDown
+		if !over {
+			s.lease = &l
+		}
+		s.mu.Unlock()
+		if over {
+			pool.Release(l)
+			return
+		}
+	}
+	s.runner.Do(func(now time.Time) {
+		s.link.Assign(now, ppp.Assignment{Local: l.Local, Peer: l.Peer, DNS: l.DNS}, err)
+	})
+}
+
+// Attach gives the session the sink for what comes in; nil takes it away, and
+// packets are dropped and counted, as they are before the first Attach.
+func (s *Session) Attach(sink link.Sink) {
+	if sink == nil {
+		s.sink.Store(nil)
+		return
+	}
+	s.sink.Store(&sink)
+}

@@ -1,0 +1,115 @@
+package endpoint
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Status is what an endpoint is doing. It holds no secrets.
+type Status struct {
+	Local    netip.AddrPort
+	Tunnels  []TunnelStatus // by our id
+	Counters Counters
+}
+
+// Counters are datagrams that reached no tunnel or session, and why, among all
+// that were received.
+type Counters struct {
+	Received       uint64
+	Malformed      uint64 // the header contradicts itself or the datagram
+	UnknownVersion uint64 // neither understood nor answered
+	UnknownTunnel  uint64 // no such tunnel id, or a message that opens none
+	UnknownSession uint64
+	WrongPeer      uint64 // right ids, from an address that is not the tunnel's
+	OverLimit      uint64 // refused by a limit of AnswerConfig, or not accepted in time
+	Overrun        uint64 // control messages faster than they can be handled
+	SocketErrors   uint64 // of reads and writes
+}
+
+// TunnelStatus is one tunnel's.
+type TunnelStatus struct {
+	ID, PeerID uint32 // ours; the peer's, 0 while unknown
+	Peer       netip.AddrPort
+	PeerName   string // the peer's Host Name
+	Dialed     bool   // we opened it
+	Up         bool
+	Sessions   []SessionStatus // by our id
+}
+
+// SessionStatus is one session's.
+type SessionStatus struct {
+	ID          uint32 // ours
+	State       SessionState
+	Dialed      bool   // we opened it
+	User        string // the caller's, when we answered
+	Addresses   []netip.Prefix
+	PeerAddress netip.Addr
+	DNS         []netip.Addr
+	MTU         int // bytes of an inner packet
+	Since       time.Time
+	Traffic     Traffic
+}
+
+// Traffic counts a session's inner IP packets and their bytes. Dropped ones are
+// not among the others.
+type Traffic struct {
+	PacketsIn, BytesIn, DroppedIn    uint64
+	PacketsOut, BytesOut, DroppedOut uint64
+}
+
+// Status is the endpoint's, with all its tunnels.
+func (e *Endpoint) Status() Status {
+	c := &e.counters
+	st := Status{Local: e.Addr(), Counters: Counters{
+		Received: c.received.Load(), Malformed: c.malformed.Load(), UnknownVersion: c.unknownVersion.Load(),
+		UnknownTunnel: c.unknownTunnel.Load(), UnknownSession: c.unknownSession.Load(), WrongPeer: c.wrongPeer.Load(),
+		OverLimit: c.overLimit.Load(), Overrun: c.overrun.Load(), SocketErrors: c.socketErrors.Load(),
+	}}
+	e.mu.Lock()
+	tunnels := make([]*Tunnel, 0, len(e.all))
+	for t := range e.all {
+		tunnels = append(tunnels, t)
+	}
+	e.mu.Unlock()
+	for _, t := range tunnels {
+		st.Tunnels = append(st.Tunnels, t.Status())
+	}
+	slices.SortFunc(st.Tunnels, func(a, b TunnelStatus) int { return cmp.Compare(a.ID, b.ID) })
+	return st
+}
+
+// Status is the tunnel's, with all its sessions.
+func (t *Tunnel) Status() TunnelStatus {
+	t.mu.Lock()
+	st := TunnelStatus{ID: t.id, PeerID: t.peerID, Peer: t.peer, PeerName: t.peerName, Dialed: t.caller == (peerID{})}
+	t.mu.Unlock()
+	select {
+	case <-t.done:
+	case <-t.up:
+		st.Up = true
+	default:
+	}
+	for _, s := range *t.sessions.Load() {
+		st.Sessions = append(st.Sessions, s.Status())
+	}
+	slices.SortFunc(st.Sessions, func(a, b SessionStatus) int { return cmp.Compare(a.ID, b.ID) })
+	return st
+}
+
+// Status is the session's.
+func (s *Session) Status() SessionStatus {
+	f := &s.flow
+	st := SessionStatus{
+		ID: s.id, Dialed: !s.answer, Addresses: s.Addresses(), MTU: s.MTU(), Since: s.created,
+		Traffic: Traffic{
+			PacketsIn: f.packetsIn.Load(), BytesIn: f.bytesIn.Load(), DroppedIn: f.droppedIn.Load(),
+			PacketsOut: f.packetsOut.Load(), BytesOut: f.bytesOut.Load(), DroppedOut: f.droppedOut.Load(),
+		},
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.State, st.User, st.PeerAddress, st.DNS = s.state, s.user, s.remote, s.dns
+	return st
+}

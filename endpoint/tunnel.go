@@ -1,0 +1,220 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/machine"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+)
+
+// A Tunnel is one control connection with its sessions (RFC 2661 §5).
+type Tunnel struct {
+	ep     *Endpoint
+	id     uint32 // ours: peers put it into their headers
+	peer   netip.AddrPort
+	caller peerID // of a tunnel that the peer opened
+	log    *slog.Logger
+
+	loop    *machine.Loop
+	machine *control.Tunnel // the loop's
+	runner  *machine.Runner[control.Event]
+	// sessions by our id. The loop replaces the map, the reader only looks.
+	sessions atomic.Pointer[map[uint32]*Session]
+
+	up   chan struct{} // closed when established
+	done chan struct{} // closed when down, after all its sessions
+	gone chan struct{} // closed when nothing of it is left
+
+	mu       sync.Mutex // what others may ask for
+	peerID   uint32
+	peerName string
+	err      error
+}
+
+func newTunnel(e *Endpoint, id uint32, peer netip.AddrPort, caller peerID, loop *machine.Loop, m *control.Tunnel) *Tunnel {
+	t := &Tunnel{
+		ep: e, id: id, peer: peer, caller: caller, loop: loop, machine: m,
+		log: e.log.With("tunnel", id, "peer", peer),
+		up:  make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
+	}
+	t.sessions.Store(&map[uint32]*Session{})
+	t.runner = machine.Drive(loop, m, t.output)
+	return t
+}
+
+// Peer is the address that the tunnel's datagrams come from.
+func (t *Tunnel) Peer() netip.AddrPort { return t.peer }
+
+// PeerName is the peer's Host Name AVP, as it sent it.
+func (t *Tunnel) PeerName() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.peerName
+}
+
+// Done is closed when the tunnel is down.
+func (t *Tunnel) Done() <-chan struct{} { return t.done }
+
+// Err is nil until Done is closed. Then it is net.ErrClosed when Close was called,
+// else why the tunnel went down.
+func (t *Tunnel) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}
+
+// Close closes the tunnel's sessions, then itself by a StopCCN, and waits until the
+// peer has acknowledged that, for at most two seconds.
+func (t *Tunnel) Close() error {
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
+	var wg sync.WaitGroup
+	for _, s := range *t.sessions.Load() {
+		wg.Go(s.terminate)
+	}
+	wg.Wait()
+	select {
+	case <-t.done: // by the peer's doing, or an earlier Close
+		if !errors.Is(t.Err(), net.ErrClosed) {
+			return nil
+		}
+	default:
+		t.stop()
+	}
+	select {
+	case <-t.gone:
+	case <-grace.C:
+	}
+	return nil
+}
+
+// abandon closes without waiting.
+func (t *Tunnel) abandon() { t.stop() }
+
+func (t *Tunnel) stop() {
+	t.runner.Do(func(now time.Time) {
+		t.machine.Close(now, wire.Result{Code: wire.StopClear})
+	})
+}
+
+// OpenPPP opens a session and brings PPP up in it. It returns when IPv4 may
+// flow, when that failed ([PeerError], [AuthError], …), or when ctx is done, which
+// abandons it.
+func (t *Tunnel) OpenPPP(ctx context.Context, cfg *PPPConfig) (*Session, error) {
+	s, err := newCaller(t, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if !t.runner.Do(func(now time.Time) { s.call(now) }) {
+		return nil, net.ErrClosed
+	}
+	select {
+	case <-s.ready:
+		return s, nil
+	case <-s.done:
+		return nil, s.Err()
+	case <-t.done: // the session may never have been begun
+		if err := s.Err(); err != nil {
+			return nil, err
+		}
+		return nil, t.Err()
+	case <-ctx.Done():
+		go s.Close()
+		return nil, ctx.Err()
+	}
+}
+
+func (t *Tunnel) session(id uint32) *Session { return (*t.sessions.Load())[id] }
+
+// setSession puts a session into the map, or takes it out with nil. A tunnel has
+// few sessions (64 by default), and the reader must not wait for a lock.
+func (t *Tunnel) setSession(id uint32, s *Session) {
+	next := maps.Clone(*t.sessions.Load())
+	if s == nil {
+		delete(next, id)
+	} else {
+		next[id] = s
+	}
+	t.sessions.Store(&next)
+}
+
+// output takes what the machine has to send and to tell, on the loop.
+func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
+	switch ev := event.(type) {
+	case nil:
+		t.send(packet)
+	case control.TunnelUp:
+		t.mu.Lock()
+		t.peerID, t.peerName = ev.PeerID, ev.HostName
+		t.mu.Unlock()
+		t.leaveHalfOpen()
+		t.log.Info("tunnel up", "host", wire.Quote(ev.HostName), "vendor", wire.Quote(ev.VendorName))
+		close(t.up)
+	case control.TunnelDown:
+		t.leaveHalfOpen()
+		t.mu.Lock()
+		t.err = publicError(ev.Err)
+		t.mu.Unlock()
+		t.log.Info("tunnel down", "reason", t.err)
+		close(t.done)
+	case control.Gone:
+		t.runner.Stop()
+		t.ep.forget(t)
+		close(t.gone)
+	case control.IncomingCall:
+		t.incoming(now, ev)
+	case control.SessionUp:
+		if s := t.session(ev.Session); s != nil {
+			s.connected(ev)
+		}
+	case control.SessionDown:
+		if s := t.session(ev.Session); s != nil {
+			s.disconnected(ev.Err)
+		}
+	}
+}
+
+func (t *Tunnel) send(packet []byte) {
+	if err := t.ep.sock.write(packet, t.peer); err != nil {
+		t.ep.counters.socketErrors.Add(1)
+		t.log.Debug("not sent", "error", err)
+	}
+}
+
+// leaveHalfOpen counts a tunnel that a peer opened out of the half-open ones:
+// when it is established, or goes down without having been. On the loop.
+func (t *Tunnel) leaveHalfOpen() {
+	select {
+	case <-t.up:
+		return
+	default:
+	}
+	if t.caller != (peerID{}) {
+		t.ep.mu.Lock()
+		t.ep.halfOpen--
+		t.ep.mu.Unlock()
+	}
+}
+
+// incoming answers a peer that wants to open a session with us.
+func (t *Tunnel) incoming(now time.Time, ev control.IncomingCall) {
+	if t.ep.cfg.Answer == nil {
+		t.runner.Do(func(now time.Time) {
+			t.machine.Hangup(now, ev.Session, wire.Result{Code: wire.CallNoFacilitiesEver})
+		})
+		return
+	}
+	s := newAnswerer(t, ev.Session)
+	t.setSession(ev.Session, s)
+	s.log.Info("call", "from", wire.Quote(ev.CallingNumber), "to", wire.Quote(ev.CalledNumber))
+	t.runner.Do(func(now time.Time) { t.machine.AcceptCall(now, ev.Session) })
+}
