@@ -1,5 +1,11 @@
 package ppp
 
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
 // A Method is a way for a client to prove who it is.
 type Method uint8
 
@@ -10,14 +16,163 @@ const (
 	MSCHAPv2                   // Microsoft's CHAP, RFC 2759: the server proves itself too
 )
 
+// CHAP algorithms (RFC 1994 §3, RFC 2433 §2, RFC 2759 §2).
+const (
+	algorithmMD5      = 5
+	algorithmMSCHAP   = 0x80
+	algorithmMSCHAPv2 = 0x81
+)
+
+// methods are the names, and the data of the Authentication-Protocol option
+// (RFC 1661 §6.2).
+var methods = [...]struct{ name, option string }{
+	PAP:      {"pap", "\xc0\x23"},
+	CHAPMD5:  {"chap", "\xc2\x23\x05"},
+	MSCHAPv2: {"mschapv2", "\xc2\x23\x81"},
+}
+
+// String is the method's name: pap, chap or mschapv2.
 func (m Method) String() string {
-	switch m {
-	case PAP:
-		return "pap"
-	case CHAPMD5:
-		return "chap"
-	case MSCHAPv2:
-		return "mschapv2"
+	if m == 0 || int(m) >= len(methods) {
+		return fmt.Sprintf("method %d", uint8(m))
 	}
-	return "none"
+	return methods[m].name
+}
+
+func (m Method) option() []byte { return []byte(methods[m].option) }
+
+// describeMethod is what a peer asks for, in words.
+func describeMethod(option []byte) string {
+	for _, m := range methods {
+		if m.name != "" && m.option == string(option) {
+			return m.name
+		}
+	}
+	if len(option) < 2 {
+		return "nothing"
+	}
+	switch protocol := binary.BigEndian.Uint16(option); {
+	case protocol == protocolEAP:
+		return "eap"
+	case protocol == protocolCHAP && len(option) == 3 && option[2] == algorithmMSCHAP:
+		return "mschap"
+	case protocol == protocolCHAP && len(option) == 3:
+		return fmt.Sprintf("chap algorithm %d", option[2])
+	default:
+		return fmt.Sprintf("protocol 0x%04x", protocol)
+	}
+}
+
+// An exchange is the Authentication phase's work: one side of one method. It
+// stays in the Network phase, where a peer that lost the last word asks again.
+type exchange interface {
+	protocol() uint16
+	start(now time.Time)
+	handle(now time.Time, p packet)
+	expire(now time.Time) // the link's wait is over
+}
+
+// An examiner is a server's exchange.
+type examiner interface {
+	exchange
+	// examine takes the answer to the question that the exchange has asked.
+	examine(now time.Time, c Credential, refusal error)
+}
+
+// A claimant is a client's exchange.
+type claimant interface {
+	exchange
+	// claimed reports whether the server has had something to judge.
+	claimed() bool
+}
+
+// newExchange is what LCP has agreed on.
+func (l *Link) newExchange() exchange {
+	if l.cfg.Server {
+		switch m := l.lcp.demands[0]; m {
+		case PAP:
+			return &papServer{link: l}
+		default:
+			return &chapServer{link: l, method: m, digest: m.digest()}
+		}
+	}
+	switch m := l.lcp.auth; m {
+	case PAP:
+		return &papClient{link: l}
+	default:
+		return &chapClient{link: l, method: m, digest: m.digest()}
+	}
+}
+
+// ask puts the question to the owner, if no answer is outstanding: an exchange
+// that a renegotiation has ended may have left one, and its answer must not
+// be taken for ours, of another user. It reports whether it was put.
+func (l *Link) ask(now time.Time, m Method, user string) bool {
+	if l.asked {
+		return false
+	}
+	l.asked = true
+	l.wait = now.Add(l.cfg.AuthTimeout)
+	l.Emit(AuthQuestion{Method: m, User: user})
+	return true
+}
+
+// Credential answers the [AuthQuestion]. An error refuses the user, and is
+// what the link's [AuthError] says; the peer is told the same as of a wrong
+// password. An answer that nobody waits for any longer is ignored.
+func (l *Link) Credential(now time.Time, c Credential, err error) {
+	if !l.asked {
+		return
+	}
+	l.asked = false
+	if x, ok := l.exchange.(examiner); ok && l.phase == authenticate {
+		x.examine(now, c, err)
+	}
+}
+
+// admit says whether the user may have the link, which keeps the user whom it
+// was first authenticated for, and that user's address.
+func (l *Link) admit(user string) error {
+	if l.user != "" && l.user != user {
+		return fmt.Errorf("the link is user %s's, and a renegotiation does not change that", quote(l.user))
+	}
+	return nil
+}
+
+// authenticated ends the phase with success.
+func (l *Link) authenticated(now time.Time, m Method, user, message string) {
+	if l.phase != authenticate {
+		return // the peer had another look at us, and was content
+	}
+	l.user = user
+	l.Emit(Authenticated{Method: m, User: user, Message: message})
+	l.setPhase(now, network)
+}
+
+// refuse ends the link of a peer that has not proved who it is.
+func (l *Link) refuse(now time.Time, m Method, user, reason string) {
+	l.fail(now, &AuthError{Method: m, User: user, Ours: true, Reason: reason})
+}
+
+// refused ends the link of a client whose proof the server did not accept.
+func (l *Link) refused(now time.Time, m Method, reason, message string) {
+	l.fail(now, &AuthError{Method: m, User: l.cfg.User, Reason: reason, Message: message})
+}
+
+// A repetition is a packet that is sent until it is answered.
+type repetition struct {
+	what  string // its name, in errors
+	tries int
+}
+
+// again counts a try and sets the wait for its answer. It reports false, and
+// has ended the link, when there were enough.
+func (r *repetition) again(now time.Time, l *Link) bool {
+	if r.tries == l.cfg.MaxConfigure {
+		l.fail(now, &TimeoutError{Waited: r.what, Tries: r.tries})
+		return false
+	}
+	r.tries++
+	l.wait = now.Add(l.cfg.Restart)
+	return true
 }

@@ -31,7 +31,8 @@ type Config struct {
 	Address netip.Addr
 
 	// MRU is the Maximum-Receive-Unit that we ask for, in octets of a PPP
-	// frame's information, and the most that [Up] allows to send. Default: 1400.
+	// frame's information, and the most that [Up] allows to send. Default:
+	// 1400; values are cut to 576 … 65535.
 	MRU int
 
 	// Restart is the period of the restart timer, and of the repetition of
@@ -82,6 +83,7 @@ func (c Config) withDefaults() Config {
 		c.Methods = []Method{MSCHAPv2, CHAPMD5}
 	}
 	or(&c.MRU, defaultMRU)
+	c.MRU = min(max(c.MRU, minMRU), 0xffff)
 	or(&c.Restart, defaultRestart)
 	or(&c.MaxConfigure, defaultMaxConfigure)
 	or(&c.MaxTerminate, defaultMaxTerminate)

@@ -33,9 +33,9 @@
 //     another value each time): the answer to the first may be on its way.
 //   - The client repeats its CHAP Response until it is answered: a Success that
 //     was lost would otherwise leave it waiting.
-//   - Terminate-Request before LCP is opened ends the link one restart period
-//     later, not after Max-Configure requests to a peer that wants none, unless
-//     the peer starts again.
+//   - A Terminate-Request before the automaton is opened ends it one restart
+//     period later, unless the peer starts again, and not only after
+//     Max-Configure requests to a peer that wants none.
 //
 // # How long anything takes
 //

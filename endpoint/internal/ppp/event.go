@@ -7,7 +7,7 @@ import "net/netip"
 type Event interface{ isEvent() }
 
 // An AuthQuestion asks a server's owner for the credential of a user. The
-// answer is [Link.Credential]; until it comes no other is asked.
+// answer is [Link.Credential]; until that is given no other question is asked.
 type AuthQuestion struct {
 	Method Method
 	User   string // as the peer sent it: any octets, at most 256
@@ -34,8 +34,9 @@ type Up struct {
 	MTU         int          // the most octets that an IPv4 datagram to the peer may have
 }
 
-// NetworkDown says that the peer renegotiates a link that was up: datagrams
-// are dropped in both directions until the next [Up].
+// NetworkDown says that a link that was up is renegotiated, or on its way
+// down: datagrams are dropped in both directions until the next [Up], if one
+// comes.
 type NetworkDown struct{}
 
 // Down says that the link is finished. It comes once and is the last event. A
@@ -53,12 +54,4 @@ func (Down) isEvent()            {}
 type Assignment struct {
 	Local, Peer netip.Addr   // IPv4: ours and the peer's
 	DNS         []netip.Addr // IPv4: the first two are offered
-}
-
-// A Credential answers an [AuthQuestion]: a password, or the MD4 hash of a
-// password in UTF-16LE (RFC 2759 §8.3), which serves MS-CHAPv2 and PAP. A
-// Credential without either fits nobody.
-type Credential struct {
-	Password []byte
-	NTHash   *[16]byte
 }

@@ -1,6 +1,9 @@
 package ppp
 
 import (
+	"encoding/binary"
+	"fmt"
+	"io"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/machine"
@@ -11,35 +14,285 @@ import (
 type Link struct {
 	machine.Output[Event]
 	cfg Config
+
+	phase phase
+	ended bool      // Down has been told
+	setup time.Time // when the way to the network phase is too long; zero: not on the way
+	up    bool      // Up has been told, and no NetworkDown since
+
+	lcp      lcp
+	exchange exchange  // of the Authenticate phase; nil before
+	wait     time.Time // when the exchange's wait is over
+	authID   uint8     // the last identifier of a PAP request or CHAP challenge
+	asked    bool      // an AuthQuestion is the owner's to answer
+	user     string
+	ipcp     ipcp
+
+	askedAddress bool   // the AddressQuestion has been asked
+	unassigned   bool   // and is the owner's to answer
+	early        []byte // the peer's last IPCP packet before we knew the answer
+
+	closed   bool   // by the owner
+	farewell string // the data of our Terminate-Request
+	err      error  // why the link ends: the first cause
 }
 
 var _ machine.Machine[Event] = (*Link)(nil)
 
-// New is a link in the Dead phase.
-func New(cfg Config) *Link { return &Link{cfg: cfg.withDefaults()} }
+// A phase of a link (RFC 1661 §3.2).
+type phase uint8
 
-// Open says that the lower layer is up: LCP starts.
-func (l *Link) Open(now time.Time) {}
+const (
+	dead phase = iota
+	establish
+	authenticate
+	network
+	terminate
+)
+
+func (p phase) String() string {
+	return [...]string{"Dead", "Establish", "Authenticate", "Network", "Terminate"}[p]
+}
+
+// New is a link in the Dead phase.
+func New(cfg Config) *Link {
+	l := &Link{cfg: cfg.withDefaults()}
+	l.lcp.init(l)
+	l.ipcp.init(l)
+	return l
+}
+
+// Open says that the lower layer is up: LCP starts. A link is opened once.
+func (l *Link) Open(now time.Time) {
+	if l.phase != dead || l.ended {
+		return
+	}
+	l.setPhase(now, establish)
+	l.lcp.event(now, evOpen)
+	l.lcp.event(now, evUp)
+}
 
 // Close takes the link down; reason goes to the peer. [Down] follows when the
 // peer has acknowledged it, or does not in time.
-func (l *Link) Close(now time.Time, reason string) {}
+func (l *Link) Close(now time.Time, reason string) {
+	switch {
+	case l.phase == terminate || l.ended: // on its way, for another reason
+	case l.phase == dead:
+		l.ended = true
+		l.Emit(Down{})
+	default:
+		l.closed = true
+		l.takeDown(now, reason)
+	}
+}
 
-// Credential answers the [AuthQuestion]. An error refuses the user, and is
-// what the link's [AuthError] says; the peer is told the same as of a wrong
-// password. An answer that nobody waits for any longer is ignored.
-func (l *Link) Credential(now time.Time, c Credential, err error) {}
+// fail takes the link down because of an error.
+func (l *Link) fail(now time.Time, err error) {
+	l.blame(err)
+	reason := "negotiation failed"
+	switch err := err.(type) {
+	case *AuthError:
+		reason = saysNo
+		if !err.Ours {
+			reason = "authentication refused"
+		}
+	case *TimeoutError:
+		reason = "timeout"
+	}
+	l.takeDown(now, reason)
+}
 
-// Assign answers the [AddressQuestion]. An error takes the link down. An
-// answer that nobody waits for any longer is ignored.
-func (l *Link) Assign(now time.Time, a Assignment, err error) {}
+// blame notes why the link ends, if nothing has been noted before: what
+// follows from the cause is not the cause.
+func (l *Link) blame(err error) {
+	if l.err == nil && !l.closed {
+		l.err = err
+	}
+}
+
+func (l *Link) takeDown(now time.Time, reason string) {
+	if l.phase == dead || l.phase == terminate {
+		return
+	}
+	l.farewell = cutTo(reason, 128)
+	l.lcp.event(now, evClose)
+	if l.phase != dead {
+		l.setPhase(now, terminate)
+	}
+}
+
+// setPhase enters a phase.
+func (l *Link) setPhase(now time.Time, p phase) {
+	if p == l.phase {
+		return
+	}
+	was := l.phase
+	l.phase = p
+	if was == network && l.ipcp.state >= closed {
+		l.ipcp.event(now, evDown)
+	}
+	l.wait, l.early = time.Time{}, nil
+	l.lcp.echo.timer = time.Time{}
+	switch p {
+	case establish:
+		l.exchange = nil
+		if l.setup.IsZero() && l.cfg.SetupTimeout > 0 {
+			l.setup = now.Add(l.cfg.SetupTimeout)
+		}
+	case authenticate:
+		l.exchange = l.newExchange()
+		l.exchange.start(now)
+	case network:
+		l.lcp.startEcho(now)
+		l.enterNetwork(now)
+	case terminate:
+		l.setup = time.Time{}
+	case dead:
+		l.setup = time.Time{}
+		l.exchange = nil
+		l.ended = true
+		if demanded := l.lcp.demanded; demanded != "" && l.err != nil {
+			l.err = &MethodError{Demanded: demanded, Allowed: l.cfg.Methods, Err: l.err}
+		}
+		l.Emit(Down{Err: l.err})
+	}
+}
+
+// enterNetwork starts IPCP; a server needs to know the addresses first, and
+// asks once.
+func (l *Link) enterNetwork(now time.Time) {
+	switch {
+	case !l.cfg.Server || l.ipcp.gift.Peer.IsValid():
+		l.startIPCP(now)
+	case !l.askedAddress:
+		l.askedAddress, l.unassigned = true, true
+		l.Emit(AddressQuestion{User: l.user})
+	}
+}
+
+// networkUp tells that IPCP is opened.
+func (l *Link) networkUp(now time.Time, up Up) {
+	up.MTU = min(l.lcp.peerMRU, l.cfg.MRU)
+	l.up = true
+	l.setup = time.Time{}
+	l.lcp.requests, l.ipcp.requests = 0, 0
+	l.Emit(up)
+}
+
+// networkDown tells that IPCP is not opened any longer.
+func (l *Link) networkDown(now time.Time) {
+	if !l.up {
+		return
+	}
+	l.up = false
+	if l.cfg.SetupTimeout > 0 {
+		l.setup = now.Add(l.cfg.SetupTimeout)
+	}
+	l.Emit(NetworkDown{})
+}
+
+// protocolRejected takes the peer's word that it does not know a protocol of
+// ours.
+func (l *Link) protocolRejected(now time.Time, protocol uint16) {
+	switch {
+	case protocol == protocolIPCP && l.ipcp.state >= closed:
+		l.blame(l.ipcp.error("the peer rejects the protocol"))
+		l.ipcp.event(now, evRXJbad)
+	case l.phase == authenticate && protocol == l.exchange.protocol():
+		l.fail(now, &NegotiationError{Protocol: "LCP", Reason: "the peer rejects the authentication protocol that it agreed to"})
+	}
+}
 
 // Handle takes a frame from the peer, with or without FF 03, with a protocol
 // of one octet or two. IPv4 datagrams are the owner's and ignored here.
-func (l *Link) Handle(now time.Time, frame []byte) {}
+func (l *Link) Handle(now time.Time, frame []byte) {
+	protocol, information, ok := ParseFrame(frame)
+	if l.phase == dead || !ok || len(information) > max(fullMRU, l.cfg.MRU) {
+		return
+	}
+	l.lcp.heard(now)
+	switch protocol {
+	case protocolLCP:
+		if p, ok := parsePacket(information); ok {
+			l.lcp.receivePacket(now, p)
+		}
+	case protocolPAP, protocolCHAP:
+		// "Authentication packets received during any other phase MUST be
+		// silently discarded", and those of a protocol that was not agreed on.
+		p, ok := parsePacket(information)
+		if ok && (l.phase == authenticate || l.phase == network) && l.exchange != nil && l.exchange.protocol() == protocol {
+			l.exchange.handle(now, p)
+		}
+	case protocolIPCP:
+		l.receiveIPCP(now, information)
+	case ProtocolIPv4:
+	default:
+		// "While LCP is in the Opened state, any protocol packet which is
+		// unsupported by the implementation MUST be returned in a
+		// Protocol-Reject", but not in the Authenticate phase, where all but LCP
+		// and authentication packets "MUST be silently discarded" (RFC 1661 §3.5, §3.6).
+		if l.phase == network {
+			l.lcp.rejectProtocol(protocol, information)
+		}
+	}
+}
+
+func (l *Link) receiveIPCP(now time.Time, information []byte) {
+	p, ok := parsePacket(information)
+	switch {
+	case !ok || l.phase != network:
+	case l.unassigned:
+		// The peer is ahead of the owner's answer; its request would come again,
+		// but seconds later.
+		l.early = append(l.early[:0], information...)
+	default:
+		l.ipcp.receive(now, p)
+	}
+}
 
 // Expire tells that the deadline has passed.
-func (l *Link) Expire(now time.Time) {}
+func (l *Link) Expire(now time.Time) {
+	if l.phase == dead {
+		return
+	}
+	l.lcp.expire(now)
+	l.ipcp.expire(now)
+	if past(now, l.wait) {
+		l.wait = time.Time{}
+		l.exchange.expire(now)
+	}
+	l.lcp.expireEcho(now)
+	if past(now, l.setup) {
+		l.fail(now, &TimeoutError{Waited: fmt.Sprintf("working network (still in the %v phase)", l.phase), After: l.cfg.SetupTimeout})
+	}
+}
 
 // Deadline is when Expire is to be called.
-func (l *Link) Deadline() time.Time { return time.Time{} }
+func (l *Link) Deadline() time.Time {
+	return machine.Earliest(l.lcp.deadline(), l.ipcp.deadline(), l.wait, l.lcp.echo.timer, l.setup)
+}
+
+func (l *Link) send(protocol uint16, p packet) { l.Send(p.frame(protocol)) }
+
+// cut is as much of b as a packet to the peer may carry beside n other octets
+// of data.
+func (l *Link) cut(b []byte, n int) []byte {
+	return cutTo(b, l.lcp.peerMRU-packetHeaderLen-n)
+}
+
+func (l *Link) random(n int) []byte {
+	b := make([]byte, n)
+	if _, err := io.ReadFull(l.cfg.Rand, b); err != nil {
+		panic("BUG: ppp: the random source failed: " + err.Error())
+	}
+	return b
+}
+
+// random32 is a random number that is not zero.
+func (l *Link) random32() uint32 {
+	for {
+		if v := binary.BigEndian.Uint32(l.random(4)); v != 0 {
+			return v
+		}
+	}
+}
