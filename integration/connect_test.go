@@ -86,7 +86,7 @@ func TestConnectToXl2tpd(t *testing.T) {
 			}
 		})
 	}
-	t.Run("tshark finds nothing malformed", traffic.judge)
+	t.Run("tshark finds nothing malformed", func(t *testing.T) { traffic.judge(t, dialler) })
 }
 
 // A connection is l2tpnet connect that has connected.

@@ -17,10 +17,10 @@ import (
 
 // A capture is a pcap file of what went through its relays: a way to see the traffic that needs no privileges.
 //
-//	l2tpnet ──► relay ──► QEMU's port of the guest
-//	              └─► 192.0.2.1 → 192.0.2.2 in the file
+//	client ──► relay ──► server
+//	             └─► 192.0.2.1 → 192.0.2.2:1701 in the file
 //
-// The file shows us as 192.0.2.1 and the peer as port 1701 of 192.0.2.2, whatever ports the relay has.
+// The file shows whoever dials as 192.0.2.1 and whoever answers as port 1701 of 192.0.2.2, whatever ports the relay has.
 type capture struct {
 	mu   sync.Mutex
 	file *os.File
@@ -32,8 +32,8 @@ type capture struct {
 const maxData = 5000
 
 var (
-	us   = netip.MustParseAddr("192.0.2.1")
-	peer = netip.MustParseAddr("192.0.2.2")
+	dialler  = netip.MustParseAddr("192.0.2.1")
+	answerer = netip.MustParseAddr("192.0.2.2")
 )
 
 func newCapture(t *testing.T) *capture {
@@ -112,7 +112,7 @@ func (c *capture) relay(t *testing.T, to netip.AddrPort) string {
 				backs[client] = back
 				go c.answers(front, back, client)
 			}
-			c.write(netip.AddrPortFrom(us, client.Port()), netip.AddrPortFrom(peer, 1701), buf[:n])
+			c.write(netip.AddrPortFrom(dialler, client.Port()), netip.AddrPortFrom(answerer, 1701), buf[:n])
 			back.Write(buf[:n])
 		}
 	}()
@@ -127,13 +127,13 @@ func (c *capture) answers(front, back *net.UDPConn, client netip.AddrPort) {
 		if err != nil {
 			return
 		}
-		c.write(netip.AddrPortFrom(peer, 1701), netip.AddrPortFrom(us, client.Port()), buf[:n])
+		c.write(netip.AddrPortFrom(answerer, 1701), netip.AddrPortFrom(dialler, client.Port()), buf[:n])
 		front.WriteToUDPAddrPort(buf[:n], client)
 	}
 }
 
-// judge asks tshark what it thinks of what we sent: all of it must be L2TP, and nothing malformed.
-func (c *capture) judge(t *testing.T) {
+// judge asks tshark what it thinks of what we sent, the one or the other: all of it must be L2TP, and nothing malformed.
+func (c *capture) judge(t *testing.T, us netip.Addr) {
 	t.Helper()
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
@@ -155,11 +155,12 @@ func (c *capture) judge(t *testing.T) {
 		}
 		return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' })
 	}
-	sent := count("ip.src == 192.0.2.1 && l2tp")
+	ours := "ip.src == " + us.String() + " && "
+	sent := count(ours + "l2tp")
 	if len(sent) == 0 {
 		t.Error("tshark: expected L2TP in the capture, found none")
 	}
-	for _, filter := range []string{"ip.src == 192.0.2.1 && !l2tp", "ip.src == 192.0.2.1 && _ws.malformed"} {
+	for _, filter := range []string{ours + "!l2tp", ours + "_ws.malformed"} {
 		if found := count(filter); len(found) > 0 {
 			t.Errorf("tshark: expected nothing that matches %q, found %d packets, the first of them\n%s", filter, len(found), strings.Join(found[:min(len(found), 5)], "\n"))
 		}

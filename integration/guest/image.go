@@ -94,17 +94,20 @@ func buildDNS() ([]byte, error) {
 
 // gather maps each path in the guest to the host's file that it is a copy of.
 func gather(t tools, k kernel) (map[string]string, error) {
-	files := map[string]string{"/bin/busybox": t.busybox}
-	for _, m := range k.modules {
-		files["/modules/"+filepath.Base(m)] = m
+	files := map[string]string{
+		// Where init.sh and xl2tpd look for them, wherever this machine keeps them.
+		"/bin/busybox":     t.busybox,
+		"/usr/sbin/ip":     t.ip,
+		"/usr/sbin/xl2tpd": t.xl2tpd,
+		"/usr/sbin/pppd":   t.pppd,
+		t.pppol2tp:         t.pppol2tp,
+		t.legacy:           t.legacy,
 	}
-	linked := []string{t.xl2tpd, t.pppd, t.pppol2tp, t.ip, t.legacy}
 	if t.iperf3 != "" {
-		linked = append(linked, t.iperf3)
+		files["/usr/bin/iperf3"] = t.iperf3
 	}
-	for _, program := range linked {
-		files[program] = program
-		libraries, err := ldd(program)
+	for _, program := range sortedKeys(files) {
+		libraries, err := ldd(files[program])
 		if err != nil {
 			return nil, err
 		}
@@ -112,16 +115,20 @@ func gather(t tools, k kernel) (map[string]string, error) {
 			files[l] = l
 		}
 	}
-	// init.sh calls these by fixed names, wherever this machine keeps them.
-	files["/usr/sbin/xl2tpd"], files["/usr/sbin/pppd"], files["/usr/sbin/ip"] = t.xl2tpd, t.pppd, t.ip
+	for _, m := range k.modules {
+		files["/modules/"+filepath.Base(m)] = m
+	}
 	return files, nil
 }
 
 var library = regexp.MustCompile(`(?m)^\s*(?:\S+ => )?(/\S+) \(0x`)
 
-// ldd lists the libraries, and the loader, that a program is linked to.
+// ldd lists the libraries, and the loader, that a program is linked to: none for a static one.
 func ldd(program string) ([]string, error) {
 	out, err := run("", "ldd", program)
+	if err != nil && strings.Contains(err.Error(), "not a dynamic executable") {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,132 @@
+package integration
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/integration/guest"
+	"github.com/l2tpnet/l2tpnet/netstack"
+)
+
+// xl2tpd and pppd on a Linux kernel call us, behind slirp, which is a NAT: ping, and 10 MiB from a server inside our
+// stack, with each authentication, with and without a tunnel secret.
+func TestXl2tpdCallsUs(t *testing.T) {
+	t.Parallel()
+	g := guest.Boot(t)
+	traffic := newCapture(t)
+	want := fmt.Sprintf("%x", sha256.Sum256(guest.Blob()))
+	for _, s := range []struct{ name, secret, options string }{
+		{"", "", ""},
+		{" and a tunnel secret", "tunsecret", " secret"},
+	} {
+		port := netip.MustParseAddrPort(traffic.relay(t, lns(t, endpoint.Secret(s.secret)))).Port()
+		for _, auth := range []string{"pap", "chap", "mschapv2"} {
+			t.Run(auth+s.name, func(t *testing.T) {
+				g.Run(t, fmt.Sprintf("lac %d %s%s", port, auth, s.options))
+				g.Run(t, "ping -c 3 -i 0.2 10.77.0.1")
+				mark := g.Run(t, "fetch http://10.77.0.1/blob")
+				if m := g.Expect(t, mark, `^guest: sha256 (\S+)`); m[1] != want {
+					t.Errorf("the blob that xl2tpd's side fetched: expected sha256 %s, found %s", want, m[1])
+				}
+				g.Run(t, fmt.Sprintf("hangup %d", port))
+				// We answered pppd when it said goodbye.
+				g.Expect(t, mark, `rcvd \[LCP TermAck`)
+			})
+		}
+	}
+	t.Run("tshark finds nothing malformed", func(t *testing.T) { traffic.judge(t, answerer) })
+}
+
+// The command line answers too. It has no server inside to fetch from, so the caller pings.
+func TestXl2tpdCallsServe(t *testing.T) {
+	t.Parallel()
+	g := guest.Boot(t)
+	p := start(t, "serve", "--listen", "127.0.0.1:0", "--users-file", file(t, "# who may call\nbob:other\nalice:s3cret"), "--secret-file", file(t, "tunsecret"),
+		"--pool", "10.77.0.0/24", "--gateway", "10.77.0.1", "--dns", "10.77.0.1", "-v")
+	hello := p.line(t)
+	_, rest, _ := strings.Cut(hello, "127.0.0.1:")
+	var port int
+	if _, err := fmt.Sscanf(rest, "%d", &port); err != nil {
+		t.Fatalf("serve's first line: expected where it answers, found %q", hello)
+	}
+	g.Run(t, fmt.Sprintf("lac %d mschapv2 secret", port))
+	if line := p.line(t); !strings.Contains(line, "alice") || !strings.Contains(line, "10.77.0.") {
+		t.Errorf("serve's line for a caller: expected alice and her address, found %q", line)
+	}
+	mark := g.Run(t, "ping -c 3 -i 0.2 10.77.0.1")
+	g.Expect(t, mark, `3 packets received`)
+	p.interrupt(t)
+	// xl2tpd was told that we go: pppd ends by itself.
+	g.Expect(t, mark, fmt.Sprintf(`^lac %d: .*Connection closed`, port))
+	g.Expect(t, mark, `^local2\S* pppd\[\d+\]: Exit\.`)
+}
+
+// lns is a server that embeds the library, as examples/serve does: an endpoint that answers, a stack that all its callers
+// reach, and a web server in that stack. It returns the UDP address to call.
+func lns(t *testing.T, secret endpoint.Secret) netip.AddrPort {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	gateway := netip.MustParseAddr("10.77.0.1")
+	pool, err := endpoint.NewPool(netip.MustParsePrefix("10.77.0.0/24"), gateway, nil)
+	must(err)
+	stack, err := netstack.New(nil)
+	must(err)
+	t.Cleanup(func() { stack.Close() })
+	router, err := stack.AddRouted(&netstack.RoutedConfig{Addresses: []netip.Prefix{netip.PrefixFrom(gateway, 32)}})
+	must(err)
+	web, err := stack.Listen("tcp", ":80")
+	must(err)
+	site := http.NewServeMux()
+	site.HandleFunc("/blob", func(w http.ResponseWriter, _ *http.Request) { w.Write(guest.Blob()) })
+	go http.Serve(web, site)
+
+	ep, err := endpoint.Listen("udp", "127.0.0.1:0", &endpoint.Config{Answer: &endpoint.AnswerConfig{
+		Secret:  secret,
+		Methods: []endpoint.AuthMethod{endpoint.MSCHAPv2, endpoint.CHAP, endpoint.PAP},
+		Pool:    pool,
+		Authenticate: func(_ context.Context, r endpoint.AuthRequest) (endpoint.Credential, error) {
+			if r.User != "alice" {
+				return endpoint.Credential{}, errors.New("unknown user")
+			}
+			return endpoint.Credential{Password: "s3cret"}, nil
+		},
+	}})
+	must(err)
+	t.Cleanup(func() { ep.Close() })
+	go func() {
+		for {
+			session, err := ep.Accept(context.Background())
+			if err != nil {
+				if !errors.Is(err, net.ErrClosed) {
+					t.Errorf("Accept: %v", err)
+				}
+				return
+			}
+			go func() {
+				port, err := router.Attach([]netip.Prefix{netip.PrefixFrom(session.PeerAddress(), 32)}, session)
+				if err != nil {
+					t.Errorf("routing to %v: %v", session.PeerAddress(), err)
+					session.Close()
+					return
+				}
+				session.Attach(port)
+				<-session.Done()
+				port.Close()
+			}()
+		}
+	}()
+	return netip.MustParseAddrPort(ep.Addr().String())
+}
