@@ -85,7 +85,7 @@ func lns(t *testing.T, secret endpoint.Secret) netip.AddrPort {
 	stack, err := netstack.New(nil)
 	must(err)
 	t.Cleanup(func() { stack.Close() })
-	router, err := stack.AddRouted(&netstack.RoutedConfig{Addresses: []netip.Prefix{netip.PrefixFrom(gateway, 32)}})
+	router, err := stack.AddRouted(&netstack.RoutedConfig{Addresses: []netip.Addr{gateway}})
 	must(err)
 	web, err := stack.Listen("tcp", ":80")
 	must(err)
