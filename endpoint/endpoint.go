@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -107,6 +108,9 @@ func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 // Addr is the socket's own address.
 func (e *Endpoint) Addr() netip.AddrPort { return e.sock.local() }
 
+// ErrAddress is the error of an address that no tunnel can be dialled to.
+var ErrAddress = errors.New("not a server's address")
+
 // Dial opens a tunnel to an LNS, "host" or "host:port"; the port is 1701 when
 // there is none. It returns when the tunnel is established, has failed
 // ([PeerError], [AuthError], [TimeoutError], [RefusedError]), or ctx is done, which
@@ -132,7 +136,7 @@ func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) 
 	case <-t.done:
 		return nil, t.Err()
 	case <-ctx.Done():
-		t.abandon()
+		t.stop()
 		return nil, ctx.Err()
 	}
 }
@@ -206,7 +210,7 @@ func (e *Endpoint) resolve(ctx context.Context, address string) (netip.AddrPort,
 	if h, p, err := net.SplitHostPort(address); err == nil {
 		n, err := strconv.ParseUint(p, 10, 16)
 		if err != nil || n == 0 {
-			return netip.AddrPort{}, fmt.Errorf("expected a port of 1 to 65535 in %q, found %q", address, p)
+			return netip.AddrPort{}, fmt.Errorf("%w: expected a port of 1 to 65535 in %q, found %q", ErrAddress, address, p)
 		}
 		host, port = h, uint16(n)
 	}
@@ -220,7 +224,7 @@ func (e *Endpoint) resolve(ctx context.Context, address string) (netip.AddrPort,
 	if a, err := netip.ParseAddr(host); err == nil {
 		a = a.Unmap()
 		if network == "ip4" && !a.Is4() || network == "ip6" && !a.Is6() {
-			return netip.AddrPort{}, fmt.Errorf("the socket at %v cannot reach %v, an address of the other family", e.sock.local(), a)
+			return netip.AddrPort{}, fmt.Errorf("%w: the socket at %v cannot reach %v, which is of the other family", ErrAddress, e.sock.local(), a)
 		}
 		return netip.AddrPortFrom(a, port), nil
 	}

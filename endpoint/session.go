@@ -220,24 +220,25 @@ func (s *Session) hangup(r wire.Result) {
 	})
 }
 
-// connected starts PPP: the call stands. On the loop.
-func (s *Session) connected(ev control.SessionUp) {
+// connected starts PPP: the call stands. On the loop, and at once: the peer's first
+// frame may be right behind its ICCN.
+func (s *Session) connected(now time.Time, ev control.SessionUp) {
 	wire.PutDataHeader(s.header[:], s.tunnel.machine.PeerID(), ev.PeerSession)
 	s.setState(SessionNegotiating)
 	s.log.Info("session connected", "peer session", ev.PeerSession)
-	s.runner.Do(s.link.Open)
+	s.runner.DoNow(now, s.link.Open)
 }
 
 // disconnected takes that the call is over, and why: the control machine has
 // let the id go. PPP may know better. On the loop, once.
-func (s *Session) disconnected(err error) {
+func (s *Session) disconnected(now time.Time, err error) {
 	s.tunnel.setSession(s.id, nil)
 	s.hungUp = true
 	if s.pppDown {
 		s.finish()
 		return
 	}
-	s.runner.Do(func(now time.Time) { s.link.Lost(now, err) })
+	s.runner.DoNow(now, func(now time.Time) { s.link.Lost(now, err) })
 }
 
 // finish ends it all, when both the call and PPP are over. On the loop.

@@ -82,13 +82,15 @@ func (t *Tunnel) Close() error {
 		wg.Go(s.terminate)
 	}
 	wg.Wait()
+	t.stop()
 	select {
-	case <-t.done: // by the peer's doing, or an earlier Close
-		if !errors.Is(t.Err(), net.ErrClosed) {
-			return nil
-		}
-	default:
-		t.stop()
+	case <-t.done:
+	case <-grace.C:
+		return nil
+	}
+	// A tunnel that the peer has ended stays for the peer's sake only.
+	if !errors.Is(t.Err(), net.ErrClosed) {
+		return nil
 	}
 	select {
 	case <-t.gone:
@@ -97,9 +99,7 @@ func (t *Tunnel) Close() error {
 	return nil
 }
 
-// abandon closes without waiting.
-func (t *Tunnel) abandon() { t.stop() }
-
+// stop closes without waiting.
 func (t *Tunnel) stop() {
 	t.runner.Do(func(now time.Time) {
 		t.machine.Close(now, wire.Result{Code: wire.StopClear})
@@ -174,11 +174,11 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.incoming(now, ev)
 	case control.SessionUp:
 		if s := t.session(ev.Session); s != nil {
-			s.connected(ev)
+			s.connected(now, ev)
 		}
 	case control.SessionDown:
 		if s := t.session(ev.Session); s != nil {
-			s.disconnected(ev.Err)
+			s.disconnected(now, ev.Err)
 		}
 	}
 }

@@ -125,6 +125,10 @@ func (r *Runner[E]) Do(command func(now time.Time)) bool {
 	return r.loop.Do(func(now time.Time) { r.step(now, command) })
 }
 
+// DoNow has the command called at once, before it returns. It may only be called
+// on the loop, from another machine's out or command.
+func (r *Runner[E]) DoNow(now time.Time, command func(now time.Time)) { r.step(now, command) }
+
 // Handle hands a copy of a packet to the machine. It reports false when the
 // packet was dropped, because [PendingMax] others wait or the loop is closed.
 func (r *Runner[E]) Handle(packet []byte) bool {

@@ -3,6 +3,7 @@ package machine
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,8 +75,8 @@ func TestAFloodForOneMachineIsBounded(t *testing.T) {
 		l := NewLoop()
 		defer l.Close()
 		flooded := Drive(l, &echo{}, func(time.Time, []byte, error) {})
-		answered := false
-		other := Drive(l, &echo{}, func(time.Time, []byte, error) { answered = true })
+		var answered atomic.Bool
+		other := Drive(l, &echo{}, func(time.Time, []byte, error) { answered.Store(true) })
 		gate := make(chan struct{})
 		flooded.Do(func(time.Time) { <-gate })
 		taken := 0
@@ -92,7 +93,7 @@ func TestAFloodForOneMachineIsBounded(t *testing.T) {
 		}
 		close(gate)
 		time.Sleep(time.Second)
-		if !answered {
+		if !answered.Load() {
 			t.Error("the other machine never answered")
 		}
 		if !flooded.Handle([]byte("after")) {

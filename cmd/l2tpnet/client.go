@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/netstack"
+)
+
+// dialFlags are what every command that dials has in common.
+type dialFlags struct {
+	Server string `arg:"" placeholder:"SERVER[:PORT]" help:"The L2TP server's name or address; the port is 1701 when there is none."`
+
+	User         string `short:"u" env:"L2TPNET_USER" placeholder:"NAME" help:"User name for PPP ($L2TPNET_USER)."`
+	PasswordFile string `env:"L2TPNET_PASSWORD_FILE" placeholder:"FILE" help:"File with the password alone ($L2TPNET_PASSWORD_FILE; or the password itself in $L2TPNET_PASSWORD)."`
+	SecretFile   string `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone ($L2TPNET_SECRET_FILE; or the secret itself in $L2TPNET_SECRET)."`
+	Auth         string `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to use: mschapv2, chap, pap. PAP shows the password to everybody on the way. Default: ${default}."`
+	Verbose      int    `short:"v" type:"counter" help:"Log to standard error what happens; -vv every message."`
+}
+
+// A client is a tunnel with a session in it and a stack on top.
+type client struct {
+	endpoint *endpoint.Endpoint
+	tunnel   *endpoint.Tunnel
+	session  *endpoint.Session
+	stack    *netstack.Stack
+}
+
+// dial reads the secrets and dials.
+func (f *dialFlags) dial(p *program) (*client, error) {
+	methods, err := endpoint.ParseAuthMethods(f.Auth)
+	if err != nil {
+		return nil, usage(fmt.Errorf("--auth: %w", err), "")
+	}
+	password, err := readSecret("password", f.PasswordFile, "L2TPNET_PASSWORD")
+	if err != nil {
+		return nil, err
+	}
+	secret, err := readSecret("tunnel secret", f.SecretFile, "L2TPNET_SECRET")
+	if err != nil {
+		return nil, err
+	}
+	if f.User == "" && password != "" {
+		return nil, usage(fmt.Errorf("expected a user name for the password, found none"), "give it with --user or L2TPNET_USER")
+	}
+	c, err := dial(p.ctx, p.logger(f.Verbose), f.Server, &endpoint.TunnelConfig{Secret: secret},
+		&endpoint.PPPConfig{User: f.User, Password: password, Methods: methods})
+	if err != nil {
+		return nil, explainDial(err, f.Server)
+	}
+	return c, nil
+}
+
+// dial opens an endpoint, a tunnel and a session, and puts a stack on top.
+func dial(ctx context.Context, log *slog.Logger, server string, tc *endpoint.TunnelConfig, pc *endpoint.PPPConfig) (_ *client, err error) {
+	c := &client{}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	if c.endpoint, err = endpoint.Listen("udp", ":0", &endpoint.Config{Logger: log}); err != nil {
+		return nil, err
+	}
+	if c.tunnel, err = c.endpoint.Dial(ctx, server, tc); err != nil {
+		return nil, err
+	}
+	if c.session, err = c.tunnel.OpenPPP(ctx, pc); err != nil {
+		return nil, err
+	}
+	if c.stack, err = netstack.New(&netstack.Config{Logger: log}); err != nil {
+		return nil, err
+	}
+	nic, err := c.stack.AddIP(c.session, &netstack.IPConfig{
+		Addresses: c.session.Addresses(), DNS: c.session.DNS(), MTU: c.session.MTU(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.session.Attach(nic)
+	// Without its tunnel a stack has nowhere to go: what is open in it fails.
+	go func() {
+		<-c.session.Done()
+		c.stack.Fail(c.session.Err())
+	}()
+	return c, nil
+}
+
+// wait returns when the user ends the program, with nil, or the session has ended.
+func (c *client) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-c.session.Done():
+		return fmt.Errorf("the tunnel is down: %w", c.session.Err())
+	}
+}
+
+// close says goodbye to the server, for two seconds at most.
+func (c *client) close() {
+	if c.endpoint != nil {
+		c.endpoint.Close()
+	}
+	if c.stack != nil {
+		c.stack.Close()
+	}
+}
+
+// describe is what a user wants to know of a connection, in half a line.
+func (c *client) describe() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "connected to %v", c.tunnel.Peer())
+	if name := c.tunnel.PeerName(); name != "" {
+		fmt.Fprintf(&b, " (%s)", printable(name))
+	}
+	for _, a := range c.session.Addresses() {
+		fmt.Fprintf(&b, ", address %v", a.Addr())
+	}
+	if a := c.session.PeerAddress(); a.IsValid() {
+		fmt.Fprintf(&b, ", gateway %v", a)
+	}
+	fmt.Fprintf(&b, ", DNS %s", addressList(c.session.DNS()))
+	return b.String()
+}
+
+func addressList(addrs []netip.Addr) string {
+	if len(addrs) == 0 {
+		return "none"
+	}
+	words := make([]string, len(addrs))
+	for i, a := range addrs {
+		words[i] = a.String()
+	}
+	return strings.Join(words, " ")
+}
+
+// printable is a peer's word for a terminal: short, and without control characters.
+func printable(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	s = strings.Map(func(r rune) rune {
+		if !strconv.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+	if r := []rune(s); len(r) > 64 {
+		s = string(r[:64]) + "…"
+	}
+	return s
+}

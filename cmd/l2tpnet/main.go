@@ -1,0 +1,99 @@
+// Command l2tpnet dials and answers L2TP without privileges: pseudowires end in
+// a TCP/IP stack inside the process, which its SOCKS proxy, its forwards and its
+// ping use.
+//
+// Rules of what it prints:
+//
+//   - Standard output is for what the user asked for: that the tunnel stands and
+//     where its listeners are, a page, statistics. One fact a line, no colour.
+//   - Standard error is for what went wrong, one line and then at most one that
+//     begins with "hint:", and for the log, which -v turns on.
+//   - The exit status is 0 when the user ended it or it did what it should, 2 when the user
+//     can mend it on this machine (flags, files, ports, names), 1 for all else.
+//   - A secret is never printed, and no flag takes one.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type grammar struct {
+	Connect connectCmd `cmd:"" help:"Dial an L2TP server and open listeners whose connections go through the tunnel."`
+	Serve   serveCmd   `cmd:"" help:"Answer L2TP calls, as an LNS."`
+	Ping    pingCmd    `cmd:"" help:"Dial an L2TP server and ping a host through the tunnel."`
+	Demo    demoCmd    `cmd:"" help:"A server, a web site behind it, a client and its SOCKS proxy, all in one process on loopback."`
+}
+
+// program is what a command runs in.
+type program struct {
+	ctx            context.Context // ends with Ctrl-C
+	stdout, stderr io.Writer
+}
+
+func (p *program) printf(format string, args ...any) { fmt.Fprintf(p.stdout, format, args...) }
+
+// logger writes to standard error: nothing without -v, changes of state with it,
+// every message with -vv.
+func (p *program) logger(verbose int) *slog.Logger {
+	if verbose == 0 {
+		return slog.New(slog.DiscardHandler)
+	}
+	level := slog.LevelInfo
+	if verbose > 1 {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: level}))
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The second Ctrl-C ends at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// exited is what kong panics with instead of ending the process after --help.
+type exited int
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
+	defer func() {
+		if r := recover(); r != nil {
+			code, ok := r.(exited)
+			if !ok {
+				panic(r)
+			}
+			status = int(code)
+		}
+	}()
+	parser, err := kong.New(&grammar{},
+		kong.Name("l2tpnet"),
+		kong.Description("L2TP without privileges: tunnels that end inside this process."),
+		kong.UsageOnError(),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 80}),
+		kong.Vars{"auth": "mschapv2,chap"},
+	)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return report(stderr, usage(err, "l2tpnet --help, or l2tpnet COMMAND --help, shows what there is"))
+	}
+	err = command.Run(&program{ctx: ctx, stdout: stdout, stderr: stderr})
+	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		return 0
+	}
+	return report(stderr, err)
+}

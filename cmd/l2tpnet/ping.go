@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/netstack"
+)
+
+type pingCmd struct {
+	dialFlags
+	Host     string        `arg:"" help:"Whom to ping, by address or by a name that the tunnel's DNS knows."`
+	Count    int           `short:"c" placeholder:"N" help:"Stop after N packets. Default: at Ctrl-C."`
+	Interval time.Duration `short:"i" default:"1s" placeholder:"TIME" help:"From one packet to the next. Default: ${default}."`
+	Size     int           `short:"s" default:"56" placeholder:"BYTES" help:"Payload of a packet. Default: ${default}."`
+	Timeout  time.Duration `short:"W" default:"3s" placeholder:"TIME" help:"How long to wait for a reply. Default: ${default}."`
+}
+
+func (cmd *pingCmd) Run(p *program) error {
+	if cmd.Size < 0 || cmd.Size > 65000 {
+		return usage(fmt.Errorf("-s: expected 0 to 65000 bytes, found %d", cmd.Size), "")
+	}
+	if cmd.Interval <= 0 || cmd.Timeout <= 0 || cmd.Count < 0 {
+		return usage(fmt.Errorf("expected -c, -i and -W to be positive"), "")
+	}
+	c, err := cmd.dial(p)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	addrs, err := c.stack.LookupHost(p.ctx, cmd.Host)
+	if err != nil {
+		return err
+	}
+	target, err := netip.ParseAddr(addrs[0])
+	if err != nil {
+		return err
+	}
+	p.printf("PING %s (%v): %d data bytes through %v\n", cmd.Host, target, cmd.Size, c.tunnel.Peer())
+	var s pingStatistics
+	lost := cmd.ping(p, c, target, &s)
+	p.printf("\n--- %s ping statistics ---\n%s", cmd.Host, s.String())
+	if lost != nil {
+		return lost
+	}
+	if s.received == 0 {
+		return &failure{fmt.Errorf("no reply from %v", target), "", 1}
+	}
+	return nil
+}
+
+// ping sends until the count is reached, the user ends it, or the tunnel is down,
+// which is its error.
+func (cmd *pingCmd) ping(p *program, c *client, target netip.Addr, s *pingStatistics) error {
+	tick := time.NewTicker(cmd.Interval)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		ctx, cancel := context.WithTimeout(p.ctx, cmd.Timeout)
+		reply, err := c.stack.Ping(ctx, target, &netstack.PingOptions{Seq: uint16(n), Size: cmd.Size})
+		cancel()
+		if p.ctx.Err() != nil {
+			return nil
+		}
+		s.sent++
+		switch {
+		case err == nil:
+			s.add(reply.RTT)
+			p.printf("%d bytes from %v: icmp_seq=%d ttl=%d time=%.3f ms\n", cmd.Size+8, target, n, reply.TTL, milliseconds(reply.RTT))
+		case errors.Is(err, context.DeadlineExceeded):
+			p.printf("no answer yet for icmp_seq=%d\n", n)
+		default:
+			p.printf("icmp_seq=%d: %v\n", n, err)
+		}
+		if n == cmd.Count {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-p.ctx.Done():
+			return nil
+		case <-c.session.Done():
+			return c.wait(p.ctx)
+		}
+	}
+}
+
+// pingStatistics are what ping prints at its end.
+type pingStatistics struct {
+	sent, received  int
+	least, most     float64 // milliseconds, as the sums
+	sum, sumSquared float64
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func (s *pingStatistics) add(rtt time.Duration) {
+	ms := milliseconds(rtt)
+	if s.received == 0 || ms < s.least {
+		s.least = ms
+	}
+	s.most = max(s.most, ms)
+	s.received++
+	s.sum += ms
+	s.sumSquared += ms * ms
+}
+
+func (s *pingStatistics) String() string {
+	loss := 0.0
+	if s.sent > 0 {
+		loss = 100 * float64(s.sent-s.received) / float64(s.sent)
+	}
+	text := fmt.Sprintf("%d packets transmitted, %d received, %.3g%% packet loss\n", s.sent, s.received, loss)
+	if s.received == 0 {
+		return text
+	}
+	mean := s.sum / float64(s.received)
+	deviation := math.Sqrt(max(0, s.sumSquared/float64(s.received)-mean*mean))
+	return text + fmt.Sprintf("rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", s.least, mean, s.most, deviation)
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/l2tpnet/l2tpnet/endpoint"
+)
+
+type serveCmd struct {
+	Listen     string       `default:":1701" placeholder:"ADDR" help:"UDP address to answer on. Default: ${default}."`
+	UsersFile  string       `required:"" type:"path" placeholder:"FILE" help:"File of name:password lines; lines that begin with # are comments."`
+	SecretFile string       `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone ($L2TPNET_SECRET_FILE; or the secret itself in $L2TPNET_SECRET)."`
+	Auth       string       `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to ask callers for, in this order: mschapv2, chap, pap. Default: ${default}."`
+	Pool       netip.Prefix `default:"10.77.0.0/24" placeholder:"PREFIX" help:"Addresses for the callers. Default: ${default}."`
+	Gateway    netip.Addr   `placeholder:"ADDR" help:"Our address inside. Default: the pool's first."`
+	DNS        []netip.Addr `name:"dns" placeholder:"ADDR" help:"DNS server that callers are told of; at most two."`
+	Verbose    int          `short:"v" type:"counter" help:"Log to standard error what happens; -vv every message."`
+}
+
+func (cmd *serveCmd) Run(p *program) error {
+	answer, pool, err := cmd.answer()
+	if err != nil {
+		return err
+	}
+	log := p.logger(cmd.Verbose)
+	address := cmd.Listen
+	if !strings.Contains(address, ":") { // a host or a port alone
+		if _, err := strconv.ParseUint(address, 10, 16); err == nil {
+			address = ":" + address
+		} else {
+			address = net.JoinHostPort(address, strconv.Itoa(endpoint.DefaultPort))
+		}
+	}
+	s, err := newServer(log, address, answer, pool.Gateway(), 0)
+	if err != nil {
+		return explainListen(err, address, "--listen")
+	}
+	defer s.close()
+
+	var mu sync.Mutex // of standard output: one line at a time
+	s.notify = func(session *endpoint.Session, up bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if up {
+			p.printf("%s connected: %v from %v\n", printable(session.User()), session.PeerAddress(), session.Tunnel().Peer())
+		} else {
+			p.printf("%s disconnected: %v\n", printable(session.User()), session.PeerAddress())
+		}
+	}
+	p.printf("answering on %v, gateway %v, pool %v, DNS %s\n", s.endpoint.Addr(), pool.Gateway(), cmd.Pool.Masked(), addressList(cmd.DNS))
+	return s.run(p.ctx)
+}
+
+// answer makes the endpoint's configuration of the flags.
+func (cmd *serveCmd) answer() (*endpoint.AnswerConfig, *endpoint.Pool, error) {
+	methods, err := endpoint.ParseAuthMethods(cmd.Auth)
+	if err != nil {
+		return nil, nil, usage(fmt.Errorf("--auth: %w", err), "")
+	}
+	if len(cmd.DNS) > 2 {
+		return nil, nil, usage(fmt.Errorf("--dns: expected at most two servers, since IPCP has room for two, found %d", len(cmd.DNS)), "")
+	}
+	pool, err := endpoint.NewPool(cmd.Pool, cmd.Gateway, cmd.DNS)
+	if err != nil {
+		return nil, nil, usage(fmt.Errorf("--pool, --gateway: %w", err), "")
+	}
+	users, err := readUsers(cmd.UsersFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	secret, err := readSecret("tunnel secret", cmd.SecretFile, "L2TPNET_SECRET")
+	if err != nil {
+		return nil, nil, err
+	}
+	return &endpoint.AnswerConfig{
+		Secret: secret, Methods: methods, Authenticate: usersOf(users), Pool: pool,
+	}, pool, nil
+}
