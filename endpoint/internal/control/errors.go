@@ -51,7 +51,7 @@ func (e *RefusedError) Error() string {
 
 // A TimeoutError tells that the peer did not answer in time.
 type TimeoutError struct {
-	Sent    wire.MessageType // what it should have acknowledged or answered
+	Sent    wire.MessageType // what it should have acknowledged or answered; 0: it should have begun
 	Awaited wire.MessageType // the answer, if only that did not come; else 0
 	Heard   bool             // the peer had been heard before
 	After   time.Duration
@@ -59,6 +59,8 @@ type TimeoutError struct {
 
 func (e *TimeoutError) Error() string {
 	switch {
+	case e.Sent == 0:
+		return fmt.Sprintf("no %v within %v", e.Awaited, e.After)
 	case e.Awaited != 0:
 		return fmt.Sprintf("the peer did not answer %v: no %v within %v", e.Sent, e.Awaited, e.After)
 	case e.Heard:

@@ -14,8 +14,8 @@ type TunnelUp struct {
 // Close; else one of this package's errors.
 type TunnelDown struct{ Err error }
 
-// Gone tells that the tunnel's state may be freed: nothing comes from the
-// machine any more, and nothing that the peer sends needs it.
+// Gone tells that the tunnel's state may be freed: nothing that the peer sends
+// needs it, and nothing comes from it any more, but the refusal of another Call.
 type Gone struct{}
 
 // IncomingCall asks whether to take a call of the peer's; [Tunnel.AcceptCall]

@@ -276,7 +276,7 @@ func (t *Tunnel) setState(now time.Time, s state) {
 		t.Emit(t.peer)
 	case closing, gone:
 		if before < closing {
-			t.callsDown(t.err)
+			t.callsDown(now, t.err)
 			t.Emit(TunnelDown{t.err})
 		}
 		if s == gone {

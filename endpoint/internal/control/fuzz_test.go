@@ -1,0 +1,262 @@
+package control
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+)
+
+// tape is a fuzzer's bytes, of which every decision takes some; at its end it
+// is all zeros.
+type tape []byte
+
+func (t *tape) next() byte {
+	if len(*t) == 0 {
+		return 0
+	}
+	b := (*t)[0]
+	*t = (*t)[1:]
+	return b
+}
+
+func (t *tape) take(n int) []byte {
+	n = min(n, len(*t))
+	b := (*t)[:n:n]
+	*t = (*t)[n:]
+	return b
+}
+
+// FuzzReliable has the bytes decide which messages one end sends, and what is
+// lost, doubled, overtaken and delayed on their way. RFC 2661 §5.8: "control
+// messages are delivered in order and without duplication to the upper level."
+func FuzzReliable(f *testing.F) {
+	f.Add(uint16(0), []byte{0, 0, 0, 4, 3, 0, 2, 6, 6, 6, 6, 6, 5, 1, 1, 1})
+	f.Add(uint16(65530), []byte{0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 6, 6, 6, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, first uint16, decisions []byte) {
+		tape, now := tape(decisions), time.Unix(1e9, 0)
+		cfg := Config{Rand: zeros{}, LocalID: 1}.withDefaults()
+		var ends [2]reliable
+		var transit [2][][]byte // to the end of that index
+		var pushed, delivered uint16
+		for i := range ends {
+			ends[i] = newReliable(&cfg, new(Counters), func(p []byte) { transit[1-i] = append(transit[1-i], p) })
+			ends[i].setWindow(16)
+		}
+		ends[0].una, ends[1].nr = first, first
+		receive := func(to int, datagram []byte) {
+			r := &ends[to]
+			h, avps, err := wire.ParseHeader(slices.Clone(datagram))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := r.acknowledge(now, h.Nr); !ok {
+				t.Fatalf("Nr %d is beyond what was sent, %d", h.Nr, r.una+uint16(r.high))
+			}
+			if len(avps) > 0 {
+				in := incoming{0, avps}
+				for ok := r.receive(now, h.Ns, in); ok; in, ok = r.pop(now) {
+					if got := binary.BigEndian.Uint16(in.avps); got != delivered {
+						t.Fatalf("message %d was delivered, expected %d", got, delivered)
+					}
+					delivered++
+				}
+			}
+			r.flush(now)
+		}
+		for range 2000 {
+			op := tape.next()
+			to := int(op>>3) & 1
+			switch op & 7 {
+			case 0: // send
+				p := wire.AppendControlHeader(nil, 1, 0, 0, 0)
+				p = binary.BigEndian.AppendUint16(p, pushed)
+				wire.SetLength(p)
+				if ends[0].push(now, outgoing{packet: p, message: wire.HELLO}) {
+					pushed++
+				}
+			case 1, 2: // deliver the oldest
+				if q := transit[to]; len(q) > 0 {
+					transit[to] = q[1:]
+					receive(to, q[0])
+				}
+			case 3: // deliver the newest
+				if q := transit[to]; len(q) > 0 {
+					transit[to] = q[:len(q)-1]
+					receive(to, q[len(q)-1])
+				}
+			case 4: // deliver the oldest, and keep it
+				if q := transit[to]; len(q) > 0 {
+					receive(to, q[0])
+				}
+			case 5: // lose the oldest
+				if q := transit[to]; len(q) > 0 {
+					transit[to] = q[1:]
+				}
+			case 6, 7: // time passes
+				now = now.Add(time.Duration(tape.next()) * 20 * time.Millisecond)
+				for i := range ends {
+					if r := &ends[i]; !r.expireRetry(now) {
+						r.tries = 0 // nobody gives up here
+					} else {
+						r.expireAck(now)
+					}
+				}
+			}
+			for i := range ends {
+				mustBeBounded(t, &ends[i])
+			}
+			if len(tape) == 0 {
+				break
+			}
+		}
+		// Now the link is perfect, and all that was pushed arrives.
+		for range 1000 {
+			for to := range transit {
+				q := transit[to]
+				transit[to] = nil
+				for _, p := range q {
+					receive(to, p)
+				}
+			}
+			now = now.Add(8 * time.Second)
+			for i := range ends {
+				ends[i].tries = 0
+				ends[i].expireRetry(now)
+				ends[i].expireAck(now)
+			}
+		}
+		if delivered != pushed || len(ends[0].queue) > 0 {
+			t.Fatalf("%d messages were delivered and %d still wait, expected %d and 0", delivered, len(ends[0].queue), pushed)
+		}
+	})
+}
+
+// mustBeBounded checks what a reliable may look like.
+func mustBeBounded(t *testing.T, r *reliable) {
+	t.Helper()
+	octets := 0
+	for ns, in := range r.buffer {
+		if ahead := ns - r.nr; ahead == 0 || int(ahead) >= r.cfg.ReceiveWindow {
+			t.Fatalf("a message waits that is %d ahead", ahead)
+		}
+		octets += len(in.avps)
+	}
+	switch {
+	case len(r.queue) > queueMax+1, r.next > r.high, r.high > len(r.queue), r.high > r.window,
+		r.cwnd < 1, r.cwnd > r.window, r.ssthresh < 1, octets != r.buffered, r.buffered > bufferMax,
+		r.next > 0 && r.retryAt.IsZero():
+		t.Fatalf("not as it may be: %+v", r)
+	}
+}
+
+// FuzzTunnel has the bytes decide what two owners do, what happens to the
+// datagrams between their machines, and what others send to either. Nothing
+// panics, nothing grows without bound, what is told is in order (pair checks
+// it), and in the end both are gone.
+func FuzzTunnel(f *testing.F) {
+	up := []byte{1, 1, 9, 9, 1, 1, 9, 9, 1, 1, 9, 9} // deliver to and fro
+	call := append([]byte{5, 0}, up...)
+	f.Add(true, slices.Concat(up, call, call, []byte{6, 0}, up, []byte{7, 1, 1}))
+	f.Add(false, slices.Concat(up, call, []byte{3, 200, 3, 200, 2, 4, 1, 1}, call, []byte{15}))
+	raw := append([]byte{0x80, 8, 0, 0, 0, 0, 0, 10, 0x80, 8, 0, 0, 0, 14, 0, 5}, 0x80, 10, 0, 0, 0, 15, 0, 0, 0, 1)
+	f.Add(true, slices.Concat(up, []byte{12, 1, 0, 0, byte(len(raw))}, raw, up))
+	f.Fuzz(func(t *testing.T, authenticate bool, decisions []byte) {
+		tape := tape(decisions)
+		var cfg Config
+		if authenticate {
+			cfg.Secret = []byte("secret")
+		}
+		p := newPair(t, 1, cfg, cfg)
+		p.byHand = true
+		p.drain()
+		for len(tape) > 0 {
+			op := tape.next()
+			e := p.ends[op>>3&1]
+			switch op & 7 {
+			case 0: // lose what comes next
+				if len(p.transit) > 0 {
+					heap.Pop(&p.transit)
+				}
+			case 1: // deliver it
+				p.deliver(0, false)
+			case 2: // deliver another before it, and keep that
+				p.deliver(int(tape.next()), true)
+			case 3: // time passes
+				p.now = p.now.Add(time.Duration(tape.next()) * 20 * time.Millisecond)
+				for _, e := range p.ends {
+					p.do(e, func(m *Tunnel) { m.Expire(p.now) })
+				}
+			case 4: // somebody else sends something, or changes what is under way
+				if kind := tape.next(); kind&1 == 0 && len(p.transit) > 0 {
+					packet := p.transit[0].packet
+					packet[int(tape.next())%len(packet)] ^= tape.next()
+				} else {
+					ns := e.m.reliable.nr + uint16(int8(tape.next()))
+					nr := e.m.reliable.una + uint16(int8(tape.next()))
+					session := uint32(0)
+					if kind&2 != 0 && len(e.order) > 0 {
+						session = e.order[len(e.order)-1]
+					}
+					avps := tape.take(int(tape.next()))
+					p.do(e, func(m *Tunnel) { m.Handle(p.now, packet(e.m.cfg.LocalID, session, ns, nr, slices.Clone(avps))) })
+				}
+			case 5:
+				p.call(e)
+			case 6: // about a session: accept or hang up
+				if which := tape.next(); len(e.order) > 0 {
+					id := e.order[int(which>>1)%len(e.order)]
+					if which&1 == 0 {
+						p.do(e, func(m *Tunnel) { m.AcceptCall(p.now, id) })
+					} else {
+						p.do(e, func(m *Tunnel) { m.Hangup(p.now, id, wire.Result{}) })
+					}
+				}
+			case 7:
+				if tape.next() > 200 {
+					p.do(e, func(m *Tunnel) { m.Close(p.now, wire.Result{}) })
+				}
+			}
+			for _, e := range p.ends {
+				e.mustBeBounded(t)
+			}
+		}
+		p.cut = p.now
+		p.run(lossLimit + callLimit)
+		for _, e := range p.ends {
+			p.do(e, func(m *Tunnel) { m.Close(p.now, wire.Result{}) })
+		}
+		p.run(cycle)
+		p.mustBeGone(0)
+	})
+}
+
+// deliver delivers a datagram that is under way.
+func (p *pair) deliver(which int, keep bool) {
+	if len(p.transit) == 0 {
+		return
+	}
+	which %= len(p.transit)
+	d := p.transit[which]
+	if !keep {
+		heap.Remove(&p.transit, which)
+	}
+	p.do(p.ends[d.to], func(m *Tunnel) { m.Handle(p.now, slices.Clone(d.packet)) })
+}
+
+func (e *end) mustBeBounded(t *testing.T) {
+	t.Helper()
+	mustBeBounded(t, &e.m.reliable)
+	c := &e.m.calls
+	if len(c.byID) > e.m.cfg.MaxSessions || len(c.byPeer) > len(c.byID) || len(c.waiting) > len(c.byID) || len(c.lingering) > lingeringMax {
+		t.Fatalf("%s has %d sessions, %d by the peer's id, %d waiting, %d lingering", e.name, len(c.byID), len(c.byPeer), len(c.waiting), len(c.lingering))
+	}
+	for id, s := range c.byID {
+		if s.id != id || s.state == callGone || s.peer != 0 && c.byPeer[s.peer] != s {
+			t.Fatalf("%s has the session %+v under %d", e.name, s, id)
+		}
+	}
+}
