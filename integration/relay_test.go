@@ -25,11 +25,12 @@ type capture struct {
 	mu   sync.Mutex
 	file *os.File
 	w    *bufio.Writer
-	data int // data packets in the file
+	bulk int // IP packets in the file since the last control message
 }
 
-// maxData bounds the data packets in a capture, since one of bulk is like the next. Control messages are all kept.
-const maxData = 5000
+// maxBulk bounds the IP packets that are kept after each control message, since one of bulk is like the next. Control
+// messages and what PPP negotiates are all kept.
+const maxBulk = 200
 
 var (
 	dialler  = netip.MustParseAddr("192.0.2.1")
@@ -58,8 +59,11 @@ func newCapture(t *testing.T) *capture {
 func (c *capture) write(from, to netip.AddrPort, payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if control := len(payload) > 0 && payload[0]&0x80 != 0; !control {
-		if c.data++; c.data > maxData {
+	switch kindOf(payload) {
+	case control:
+		c.bulk = 0
+	case bulk:
+		if c.bulk++; c.bulk > maxBulk {
 			return
 		}
 	}
@@ -80,6 +84,42 @@ func (c *capture) write(from, to netip.AddrPort, payload []byte) {
 	record = append(record, 0, 0)
 	c.w.Write(record)
 	c.w.Write(payload)
+}
+
+type kind int
+
+const (
+	control kind = iota // with something in it: not an acknowledgement alone
+	bulk                // an IP packet
+	other               // PPP negotiates, or a message cannot be understood
+)
+
+// kindOf looks into an L2TPv2 datagram (RFC 2661 §3.1) as far as it must.
+func kindOf(b []byte) kind {
+	if len(b) < 6 {
+		return other
+	}
+	if b[0]&0x80 != 0 {
+		if len(b) > 12 {
+			return control
+		}
+		return other
+	}
+	header := 6
+	if b[0]&0x40 != 0 { // Length
+		header += 2
+	}
+	if b[0]&0x08 != 0 { // Ns, Nr
+		header += 4
+	}
+	if b[0]&0x02 != 0 { // Offset Size; nobody here pads
+		header += 2
+	}
+	frame := bytes.TrimPrefix(b[min(header, len(b)):], []byte{0xff, 0x03})
+	if bytes.HasPrefix(frame, []byte{0x00, 0x21}) {
+		return bulk
+	}
+	return other
 }
 
 // relay opens a port on loopback that leads to another one, and returns its address.
@@ -135,6 +175,19 @@ func (c *capture) answers(front, back *net.UDPConn, client netip.AddrPort) {
 // judge asks tshark what it thinks of what we sent, the one or the other: all of it must be L2TP, and nothing malformed.
 func (c *capture) judge(t *testing.T, us netip.Addr) {
 	t.Helper()
+	good, bad := c.verdict(t, us)
+	for _, b := range bad[:min(len(bad), 5)] {
+		t.Errorf("tshark: expected well-formed L2TP from us, found %s", b)
+	}
+	if good == 0 || len(bad) > 0 {
+		t.Errorf("tshark: expected L2TP packets from us, all well-formed, found %d of them and %d others", good, len(bad))
+	}
+	t.Logf("tshark found %d well-formed L2TP packets from us", good)
+}
+
+// verdict counts the good packets from one side, and describes the bad ones.
+func (c *capture) verdict(t *testing.T, from netip.Addr) (good int, bad []string) {
+	t.Helper()
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
 		t.Skipf("SKIPPED: %s; missing: tshark, install with: apt-get install tshark", t.Name())
@@ -144,26 +197,39 @@ func (c *capture) judge(t *testing.T, us netip.Addr) {
 	if err := c.w.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	count := func(filter string) []string {
-		t.Helper()
-		cmd := exec.Command(tshark, "-n", "-r", c.file.Name(), "-Y", filter)
-		var said bytes.Buffer
-		cmd.Stderr = &said
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("tshark: %v: %s", err, said.String())
-		}
-		return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' })
+	cmd := exec.Command(tshark, "-n", "-r", c.file.Name(), "-Y", "ip.src == "+from.String(),
+		"-T", "fields", "-E", "occurrence=f", "-e", "frame.number", "-e", "l2tp.version", "-e", "_ws.malformed", "-e", "_ws.col.Info")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("tshark: %v: %s", err, said.String())
 	}
-	ours := "ip.src == " + us.String() + " && "
-	sent := count(ours + "l2tp")
-	if len(sent) == 0 {
-		t.Error("tshark: expected L2TP in the capture, found none")
-	}
-	for _, filter := range []string{ours + "!l2tp", ours + "_ws.malformed"} {
-		if found := count(filter); len(found) > 0 {
-			t.Errorf("tshark: expected nothing that matches %q, found %d packets, the first of them\n%s", filter, len(found), strings.Join(found[:min(len(found), 5)], "\n"))
+	for line := range strings.Lines(string(out)) {
+		// An empty version: not L2TP. Something in the third column: malformed.
+		if f := strings.Split(strings.TrimSpace(line), "\t"); len(f) == 4 && f[1] != "" && f[2] == "" {
+			good++
+		} else {
+			bad = append(bad, "packet "+strings.Join(f, " "))
 		}
 	}
-	t.Logf("tshark read %d L2TP packets of ours and found nothing malformed", len(sent))
+	return good, bad
+}
+
+// A judge who finds nothing wrong must be able to.
+func TestTsharkFindsWhatIsMalformed(t *testing.T) {
+	c := newCapture(t)
+	stopCCN := []byte{0xc8, 0x02, 0, 38, 0, 1, 0, 0, 0, 0, 0, 0,
+		0x80, 8, 0, 0, 0, 0, 0, 4, // Message Type
+		0x80, 8, 0, 0, 0, 9, 0, 7, // Assigned Tunnel ID
+		0x80, 10, 0, 0, 0, 1, 0, 1, 0, 0} // Result Code
+	tooLong := bytes.Clone(stopCCN)
+	tooLong[29] = 12 // the Result Code's AVP reaches beyond the message
+	from, to := netip.AddrPortFrom(dialler, 40000), netip.AddrPortFrom(answerer, 1701)
+	for _, b := range [][]byte{stopCCN, tooLong, []byte("no L2TP at all")} {
+		c.write(from, to, b)
+	}
+	if good, bad := c.verdict(t, dialler); good != 1 || len(bad) != 2 {
+		t.Errorf("expected one good packet and two bad ones, found %d and %q", good, bad)
+	}
 }
