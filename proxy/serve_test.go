@@ -135,6 +135,31 @@ func TestStopWhileBackingOff(t *testing.T) {
 	})
 }
 
+// When Serve has returned, nothing of it goes on.
+func TestServeWaitsForItsFlows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		release := make(chan bool)
+		slow := &tunnel{dial: func(ctx context.Context) (net.Conn, error) {
+			<-release // whatever ctx says
+			return nil, ctx.Err()
+		}}
+		ln := newPipes()
+		ended := make(chan error)
+		go func() { ended <- (&Forward{Dialer: slow}).Serve(ctx, ln) }()
+		ln.dial("127.0.0.1:1")
+		cancel()
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Error("Serve returned while its dialer was at work")
+		default:
+			close(release)
+			<-ended
+		}
+	})
+}
+
 // A listener that fails for good ends Serve, and all flows with it.
 func TestTheListenerFails(t *testing.T) {
 	ln := listen(t)

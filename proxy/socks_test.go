@@ -297,7 +297,7 @@ func TestSOCKSStop(t *testing.T) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}}
-	address, stop := start(t, &SOCKS{Dialer: tunnel})
+	address, stop := start(t, &SOCKS{Dialer: tunnel, Limits: Limits{HandshakeTimeout: -1}})
 
 	flow := dial(t, address)
 	write(t, flow, greeting+connect(3, name("a"), 1))
