@@ -13,7 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/simnet"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
 
@@ -431,9 +433,10 @@ func TestADatagramWithTheRightIdsFromElsewhereIsDropped(t *testing.T) {
 		for _, p := range heard[1:] { // the first is an SCCRQ, which anybody may send
 			stranger.WriteTo(p, lnsUDP)
 		}
-		forged := append(append([]byte(nil), s.header[:]...), append([]byte{0xff, 3, 0, 0x21}, packet("forged")...)...)
-		forged[2], forged[3] = byte(s.tunnel.id>>8), byte(s.tunnel.id)
-		forged[4], forged[5] = byte(s.id>>8), byte(s.id)
+		forged := make([]byte, wire.DataHeaderLen+ppp.HeaderLen)
+		wire.PutDataHeader(forged, s.tunnel.id, s.id)
+		ppp.PutHeader(forged[wire.DataHeaderLen:], ppp.ProtocolIPv4)
+		forged = append(forged, packet("forged")...)
 		stranger.WriteTo(forged, lnsUDP)
 		time.Sleep(time.Second)
 		if c := lns.Status().Counters; c.WrongPeer != uint64(len(heard)) {

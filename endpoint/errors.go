@@ -132,6 +132,23 @@ func cdn(err error) wire.Result {
 	return general("PPP could not be negotiated")
 }
 
+// reason is an end for the log.
+func reason(err error) string {
+	if errors.Is(err, net.ErrClosed) {
+		return "closed here"
+	}
+	return err.Error()
+}
+
+// shown is a peer's text for the log: as it is when that does no harm, else
+// quoted and cut.
+func shown(text string) string {
+	if q := wire.Quote(text); q != `"`+text+`"` {
+		return q
+	}
+	return text
+}
+
 func pppMethods(methods []AuthMethod) (m []ppp.Method) {
 	for _, a := range methods {
 		m = append(m, ppp.Method(a))

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
 
@@ -53,7 +54,7 @@ func (s *Session) Put(b *link.Batch) {
 		}
 		bytes += f.Len()
 		ppp.PutHeader(f.Push(ppp.HeaderLen), ppp.ProtocolIPv4)
-		copy(f.Push(len(s.header)), s.header[:])
+		s.pushHeader(&f)
 		kept = append(kept, f)
 	}
 	sent, err := s.tunnel.ep.sock.send(kept, s.tunnel.peer)
@@ -65,11 +66,22 @@ func (s *Session) Put(b *link.Batch) {
 	}
 }
 
+// pushHeader puts the data header in front. Sequence numbers are sent when the
+// LAC asks for them (Sequencing Required AVP, RFC 2661 §4.4.6, §5.4), and not
+// looked at: PPP without compression needs no order, and IP expects none.
+func (s *Session) pushHeader(f *link.Frame) {
+	if s.sequenced {
+		wire.PutSequencedHeader(f.Push(wire.SequencedHeaderLen), s.peerTunnel, s.peerID, uint16(s.ns.Add(1)-1))
+		return
+	}
+	wire.PutDataHeader(f.Push(wire.DataHeaderLen), s.peerTunnel, s.peerID)
+}
+
 // sendFrame sends one of PPP's own frames. On the loop.
 func (s *Session) sendFrame(frame []byte) {
 	b := link.NewBatch()
 	defer b.Free()
-	copy(b.Add(0, frame, nil).Push(len(s.header)), s.header[:])
+	s.pushHeader(b.Add(0, frame, nil))
 	if _, err := s.tunnel.ep.sock.send(b.Frames, s.tunnel.peer); err != nil {
 		s.tunnel.ep.counters.socketErrors.Add(1)
 	}

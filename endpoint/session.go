@@ -32,11 +32,14 @@ type Session struct {
 	hungUp  bool // the call is over; the loop's
 	pppDown bool // PPP is over; the loop's
 
-	header [wire.DataHeaderLen]byte // written before the first frame goes out
-	open   atomic.Bool              // IPv4 may flow
-	mtu    atomic.Int32
-	sink   atomic.Pointer[link.Sink]
-	flow   flow
+	peerTunnel, peerID uint32        // the peer's; set before the first frame goes out
+	sequenced          bool          // frames carry Ns; as peerID
+	ns                 atomic.Uint32 // of the next frame, modulo 65536
+
+	open atomic.Bool // IPv4 may flow
+	mtu  atomic.Int32
+	sink atomic.Pointer[link.Sink]
+	flow flow
 
 	ctx    context.Context // ends with the session
 	cancel context.CancelFunc
@@ -223,7 +226,7 @@ func (s *Session) hangup(r wire.Result) {
 // connected starts PPP: the call stands. On the loop, and at once: the peer's first
 // frame may be right behind its ICCN.
 func (s *Session) connected(now time.Time, ev control.SessionUp) {
-	wire.PutDataHeader(s.header[:], s.tunnel.machine.PeerID(), ev.PeerSession)
+	s.peerTunnel, s.peerID, s.sequenced = s.tunnel.machine.PeerID(), ev.PeerSession, ev.SequencingRequired
 	s.setState(SessionNegotiating)
 	s.log.Info("session connected", "peer session", ev.PeerSession)
 	s.runner.DoNow(now, s.link.Open)
@@ -253,7 +256,7 @@ func (s *Session) finish() {
 	if lease != nil {
 		s.tunnel.ep.cfg.Answer.Pool.Release(*lease)
 	}
-	s.log.Info("session down", "reason", err)
+	s.log.Info("session down", "reason", reason(err))
 	close(s.done)
 }
 
@@ -269,7 +272,7 @@ func (s *Session) output(now time.Time, packet []byte, event ppp.Event) {
 		s.mu.Lock()
 		s.user = ev.User
 		s.mu.Unlock()
-		s.log.Info("authenticated", "method", ev.Method, "user", wire.Quote(ev.User), "message", wire.Quote(ev.Message))
+		s.log.Info("authenticated", "method", ev.Method, "user", shown(ev.User), "message", shown(ev.Message))
 		s.setState(SessionConfiguring)
 	case ppp.AddressQuestion:
 		go s.assign(ev)
@@ -297,7 +300,7 @@ func (s *Session) networkUp(ev ppp.Up) {
 	s.mtu.Store(int32(min(ev.MTU, s.mru, s.pathMTU())))
 	s.setState(SessionUp)
 	s.open.Store(true)
-	s.log.Info("session up", "user", wire.Quote(s.user), "local", ev.Local, "remote", ev.Peer, "dns", ev.DNS, "mtu", s.MTU())
+	s.log.Info("session up", "user", shown(s.user), "local", ev.Local, "remote", ev.Peer, "dns", ev.DNS, "mtu", s.MTU())
 	select {
 	case <-s.ready: // again, after a renegotiation
 		return
@@ -322,14 +325,14 @@ func (s *Session) pathMTU() int {
 	if s.tunnel.peer.Addr().Is6() {
 		outer = 40
 	}
-	return 1500 - outer - 8 - wire.DataHeaderLen - ppp.HeaderLen
+	return 1500 - outer - 8 - wire.SequencedHeaderLen - ppp.HeaderLen
 }
 
 // authenticate asks the user's authenticator, which may take its time.
 func (s *Session) authenticate(q ppp.AuthQuestion) {
 	c, err := s.tunnel.ep.cfg.Answer.Authenticate(s.ctx, AuthRequest{User: q.User, Method: publicMethod(q.Method), Peer: s.tunnel.peer})
 	if err != nil {
-		s.log.Info("user refused", "user", wire.Quote(q.User), "reason", err)
+		s.log.Info("user refused", "user", shown(q.User), "reason", err)
 	}
 	s.runner.Do(func(now time.Time) {
 		s.link.Credential(now, ppp.Credential{Password: c.Password.bytes(), NTHash: c.NTHash}, err)
@@ -342,7 +345,7 @@ func (s *Session) assign(q ppp.AddressQuestion) {
 	pool := s.tunnel.ep.cfg.Answer.Pool
 	l, err := pool.Assign(s.ctx, q.User)
 	if err != nil {
-		s.log.Warn("no address for a caller", "user", wire.Quote(q.User), "error", err)
+		s.log.Warn("no address for a caller", "user", shown(q.User), "error", err)
 	} else {
 		s.mu.Lock()
 		over := s.state == SessionDown

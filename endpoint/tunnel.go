@@ -115,6 +115,7 @@ func (t *Tunnel) OpenPPP(ctx context.Context, cfg *PPPConfig) (*Session, error) 
 		return nil, err
 	}
 	if !t.runner.Do(func(now time.Time) { s.call(now) }) {
+		s.cancel()
 		return nil, net.ErrClosed
 	}
 	select {
@@ -122,7 +123,8 @@ func (t *Tunnel) OpenPPP(ctx context.Context, cfg *PPPConfig) (*Session, error) 
 		return s, nil
 	case <-s.done:
 		return nil, s.Err()
-	case <-t.done: // the session may never have been begun
+	case <-t.done: // perhaps before the session was begun
+		s.cancel()
 		if err := s.Err(); err != nil {
 			return nil, err
 		}
@@ -157,14 +159,14 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.peerID, t.peerName = ev.PeerID, ev.HostName
 		t.mu.Unlock()
 		t.leaveHalfOpen()
-		t.log.Info("tunnel up", "host", wire.Quote(ev.HostName), "vendor", wire.Quote(ev.VendorName))
+		t.log.Info("tunnel up", "host", shown(ev.HostName), "vendor", shown(ev.VendorName))
 		close(t.up)
 	case control.TunnelDown:
 		t.leaveHalfOpen()
 		t.mu.Lock()
 		t.err = publicError(ev.Err)
 		t.mu.Unlock()
-		t.log.Info("tunnel down", "reason", t.err)
+		t.log.Info("tunnel down", "reason", reason(t.err))
 		close(t.done)
 	case control.Gone:
 		t.runner.Stop()
@@ -215,6 +217,6 @@ func (t *Tunnel) incoming(now time.Time, ev control.IncomingCall) {
 	}
 	s := newAnswerer(t, ev.Session)
 	t.setSession(ev.Session, s)
-	s.log.Info("call", "from", wire.Quote(ev.CallingNumber), "to", wire.Quote(ev.CalledNumber))
+	s.log.Info("call", "from", shown(ev.CallingNumber), "to", shown(ev.CalledNumber))
 	t.runner.Do(func(now time.Time) { t.machine.AcceptCall(now, ev.Session) })
 }

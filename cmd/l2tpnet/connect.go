@@ -54,7 +54,7 @@ func (cmd *connectCmd) Run(p *program) error {
 	for _, spec := range cmd.Forward {
 		address, target, err := proxy.ParseForward(spec)
 		if err != nil {
-			return usage(fmt.Errorf("-L %s: %w", spec, err), "for example: -L 8080:intranet.example:80")
+			return usage(fmt.Errorf("-L: %w", err), "for example: -L 8080:intranet.example:80")
 		}
 		ln, err := net.Listen("tcp", address)
 		if err != nil {

@@ -135,7 +135,7 @@ func TestAMistakeGetsOneLineAndStatus2(t *testing.T) {
 		{"a busy SOCKS port", []string{"connect", "127.0.0.1", "--socks", busy.Addr().String()}, "address already in use"},
 		{"a busy forward", []string{"connect", "127.0.0.1", "-L", busy.Addr().String() + ":web:80"}, "address already in use"},
 		{"a busy UDP port", []string{"serve", "--users-file", users, "--listen", busyUDP.LocalAddr().String()}, "address already in use"},
-		{"half a forward", []string{"connect", "127.0.0.1", "-L", "8080:web"}, "-L 8080:web"},
+		{"half a forward", []string{"connect", "127.0.0.1", "-L", "8080:web"}, `-L: forward "8080:web": expected`},
 		{"a bad port", []string{"connect", "127.0.0.1:l2tp", "--socks", "127.0.0.1:0"}, `found "l2tp"`},
 		{"no users", []string{"serve", "--users-file", file(t, "# nobody\n")}, "found none"},
 		{"a user without a password", []string{"serve", "--users-file", file(t, "alice:x\ns3cret\n")}, "line 2: expected name:password"},

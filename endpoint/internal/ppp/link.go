@@ -15,10 +15,11 @@ type Link struct {
 	machine.Output[Event]
 	cfg Config
 
-	phase phase
-	ended bool      // Down has been told
-	setup time.Time // when the way to the network phase is too long; zero: not on the way
-	up    bool      // Up has been told, and no NetworkDown since
+	phase      phase
+	beforeOpen [][]byte  // frames that came before Open
+	ended      bool      // Down has been told
+	setup      time.Time // when the way to the network phase is too long; zero: not on the way
+	up         bool      // Up has been told, and no NetworkDown since
 
 	lcp      lcp
 	exchange exchange  // of the Authenticate phase; nil before
@@ -70,6 +71,11 @@ func (l *Link) Open(now time.Time) {
 	l.setPhase(now, establish)
 	l.lcp.event(now, evOpen)
 	l.lcp.event(now, evUp)
+	early := l.beforeOpen
+	l.beforeOpen = nil
+	for _, frame := range early {
+		l.Handle(now, frame)
+	}
 }
 
 // Close takes the link down; reason goes to the peer. [Down] follows when the
@@ -206,8 +212,12 @@ func (l *Link) protocolRejected(now time.Time, protocol uint16) {
 // Handle takes a frame from the peer, with or without FF 03, with a protocol
 // of one octet or two. IPv4 datagrams are the owner's and ignored here.
 func (l *Link) Handle(now time.Time, frame []byte) {
+	if l.phase == dead {
+		l.keepEarly(frame)
+		return
+	}
 	protocol, information, ok := ParseFrame(frame)
-	if l.phase == dead || !ok || len(information) > max(fullMRU, l.cfg.MRU) {
+	if !ok || len(information) > max(fullMRU, l.cfg.MRU) {
 		return
 	}
 	l.lcp.heard(now)

@@ -124,6 +124,22 @@ func PutDataHeader(b []byte, tunnel, session uint32) {
 	binary.BigEndian.PutUint16(b[4:], id16(session))
 }
 
+// SequencedHeaderLen is the length in octets of the header that
+// [PutSequencedHeader] writes.
+const SequencedHeaderLen = 10
+
+// PutSequencedHeader writes the header of a data message with Ns, and Nr zero,
+// since it "is reserved in data messages" (RFC 2661 §3.1), into the first
+// [SequencedHeaderLen] octets of b.
+func PutSequencedHeader(b []byte, tunnel, session uint32, ns uint16) {
+	_ = b[SequencedHeaderLen-1]
+	binary.BigEndian.PutUint16(b, bitS|2)
+	binary.BigEndian.PutUint16(b[2:], id16(tunnel))
+	binary.BigEndian.PutUint16(b[4:], id16(session))
+	binary.BigEndian.PutUint16(b[6:], ns)
+	binary.BigEndian.PutUint16(b[8:], 0)
+}
+
 // AppendControlHeader appends the header of a control message. Its Length is
 // that of a ZLB, the header alone; [SetLength] corrects it when the AVPs have
 // been appended.

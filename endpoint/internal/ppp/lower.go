@@ -1,6 +1,21 @@
 package ppp
 
-import "time"
+import (
+	"slices"
+	"time"
+)
+
+// earlyMax is how many frames are kept that come before Open. The lower layer
+// of L2TP is up when ICCN has come, which the frames behind it may overtake; if
+// they were lost, the link would wait for the restart timer.
+const earlyMax = 4
+
+// keepEarly keeps a frame until Open.
+func (l *Link) keepEarly(frame []byte) {
+	if !l.ended && len(l.beforeOpen) < earlyMax && len(frame) <= max(fullMRU, l.cfg.MRU)+HeaderLen {
+		l.beforeOpen = append(l.beforeOpen, slices.Clone(frame))
+	}
+}
 
 // Lost says that the lower layer is gone, and why. [Down] follows at once: with
 // the cause that the link already had for ending, if it had one, since a peer
