@@ -52,18 +52,18 @@ func Split(out Sink, headers []byte, payload [][]byte, mss int) (segments int, e
 	b := NewBatch()
 	defer b.Free()
 	c := newCutter(headers)
-	r := reader{pieces: payload}
+	var at cursor
 	for first := true; first || size > 0; first = false {
 		n := min(mss, size)
 		size -= n
-		body, tail, ok := r.next(n)
+		body, tail, ok := at.next(payload, n)
 		var f *Frame
 		if ok {
 			f = b.Add(len(headers), body, tail)
 		} else {
 			f = b.Add(len(headers)+n, nil, nil)
-			r.copy(f.Head()[len(headers):])
 			body = f.Head()[len(headers):]
+			at.copy(body, payload)
 		}
 		c.write(f.Head()[:len(headers)], n, sum2(body, tail), first, size == 0)
 		segments++
@@ -146,46 +146,44 @@ func (c *cutter) write(h []byte, n int, payloadSum uint16, first, last bool) {
 	c.seq += uint32(n)
 }
 
-// A reader goes through a payload that lies in pieces.
-type reader struct {
-	pieces [][]byte
-	off    int // how much of the first piece has been taken
-}
+// A cursor is a place in a payload that lies in pieces. (The payload is an
+// argument of its methods, and not kept, so that it need not be on the heap.)
+type cursor struct{ piece, off int }
 
-// next takes the next n bytes, of which there are as many, when they lie in one
-// piece or in two. Otherwise it takes nothing and reports false.
-func (r *reader) next(n int) (body, tail []byte, ok bool) {
+// next is the next n bytes, of which there are as many, when they lie in one
+// piece or in two. Otherwise it stays where it is and reports false.
+func (c *cursor) next(payload [][]byte, n int) (body, tail []byte, ok bool) {
 	if n == 0 {
 		return nil, nil, true
 	}
-	first := r.piece()
+	first := c.rest(payload)
 	if len(first) >= n {
-		r.off += n
+		c.off += n
 		return first[:n], nil, true
 	}
-	rest := reader{pieces: r.pieces[1:]}
-	second := rest.piece()
+	behind := cursor{piece: c.piece + 1}
+	second := behind.rest(payload)
 	if len(first)+len(second) < n {
 		return nil, nil, false
 	}
-	rest.off = n - len(first)
-	*r = rest
-	return first, second[:rest.off], true
+	behind.off = n - len(first)
+	*c = behind
+	return first, second[:behind.off], true
 }
 
-// copy takes the next len(b) bytes.
-func (r *reader) copy(b []byte) {
+// copy copies the next len(b) bytes.
+func (c *cursor) copy(b []byte, payload [][]byte) {
 	for len(b) > 0 {
-		n := copy(b, r.piece())
-		r.off += n
+		n := copy(b, c.rest(payload))
+		c.off += n
 		b = b[n:]
 	}
 }
 
-// piece is what is left of the first piece that has something left.
-func (r *reader) piece() []byte {
-	for r.off == len(r.pieces[0]) {
-		r.pieces, r.off = r.pieces[1:], 0
+// rest is what is left of the first piece that has something left.
+func (c *cursor) rest(payload [][]byte) []byte {
+	for c.off == len(payload[c.piece]) {
+		c.piece, c.off = c.piece+1, 0
 	}
-	return r.pieces[0][r.off:]
+	return payload[c.piece][c.off:]
 }

@@ -1,8 +1,6 @@
 package ppp
 
-import (
-	"crypto/md5"
-)
+import "crypto/md5"
 
 // chapMD5 is the digest of RFC 1994 §4.1: "the one-way hash calculated over a
 // stream of octets consisting of the Identifier, followed by (concatenated with)
@@ -24,7 +22,7 @@ func (*chapMD5) respond(l *Link, id uint8, challenge []byte) []byte {
 func (*chapMD5) proves([]byte) bool { return true } // nothing: the server just agrees
 
 func (*chapMD5) explain(message []byte) (reason, words string) {
-	return "the server refuses user name or password", string(message)
+	return refusesProof, string(message)
 }
 
 func (*chapMD5) challengeLen() int { return 16 }

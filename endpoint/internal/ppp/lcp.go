@@ -157,11 +157,8 @@ func (l *lcp) naked(list []option) error {
 	for _, o := range list {
 		switch o.kind {
 		case lcpMRU:
-			l.mru = fullMRU // which we can take in any case
-			if len(o.data) == 2 {
-				if v := int(binary.BigEndian.Uint16(o.data)); v >= minMRU && v < fullMRU {
-					l.mru = v
-				}
+			if l.mru != fullMRU {
+				l.mru = suggestedMRU(o.data)
 			}
 		case lcpMagic:
 			if l.magic != 0 {
@@ -174,6 +171,16 @@ func (l *lcp) naked(list []option) error {
 		}
 	}
 	return nil
+}
+
+// suggestedMRU is the value of a Nak, or the default: we can take either.
+func suggestedMRU(data []byte) int {
+	if len(data) == 2 {
+		if v := int(binary.BigEndian.Uint16(data)); v >= minMRU && v < fullMRU {
+			return v
+		}
+	}
+	return fullMRU
 }
 
 func (l *lcp) rejected(list []option) error {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf16"
 
@@ -66,28 +67,27 @@ func (*mschapv2) explain(message []byte) (reason, words string) {
 	} else {
 		words = text
 	}
-	_, code, ok := strings.Cut(text, "E=")
-	if !ok {
-		return "the server refuses user name or password", words
-	}
+	_, code, _ := strings.Cut(text, "E=")
 	code, _, _ = strings.Cut(code, " ")
-	switch code {
-	case "646":
-		reason = "the account may not log on at this hour"
-	case "647":
-		reason = "the account is disabled"
-	case "648":
-		reason = "the password has expired"
-	case "649":
-		reason = "the account may not dial in"
-	case "691":
-		reason = "the server refuses user name or password"
-	case "709":
-		reason = "the password could not be changed"
-	default:
-		return "the server refuses, error " + quote(code), words
+	number, err := strconv.Atoi(code)
+	if err != nil {
+		return refusesProof, words
 	}
-	return fmt.Sprintf("%s (error %s)", reason, code), words
+	switch number {
+	case 646:
+		reason = "the account may not log on at this hour"
+	case 647:
+		reason = "the account is disabled"
+	case 648:
+		reason = "the password has expired"
+	case 649:
+		reason = "the account may not dial in"
+	case 709:
+		reason = "the password could not be changed"
+	default: // 691, ERROR_AUTHENTICATION_FAILURE
+		reason = refusesProof
+	}
+	return fmt.Sprintf("%s (error %d)", reason, number), words
 }
 
 func (*mschapv2) challengeLen() int { return msChallengeLen }

@@ -56,7 +56,7 @@ func (x *papClient) handle(now time.Time, p packet) {
 	case papAck:
 		x.link.authenticated(now, PAP, x.link.cfg.User, message)
 	case papNak:
-		x.link.refused(now, PAP, "the server refuses user name or password", message)
+		x.link.refused(now, PAP, refusesProof, message)
 	}
 }
 
@@ -145,6 +145,9 @@ func (x *papServer) examine(now time.Time, c Credential, refusal error) {
 	x.link.send(protocolPAP, packet{papAck, x.id, x.reply})
 	x.link.authenticated(now, PAP, x.user, "")
 }
+
+// refusesProof is what a client knows when the server says no.
+const refusesProof = "the server refuses user name or password"
 
 // What a server tells its peers; "no" is the same for an unknown user and a
 // wrong password.

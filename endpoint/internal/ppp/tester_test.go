@@ -100,10 +100,22 @@ func (x *tester) packet(protocol uint16, code, id uint8, data ...any) {
 	x.frame(protocol, packet{code, id, join(data...)}.appendTo(nil)...)
 }
 
-func (x *tester) lcp(code, id uint8, data ...any)  { x.Helper(); x.packet(protocolLCP, code, id, data...) }
-func (x *tester) ipcp(code, id uint8, data ...any) { x.Helper(); x.packet(protocolIPCP, code, id, data...) }
-func (x *tester) chap(code, id uint8, data ...any) { x.Helper(); x.packet(protocolCHAP, code, id, data...) }
-func (x *tester) pap(code, id uint8, data ...any)  { x.Helper(); x.packet(protocolPAP, code, id, data...) }
+func (x *tester) lcp(code, id uint8, data ...any) {
+	x.Helper()
+	x.packet(protocolLCP, code, id, data...)
+}
+func (x *tester) ipcp(code, id uint8, data ...any) {
+	x.Helper()
+	x.packet(protocolIPCP, code, id, data...)
+}
+func (x *tester) chap(code, id uint8, data ...any) {
+	x.Helper()
+	x.packet(protocolCHAP, code, id, data...)
+}
+func (x *tester) pap(code, id uint8, data ...any) {
+	x.Helper()
+	x.packet(protocolPAP, code, id, data...)
+}
 
 func join(data ...any) (b []byte) {
 	for _, d := range data {
