@@ -1,0 +1,156 @@
+package ppp
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// MRU: what we ask for, what a peer may suggest, and what it means for a
+// datagram.
+func TestMRU(t *testing.T) {
+	for _, test := range []struct {
+		ours       int
+		suggestion string // in a Nak
+		want       string // our next request
+	}{
+		{1400, "\x04\xb0", "LCP Configure-Request 2 <mru 1200> <magic ours>"},
+		{1400, "\x05\xb4", "LCP Configure-Request 2 <mru 1460> <magic ours>"},
+		{1400, "\x05\xdc", "LCP Configure-Request 2 <magic ours>"}, // "Configuration Options SHOULD NOT be included with default values"
+		{1400, "\x00\x40", "LCP Configure-Request 2 <magic ours>"},
+		{1400, "", "LCP Configure-Request 2 <magic ours>"},
+		{1500, "\x04\xb0", "LCP Configure-Request 2 <magic ours>"},
+	} {
+		cfg := clientConfig()
+		cfg.MRU = test.ours
+		x := open(t, cfg)
+		x.forget()
+		x.lcp(configureNak, 1, option{lcpMRU, []byte(test.suggestion)})
+		x.want("after a Nak", test.want)
+	}
+	for _, test := range []struct{ ours, peers, mtu int }{
+		{0, 0, 1400}, {0, 1300, 1300}, {0, 1500, 1400}, {1500, 0, 1500}, {1460, 1492, 1460}, {100, 1500, 576}, {1 << 20, 65535, 65535},
+	} {
+		cfg := clientConfig()
+		cfg.MRU = test.ours
+		x := open(t, cfg)
+		if test.peers == 0 {
+			x.openLCP()
+		} else {
+			x.openLCP(uint16Option(lcpMRU, uint16(test.peers)))
+		}
+		x.ipcp(configureNak, 1, addrOption(ipcpAddress, inside))
+		x.ackOurs(&x.link.ipcp.automaton)
+		x.ipcp(configureRequest, 1)
+		if up, ok := x.out[len(x.out)-1].event.(Up); !ok || up.MTU != test.mtu {
+			t.Errorf("our MRU %d, the peer's %d: %s, want %d", test.ours, test.peers, x.out[len(x.out)-1].words, test.mtu)
+		}
+	}
+}
+
+// "If a Configuration Option is not included in a Configure-Request packet, the
+// default value for that Configuration Option is assumed": what the peer once
+// had does not stay.
+func TestDefaultsReturn(t *testing.T) {
+	x := open(t, clientConfig())
+	x.openLCP(uint16Option(lcpMRU, 1200), auth(PAP))
+	x.openLCP()
+	if l := &x.link.lcp; l.peerMRU != 1500 || l.auth != 0 || x.link.phase != network {
+		t.Errorf("MRU %d, authentication %v, phase %v", l.peerMRU, l.auth, x.link.phase)
+	}
+}
+
+// IPCP, the client's side: "A rejected option never returns", the configured
+// address is asked for, and what is not asked for is not taken.
+func TestIPCPClient(t *testing.T) {
+	cfg := clientConfig()
+	cfg.Address = netip.MustParseAddr("10.77.0.99")
+	x := open(t, cfg)
+	x.lcp(configureRequest, 1)
+	x.forget()
+	x.ackOurs(&x.link.lcp.automaton)
+	x.want("the address that we would like", "IPCP Configure-Request 1 <addr 10.77.0.99> <dns1 0.0.0.0> <dns2 0.0.0.0>")
+	x.ipcp(configureReject, 1, addrOption(ipcpDNS2, netip.Addr{}))
+	x.want("rejected", "IPCP Configure-Request 2 <addr 10.77.0.99> <dns1 0.0.0.0>")
+	x.ipcp(configureNak, 2, addrOption(ipcpAddress, inside), addrOption(ipcpDNS1, dns1), addrOption(ipcpDNS2, dns2), addrOption(130, dns1))
+	x.want("adopted, but for what was rejected or never asked", "IPCP Configure-Request 3 <addr 10.77.0.10> <dns1 10.77.0.53>")
+	x.ipcp(configureRequest, 1, addrOption(ipcpAddress, gateway), addrOption(ipcpDNS1, netip.Addr{}), addrOption(1, gateway), addrOption(130, netip.Addr{}))
+	x.want("we have no name servers for a server", "IPCP Configure-Reject 1 <dns1 0.0.0.0> <1 0a4d0001> <130 00000000>")
+	x.ackOurs(&x.link.ipcp.automaton)
+	x.ipcp(configureRequest, 2)
+	x.want("a server need not name its address", "IPCP Configure-Ack 2", "Up{Local:10.77.0.10 Peer:invalid IP DNS:[10.77.0.53] MTU:1400}")
+
+	// The address may be refused when we have one of our own.
+	x = open(t, cfg)
+	x.openLCP()
+	x.ipcp(configureReject, 1, addrOption(ipcpAddress, cfg.Address))
+	x.ackOurs(&x.link.ipcp.automaton)
+	x.ipcp(configureRequest, 1, addrOption(ipcpAddress, gateway))
+	x.want("without the option", "IPCP Configure-Request 2 <dns1 0.0.0.0> <dns2 0.0.0.0>", "IPCP Configure-Ack ...",
+		"Up{Local:10.77.0.99 Peer:10.77.0.1 DNS:[] MTU:1400}")
+}
+
+// IPCP, the server's side: the client gets what it was assigned, and nothing
+// else; the server's own address is not the client's to choose.
+func TestIPCPServer(t *testing.T) {
+	cfg := serverConfig()
+	cfg.Methods = []Method{PAP}
+	x := open(t, cfg)
+	x.openLCP()
+	x.authenticatePAP()
+	x.do(func(now time.Time) {
+		x.link.Assign(now, Assignment{Local: gateway, Peer: inside, DNS: []netip.Addr{netip.MustParseAddr("fe80::1"), dns1, dns2, inside}}, nil)
+	})
+	x.do(func(now time.Time) { x.link.Assign(now, Assignment{Local: inside, Peer: gateway}, nil) })
+	x.forget()
+	other := netip.MustParseAddr("192.0.2.1")
+	x.ipcp(configureRequest, 1, addrOption(ipcpAddress, other), addrOption(ipcpDNS1, other), addrOption(ipcpDNS2, dns2))
+	x.want("as assigned", "IPCP Configure-Nak 1 <addr 10.77.0.10> <dns1 10.77.0.53>")
+	x.ipcp(configureRequest, 2, option{ipcpAddress, []byte{10}})
+	x.want("an address of one octet", "IPCP Configure-Nak 2 <addr 10.77.0.10>")
+	x.ipcp(configureNak, 1, addrOption(ipcpAddress, other))
+	x.want("the server's address stays", "IPCP Configure-Request 2 <addr 10.77.0.1>")
+	x.ipcp(configureReject, 2, addrOption(ipcpAddress, gateway))
+	x.want("unless the client does not want to know it", "IPCP Configure-Request 3")
+	x.ackOurs(&x.link.ipcp.automaton)
+	x.ipcp(configureRequest, 3, addrOption(ipcpAddress, inside), addrOption(ipcpDNS1, dns1), addrOption(ipcpDNS2, dns2))
+	x.want("up", "IPCP Configure-Ack 3 ...", "Up{Local:10.77.0.1 Peer:10.77.0.10 DNS:[10.77.0.53 10.77.0.54] MTU:1400}")
+}
+
+// No address, or none that IPCP could give.
+func TestAssignFails(t *testing.T) {
+	for _, test := range []struct {
+		a    Assignment
+		err  error
+		want string
+	}{
+		{Assignment{}, errWrong, "Down: IPCP: no address for the peer: wrong password"},
+		{Assignment{}, nil, "Down: IPCP: no IPv4 addresses but invalid IP and invalid IP were assigned"},
+		{Assignment{Local: gateway, Peer: netip.MustParseAddr("fe80::1")}, nil, "Down: IPCP: no IPv4 addresses but 10.77.0.1 and fe80::1 were assigned"},
+	} {
+		cfg := serverConfig()
+		cfg.Methods = []Method{PAP}
+		x := open(t, cfg)
+		x.openLCP()
+		x.authenticatePAP()
+		x.forget()
+		x.do(func(now time.Time) { x.link.Assign(now, test.a, test.err) })
+		x.lcp(terminateAck, 2)
+		x.want("down", `LCP Terminate-Request 2 "negotiation failed"`, test.want)
+	}
+}
+
+// A pool that answers while the peer renegotiates: the addresses wait for the
+// network phase.
+func TestAssignLate(t *testing.T) {
+	cfg := serverConfig()
+	cfg.Methods = []Method{PAP}
+	x := open(t, cfg)
+	x.openLCP()
+	x.authenticatePAP()
+	x.openLCP()
+	x.do(func(now time.Time) { x.link.Assign(now, Assignment{Local: gateway, Peer: inside}, nil) })
+	x.want("not yet")
+	x.authenticatePAP()
+	x.want("now, and without another question", "AuthQuestion{Method:pap User:alice}", "PAP Ack ...", "Authenticated{...", "IPCP Configure-Request 1 <addr 10.77.0.1>")
+}
