@@ -10,8 +10,8 @@ import (
 )
 
 // An adversary plays the peer and the owner of one link from a fuzzer's
-// bytes. Each step is an operation and, for those that need it, a length and
-// octets:
+// bytes. The first is how many steps come before the link is opened; each step
+// is an operation and, for those that need it, a length and octets:
 //
 //	0…5   a packet of LCP, IPCP, PAP, CHAP or another protocol, code and identifier from the bytes
 //	6     a raw frame
@@ -22,6 +22,7 @@ import (
 //	11    our own last frame comes back
 //	12    a right proof of the user alice
 //	13    the owner closes
+//	14    the lower layer is lost
 type adversary struct {
 	t    *testing.T
 	link *Link
@@ -46,6 +47,10 @@ func (a *adversary) bytes() (b []byte) {
 
 func (a *adversary) play(data []byte) {
 	a.in = data
+	for range a.byte() % 8 { // before the link is opened
+		a.step()
+		a.drain()
+	}
 	a.link.Open(a.now)
 	a.drain()
 	for steps := 0; len(a.in) > 0 && steps < 500; steps++ {
@@ -69,7 +74,7 @@ func (a *adversary) play(data []byte) {
 
 func (a *adversary) step() {
 	l := a.link
-	switch op := a.byte() % 14; op {
+	switch op := a.byte() % 15; op {
 	case 0, 1, 2, 3, 4, 5:
 		protocol := [...]uint16{protocolLCP, protocolIPCP, protocolPAP, protocolCHAP, 0x80fd, protocolLCP}[op]
 		p := packet{a.byte(), a.byte(), a.bytes()}
@@ -109,6 +114,8 @@ func (a *adversary) step() {
 		}
 	case 13:
 		l.Close(a.now, "closed")
+	case 14:
+		l.Lost(a.now, errors.New("lost"))
 	}
 }
 
@@ -168,24 +175,25 @@ func (a *adversary) drain() {
 
 // The seeds are the ways through a link's life.
 func seedLink(f *testing.F) {
+	add := func(steps []byte) { f.Add(append([]byte{0}, steps...)) }
 	ack, request := []byte{7}, func(options ...option) []byte {
 		data := join(options)
 		return append([]byte{0, configureRequest, 1, uint8(len(data))}, data...)
 	}
 	ipcpRequest := join([]byte{1, configureRequest, 1, 6}, addrOption(ipcpAddress, inside))
 	for _, m := range []Method{PAP, CHAPMD5, MSCHAPv2} {
-		f.Add(join(request(auth(m)), ack))
+		add(join(request(auth(m)), ack))
 	}
 	up := join(request(), ack, []byte{12, 10, 0, 10, 2}, ipcpRequest, []byte{8})
-	f.Add(up)
-	f.Add(join(up, request(), ack, []byte{12, 10, 0}, ipcpRequest, []byte{8, 13}))
-	f.Add(join(up, []byte{0, protocolReject, 1, 2, 0x80, 0x21}))
-	f.Add(join(request(auth(PAP)), ack, []byte{2, papAck, 1, 0, 1, configureNak, 1, 6}, addrOption(ipcpAddress, inside), []byte{8}, ipcpRequest))
-	f.Add(join(request(auth(CHAPMD5)), ack, []byte{3, chapChallenge, 1, 3, 2, 'c', 'c', 3, chapFailure, 1, 2, 'n', 'o'}))
-	f.Add(bytes.Repeat([]byte{11}, 20))
-	f.Add(bytes.Repeat([]byte{9, 30}, 200))
-	f.Add(bytes.Repeat(join(ack, request(option{99, nil}), []byte{9, 30}), 40))
-	f.Add(join([]byte{0, terminateRequest, 1, 0, 9, 255, 0, codeReject, 1, 1, 1}))
+	add(up)
+	add(join(up, request(), ack, []byte{12, 10, 0}, ipcpRequest, []byte{8, 13}))
+	add(join(up, []byte{0, protocolReject, 1, 2, 0x80, 0x21}))
+	add(join(request(auth(PAP)), ack, []byte{2, papAck, 1, 0, 1, configureNak, 1, 6}, addrOption(ipcpAddress, inside), []byte{8}, ipcpRequest))
+	add(join(request(auth(CHAPMD5)), ack, []byte{3, chapChallenge, 1, 3, 2, 'c', 'c', 3, chapFailure, 1, 2, 'n', 'o'}))
+	add(bytes.Repeat([]byte{11}, 20))
+	add(bytes.Repeat([]byte{9, 30}, 200))
+	add(bytes.Repeat(join(ack, request(option{99, nil}), []byte{9, 30}), 40))
+	add(join([]byte{0, terminateRequest, 1, 0, 9, 255, 0, codeReject, 1, 1, 1}))
 }
 
 func FuzzLinkClient(f *testing.F) {

@@ -3,6 +3,7 @@ package ppp
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -178,7 +179,8 @@ func (i *ipcp) up(now time.Time) {
 	}
 	up := Up{Local: i.local, Peer: i.peer}
 	for n, a := range i.dns {
-		if a.IsValid() && !i.unserved[n] {
+		// pppd with one name server gives it twice.
+		if a.IsValid() && !i.unserved[n] && !slices.Contains(up.DNS, a) {
 			up.DNS = append(up.DNS, a)
 		}
 	}

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// A wire joins two links in virtual time, with owners that answer their
+// A line joins two links in virtual time, with owners that answer their
 // questions. Frames are lost, doubled and overtaken as its source says.
-type wire struct {
+type line struct {
 	rand        *rand.Rand
 	lose, twice float64
 	delay       time.Duration // at least
@@ -43,8 +43,8 @@ type delivery struct {
 	peer *end
 }
 
-func newWire(seed uint64, client, server Config) *wire {
-	w := &wire{rand: rand.New(rand.NewPCG(seed, 1)), now: epoch,
+func newWire(seed uint64, client, server Config) *line {
+	w := &line{rand: rand.New(rand.NewPCG(seed, 1)), now: epoch,
 		delay: 10 * time.Millisecond, jitter: 200 * time.Millisecond, thinks: 500 * time.Millisecond}
 	client.Rand, server.Rand = random(2*seed), random(2*seed+1)
 	server.Server = true
@@ -54,14 +54,14 @@ func newWire(seed uint64, client, server Config) *wire {
 	return w
 }
 
-func (w *wire) client() *end { return w.ends[0] }
-func (w *wire) server() *end { return w.ends[1] }
+func (w *line) client() *end { return w.ends[0] }
+func (w *line) server() *end { return w.ends[1] }
 
-func (w *wire) after(d time.Duration, e *end, do func(now time.Time)) {
+func (w *line) after(d time.Duration, e *end, do func(now time.Time)) {
 	w.queue = append(w.queue, delivery{w.now.Add(d), do, e})
 }
 
-func (w *wire) drain(t testing.TB, e *end) {
+func (w *line) drain(t testing.TB, e *end) {
 	other := w.ends[0]
 	if e == other {
 		other = w.ends[1]
@@ -123,7 +123,7 @@ func (w *wire) drain(t testing.TB, e *end) {
 }
 
 // step does what is due next; false: nothing is.
-func (w *wire) step(t testing.TB, until time.Time) bool {
+func (w *line) step(t testing.TB, until time.Time) bool {
 	var next time.Time
 	var who *end
 	which := -1
@@ -157,12 +157,12 @@ func (w *wire) step(t testing.TB, until time.Time) bool {
 }
 
 // run goes on until done says so, or the time is over.
-func (w *wire) run(t testing.TB, d time.Duration, done func() bool) {
+func (w *line) run(t testing.TB, d time.Duration, done func() bool) {
 	for until := w.now.Add(d); !done() && w.step(t, until); {
 	}
 }
 
-func (w *wire) open(t testing.TB) {
+func (w *line) open(t testing.TB) {
 	for _, e := range w.ends {
 		e.link.Open(w.now)
 		w.drain(t, e)
@@ -170,7 +170,7 @@ func (w *wire) open(t testing.TB) {
 }
 
 // settled: both are up, or both are down.
-func (w *wire) settled() bool {
+func (w *line) settled() bool {
 	c, s := w.client(), w.server()
 	return c.isUp && s.isUp || c.down != nil && s.down != nil
 }
