@@ -17,9 +17,9 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for something that has to come. It only keeps a hang from lasting for ever: an
-// emulated machine on a busy host may be slow, and no test says how fast anything is.
-const Patience = 2 * time.Minute
+// Patience is how long a test waits for something that has to come, and three times that for a boot. It only keeps a hang
+// from lasting for ever: an emulated machine on a busy host may be slow, and no test says how fast anything is.
+const Patience = time.Minute
 
 // A Guest is a running machine.
 type Guest struct {
@@ -68,7 +68,9 @@ func Boot(t testing.TB, ports ...int) *Guest {
 			t.Logf("the guest's console:\n%s", g.Console())
 		}
 	})
-	g.Expect(t, 0, `^guest: ready$`)
+	if _, err := g.wait(t.Context(), 3*Patience, 0, regexp.MustCompile(`^guest: ready$`)); err != nil {
+		t.Fatalf("the guest does not boot: %v", err)
+	}
 	return g
 }
 
@@ -156,15 +158,15 @@ func (g *Guest) Mark() int {
 // Expect waits for a line after mark that the pattern matches and returns the line and its submatches.
 func (g *Guest) Expect(t testing.TB, mark int, pattern string) []string {
 	t.Helper()
-	m, err := g.wait(t.Context(), mark, regexp.MustCompile(pattern))
+	m, err := g.wait(t.Context(), Patience, mark, regexp.MustCompile(pattern))
 	if err != nil {
 		t.Fatalf("the guest's console: expected a line like %q: %v", pattern, err)
 	}
 	return m
 }
 
-func (g *Guest) wait(ctx context.Context, mark int, pattern *regexp.Regexp) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, Patience)
+func (g *Guest) wait(ctx context.Context, patience time.Duration, mark int, pattern *regexp.Regexp) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		g.mu.Lock()
