@@ -1,0 +1,55 @@
+// Package netstack is a TCP/IP stack inside the process, gVisor's, as net.Conn
+// and net.Listener. IP packets come from and go to a [link.Sink], such as a
+// session of package endpoint; no privilege is needed and the host's own
+// network is never touched.
+//
+//	DialContext  Listen  ListenPacket  LookupHost  Ping
+//	      │         │         │            │        │
+//	      └─────────┴────── Stack ─────────┴────────┘     gVisor: TCP, UDP, ICMP, IPv4
+//	                          │
+//	            ┌─────────────┴──────────────┐
+//	           NIC                         Router         own addresses, one MTU
+//	      one session below             │    │    │       by destination address
+//	            │                     Port  Port  Port    one for each session
+//	       out  │  Put                 │     │     │
+//	            ▼                      ▼     ▼     ▼
+//	         link.Sink              link.Sinks
+//
+// A client gives each session a Stack of its own, so that tunnels with the
+// same addresses inside never meet. A server has one Stack with one [Router].
+//
+// # Names
+//
+// A name is resolved by the DNS servers that the tunnel gave
+// ([IPConfig]) and through the tunnel, never by the host's resolver nor by its
+// hosts file. Without such servers only addresses can be dialled.
+//
+// # When a tunnel goes down
+//
+// [Stack.Fail] and [Stack.Close] end everything on the stack at once, as
+// [NIC.Close] and [Port.Close] end what goes through them: blocked calls
+// return, later ones fail, with the error that was given, or net.ErrClosed.
+// Nothing is ever dialled around the tunnel. Fail calls nothing below it and
+// may be called anywhere; Close must follow it, and neither Close may be called
+// from within a Sink.
+//
+// # Errors
+//
+// They are *net.OpError and *net.DNSError as those of package net are, and
+// satisfy errors.Is for syscall.ECONNREFUSED, ECONNRESET, EHOSTUNREACH,
+// ENETUNREACH, EADDRINUSE and so forth, for os.ErrDeadlineExceeded and for
+// net.ErrClosed. A connection that broke never reads as one that ended: io.EOF
+// means that the peer has sent its FIN and that nothing before it was lost.
+//
+// # Goroutines and buffers
+//
+// gVisor runs GOMAXPROCS goroutines per Stack for TCP; there are no others. A
+// conn has none. What comes in is copied once, from the frame into gVisor's
+// memory, on the goroutine that calls Put. What goes out is not copied: gVisor
+// hands a super-packet of up to 64 segments to the link endpoint, which
+// gives each segment a head of its own and lends the payload
+// ([link.Split]), on the goroutine that wrote, or on the one of gVisor's that an
+// acknowledgement woke, with the connection's lock held. Therefore a Sink below a Stack must not
+// answer a Put by calling that Stack's Put before it returns: an ICMP error
+// would wait for the lock that its own packet was sent under.
+package netstack

@@ -1,0 +1,214 @@
+package netstack
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/link"
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+// A linkEndpoint is a [stack.LinkEndpoint] between gVisor and link.Sinks, with
+// neither queue nor goroutine: gVisor's writer goes all the way down, and who
+// calls Put all the way up.
+type linkEndpoint struct {
+	mtu        uint32
+	gsoMaxSize uint32
+	exit       exit
+	dispatcher atomic.Pointer[stack.NetworkDispatcher] // nil: detached
+}
+
+// An exit tells where a packet goes and who counts it.
+type exit interface {
+	// toward is the sink for packets to dst, or nil.
+	toward(dst uint32) (link.Sink, *counters)
+}
+
+// An entrance tells which packets may come in.
+type entrance interface {
+	// refuses is the counter of why a packet from src to dst is dropped, or nil.
+	refuses(src, dst uint32) *atomic.Uint64
+}
+
+func newLinkEndpoint(mtu int, x exit) *linkEndpoint {
+	return &linkEndpoint{mtu: uint32(mtu), gsoMaxSize: gsoMaxSize(mtu), exit: x}
+}
+
+// gsoMaxSize makes gVisor's super-packets as long as one UDP_SEGMENT send of
+// the socket below: 64 segments, and 65,507 bytes with all headers, which is
+// the most that a UDP datagram carries over IPv4. Were they longer, every write
+// would need two or three sends.
+func gsoMaxSize(mtu int) uint32 {
+	const (
+		below    = 32 // of headers below IP, at most (see link.Headroom)
+		datagram = 65507
+		options  = header.TCPOptionsMaximumSize // gVisor keeps room for all of them
+		reserved = header.TCPTotalHeaderMaximumSize + 1
+	)
+	mss := mtu - header.IPv4MinimumSize - header.TCPMinimumSize - options
+	if mss < 1 {
+		mss = 1
+	}
+	segments := max(1, min(link.BatchMax, datagram/(mtu+below)))
+	return uint32(reserved + segments*mss)
+}
+
+// WritePacket makes this a [stack.QueueingDiscipline] as well, one that does not
+// queue. (The one that gVisor has for that makes a list of each packet, for
+// WritePackets.) It is called with locks of the connection held.
+func (e *linkEndpoint) WritePacket(pkt *stack.PacketBuffer) tcpip.Error {
+	var array [8][]byte
+	pieces := array[:0]
+	views, skip := pkt.AsViewList()
+	for v := views.Front(); v != nil; v = v.Next() {
+		p := v.AsSlice()
+		n := min(skip, len(p))
+		skip -= n
+		if p = p[n:]; len(p) > 0 {
+			pieces = append(pieces, p)
+		}
+	}
+	if len(pieces) == 0 || len(pieces[0]) < header.IPv4MinimumSize {
+		panic("BUG: netstack: a packet of gVisor's does not begin with its IPv4 header")
+	}
+	dst := binary.BigEndian.Uint32(pieces[0][16:])
+	out, c := e.exit.toward(dst)
+	if out == nil || isLoopback(dst) {
+		c.noRoute.Add(1)
+		return &tcpip.ErrHostUnreachable{}
+	}
+	packets, bytes := 1, 0
+	for _, p := range pieces {
+		bytes += len(p)
+	}
+	if g := &pkt.GSOOptions; g.Type == stack.GSOTCPv4 && g.NeedsCsum {
+		headers := pieces[0][:pkt.HeaderSize()]
+		pieces[0] = pieces[0][len(headers):]
+		segments, err := link.Split(out, headers, pieces, int(g.MSS))
+		if err != nil {
+			panic("BUG: netstack: " + err.Error())
+		}
+		bytes += (segments - 1) * len(headers)
+		packets = segments
+	} else {
+		putWhole(out, pieces, bytes)
+	}
+	c.packetsOut.Add(uint64(packets))
+	c.bytesOut.Add(uint64(bytes))
+	return nil
+}
+
+// putWhole hands one packet to out, borrowed where it has at most two pieces.
+func putWhole(out link.Sink, pieces [][]byte, size int) {
+	b := link.NewBatch()
+	defer b.Free()
+	switch len(pieces) {
+	case 1:
+		b.Add(0, pieces[0], nil)
+	case 2:
+		b.Add(0, pieces[0], pieces[1])
+	default:
+		head := b.Add(size, nil, nil).Head()
+		for _, p := range pieces {
+			head = head[copy(head, p):]
+		}
+	}
+	out.Put(b)
+}
+
+// receive hands the IPv4 packets of b to the stack. The stack verifies the
+// checksums, since this endpoint does not claim to.
+func (e *linkEndpoint) receive(b *link.Batch, from entrance, c *counters) {
+	d := e.dispatcher.Load()
+	if d == nil {
+		c.late.Add(uint64(len(b.Frames)))
+		return
+	}
+	packets, bytes := 0, 0
+	for i := range b.Frames {
+		f := &b.Frames[i]
+		v := buffer.NewView(f.Len())
+		v.Write(f.Head())
+		v.Write(f.Body)
+		v.Write(f.Tail)
+		if reason := check(v.AsSlice(), from, c); reason != nil {
+			reason.Add(1)
+			v.Release()
+			continue
+		}
+		packets++
+		bytes += v.Size()
+		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)})
+		(*d).DeliverNetworkPacket(ipv4.ProtocolNumber, pkt)
+		pkt.DecRef()
+	}
+	c.packetsIn.Add(uint64(packets))
+	c.bytesIn.Add(uint64(bytes))
+}
+
+// check is the counter of why p is dropped, or nil.
+func check(p []byte, from entrance, c *counters) *atomic.Uint64 {
+	if len(p) > 0 && p[0]>>4 != 4 {
+		return &c.notIPv4
+	}
+	if len(p) < header.IPv4MinimumSize {
+		return &c.malformed
+	}
+	// The total length may be less than what came: the rest is padding.
+	hlen, total := int(p[0]&0x0f)*4, int(binary.BigEndian.Uint16(p[2:]))
+	if hlen < header.IPv4MinimumSize || total < hlen || total > len(p) {
+		return &c.malformed
+	}
+	src, dst := binary.BigEndian.Uint32(p[12:]), binary.BigEndian.Uint32(p[16:])
+	if isLoopback(src) || isLoopback(dst) {
+		return &c.martian
+	}
+	return from.refuses(src, dst)
+}
+
+// isLoopback reports whether a is in 127.0.0.0/8.
+func isLoopback(a uint32) bool { return a>>24 == 127 }
+
+// WritePackets sends what did not come through the queueing discipline.
+func (e *linkEndpoint) WritePackets(pkts stack.PacketBufferList) (n int, terr tcpip.Error) {
+	for _, pkt := range pkts.AsSlice() {
+		if err := e.WritePacket(pkt); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// The rest of [stack.LinkEndpoint] and [stack.GSOEndpoint].
+
+func (e *linkEndpoint) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+func (e *linkEndpoint) GSOMaxSize() uint32               { return e.gsoMaxSize }
+func (e *linkEndpoint) MTU() uint32                      { return e.mtu }
+func (e *linkEndpoint) SetMTU(uint32)                    {}
+func (e *linkEndpoint) MaxHeaderLength() uint16          { return 0 } // frames have headroom of their own
+func (e *linkEndpoint) LinkAddress() tcpip.LinkAddress   { return "" }
+func (e *linkEndpoint) SetLinkAddress(tcpip.LinkAddress) {}
+func (e *linkEndpoint) Capabilities() stack.LinkEndpointCapabilities {
+	return stack.CapabilityNone
+}
+
+func (e *linkEndpoint) Attach(d stack.NetworkDispatcher) {
+	if d == nil {
+		e.dispatcher.Store(nil)
+		return
+	}
+	e.dispatcher.Store(&d)
+}
+
+func (e *linkEndpoint) IsAttached() bool                        { return e.dispatcher.Load() != nil }
+func (e *linkEndpoint) Wait()                                   {}
+func (e *linkEndpoint) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareNone }
+func (e *linkEndpoint) AddHeader(*stack.PacketBuffer)           {}
+func (e *linkEndpoint) ParseHeader(*stack.PacketBuffer) bool    { return true }
+func (e *linkEndpoint) Close()                                  {}
+func (e *linkEndpoint) SetOnCloseAction(func())                 {}

@@ -1,0 +1,175 @@
+package netstack
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/link"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+const (
+	defaultMTU = 1400  // the MRU that package endpoint asks for
+	minMTU     = 68    // RFC 791 §3.2: what every internet module must forward
+	maxMTU     = 65535 // RFC 791 §3.1: what the total length can say
+)
+
+// IPConfig is how a NIC is set up: with plain values, as IPCP negotiated them.
+type IPConfig struct {
+	Addresses []netip.Prefix // the NIC's own, with the lengths of their subnets (/32 on a point-to-point link); IPv4, at least one
+	DNS       []netip.Addr   // servers to resolve names with, in order of preference
+	MTU       int            // of IP packets, from 68. 0: 1400
+}
+
+// A NIC is a Stack's interface to one session. It is the [link.Sink] for what
+// comes in: frames that are IP packets.
+type NIC struct {
+	base
+	out      link.Sink
+	dns      []netip.Addr
+	gate     sync.RWMutex // read-locked by a Put; locked for good by shut
+	shutting sync.Once
+	counters counters
+}
+
+// base is what a NIC and a Router have in common.
+type base struct {
+	stack *Stack
+	id    tcpip.NICID
+	addrs []netip.Addr
+	ep    *linkEndpoint
+	life  context.Context
+	end   context.CancelCauseFunc
+}
+
+// AddIP adds a NIC that sends to out, and the default route into it.
+func (s *Stack) AddIP(out link.Sink, cfg *IPConfig) (*NIC, error) {
+	for _, server := range cfg.DNS {
+		if !server.Unmap().Is4() {
+			return nil, fmt.Errorf("netstack: the DNS server %v has no IPv4 address", server)
+		}
+	}
+	n := &NIC{out: out}
+	for _, server := range cfg.DNS {
+		n.dns = append(n.dns, server.Unmap())
+	}
+	if err := s.add(&n.base, n, cfg.Addresses, cfg.MTU); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.dns = append(s.dns, n.dns...)
+	s.mu.Unlock()
+	return n, nil
+}
+
+// add makes the interface of which n is the base.
+func (s *Stack) add(n *base, x interface {
+	netInterface
+	exit
+}, addresses []netip.Prefix, mtu int) error {
+	if mtu == 0 {
+		mtu = defaultMTU
+	}
+	if mtu < minMTU || mtu > maxMTU {
+		return fmt.Errorf("netstack: an MTU of %d is not from %d to %d", mtu, minMTU, maxMTU)
+	}
+	if len(addresses) == 0 {
+		return fmt.Errorf("netstack: an interface needs an address")
+	}
+	for _, a := range addresses {
+		if ip := a.Addr(); !a.IsValid() || !ip.Is4() || ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() {
+			return fmt.Errorf("netstack: an interface cannot have the address %v, only unicast ones of IPv4", a)
+		}
+		n.addrs = append(n.addrs, a.Addr())
+	}
+	n.stack, n.id, n.ep = s, s.gv.NextNICID(), newLinkEndpoint(mtu, x)
+	n.life, n.end = context.WithCancelCause(s.life)
+
+	// Under the lock, so that Close sees the interface or the interface the end.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("netstack: %w", err)
+	}
+	if terr := s.gv.CreateNICWithOptions(n.id, n.ep, stack.NICOptions{QDisc: n.ep}); terr != nil {
+		return fmt.Errorf("netstack: %s", terr)
+	}
+	for _, a := range addresses {
+		terr := s.gv.AddProtocolAddress(n.id, tcpip.ProtocolAddress{
+			Protocol:          ipv4.ProtocolNumber,
+			AddressWithPrefix: tcpip.AddressWithPrefix{Address: toAddress(a.Addr()), PrefixLen: a.Bits()},
+		}, stack.AddressProperties{})
+		if terr != nil {
+			s.gv.RemoveNIC(n.id)
+			return fmt.Errorf("netstack: address %v: %s", a, terr)
+		}
+	}
+	s.gv.AddRoute(tcpip.Route{Destination: header.IPv4EmptySubnet, NIC: n.id})
+	s.interfaces[n.id] = x
+	s.log.Debug("interface added", "addresses", addresses, "mtu", mtu)
+	return nil
+}
+
+// remove takes the interface out of the stack, once it has been shut.
+func (n *base) remove() {
+	s := n.stack
+	s.mu.Lock()
+	_, there := s.interfaces[n.id]
+	delete(s.interfaces, n.id)
+	s.mu.Unlock()
+	if !there {
+		return
+	}
+	s.abort(func(local, _ netip.Addr) bool { return n.has(local) })
+	s.gv.RemoveNIC(n.id)
+	s.log.Debug("interface removed", "addresses", n.addrs)
+}
+
+func (n *base) has(local netip.Addr) bool { return slices.Contains(n.addrs, local) }
+
+// Put takes packets that came in. After Close they are dropped.
+func (n *NIC) Put(b *link.Batch) {
+	if !n.gate.TryRLock() {
+		n.counters.late.Add(uint64(len(b.Frames)))
+		return
+	}
+	defer n.gate.RUnlock()
+	n.ep.receive(b, n, &n.counters)
+}
+
+func (n *NIC) refuses(src, dst uint32) *atomic.Uint64 { return nil }
+func (n *NIC) toward(uint32) (link.Sink, *counters)   { return n.out, &n.counters }
+func (n *NIC) carrier(netip.Addr) context.Context     { return n.life }
+
+func (n *NIC) shut() {
+	n.end(net.ErrClosed)
+	n.shutting.Do(n.gate.Lock)
+}
+
+// Close removes the NIC from its stack. Conns and listeners that have its
+// addresses fail with net.ErrClosed; listeners at any address stay.
+func (n *NIC) Close() error {
+	n.shut()
+	n.remove()
+	s := n.stack
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, server := range n.dns {
+		if i := slices.Index(s.dns, server); i >= 0 {
+			s.dns = slices.Delete(s.dns, i, i+1)
+		}
+	}
+	n.dns = nil
+	return nil
+}
+
+// Counters are the NIC's counters so far.
+func (n *NIC) Counters() Counters { return n.counters.snapshot() }
