@@ -123,7 +123,7 @@ func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) 
 	if cfg == nil {
 		cfg = &TunnelConfig{}
 	}
-	t, err := e.newTunnel(peer, peerID{}, control.Dial, control.Config{
+	t, err := e.newTunnel(e.sock.path(peer, netip.Addr{}), peerID{}, control.Dial, control.Config{
 		Secret:        cfg.Secret.bytes(),
 		HelloInterval: cfg.HelloInterval,
 	})
@@ -237,7 +237,7 @@ func (e *Endpoint) resolve(ctx context.Context, address string) (netip.AddrPort,
 
 // newTunnel makes a tunnel and its machine under an id that nobody else has.
 // caller is how the peer names it when the peer opens it, else zero.
-func (e *Endpoint) newTunnel(peer netip.AddrPort, caller peerID, open func(time.Time, control.Config) *control.Tunnel, cfg control.Config) (*Tunnel, error) {
+func (e *Endpoint) newTunnel(way *path, caller peerID, open func(time.Time, control.Config) *control.Tunnel, cfg control.Config) (*Tunnel, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closing {
@@ -251,7 +251,7 @@ func (e *Endpoint) newTunnel(peer netip.AddrPort, caller peerID, open func(time.
 		return nil, err
 	}
 	cfg.Rand, cfg.LocalID, cfg.HostName = e.random, id, e.cfg.HostName
-	t := newTunnel(e, id, peer, caller, e.loops[e.nextLoop], open(time.Now(), cfg))
+	t := newTunnel(e, id, way, caller, e.loops[e.nextLoop], open(time.Now(), cfg))
 	e.nextLoop = (e.nextLoop + 1) % len(e.loops)
 	e.tunnels.set(id, t)
 	e.all[t] = struct{}{}
@@ -277,7 +277,7 @@ func (e *Endpoint) forget(t *Tunnel) {
 // answer finds or makes the tunnel of a control message that names none: an
 // SCCRQ, or one of a peer that does not know our id. Nil: there is none, and
 // nothing is sent, since nobody knows who asks.
-func (e *Endpoint) answer(from netip.AddrPort, avps []byte) *Tunnel {
+func (e *Endpoint) answer(from netip.AddrPort, to netip.Addr, avps []byte) *Tunnel {
 	m, _ := wire.ParseMessage(avps, e.cfg.answerSecret())
 	if m.AssignedTunnelID == 0 {
 		e.counters.unknownTunnel.Add(1)
@@ -299,7 +299,7 @@ func (e *Endpoint) answer(from netip.AddrPort, avps []byte) *Tunnel {
 		e.counters.overLimit.Add(1)
 		return nil
 	}
-	t, err := e.newTunnel(from, caller, control.Answer, control.Config{
+	t, err := e.newTunnel(e.sock.path(from, to), caller, control.Answer, control.Config{
 		Secret:        a.Secret.bytes(),
 		HelloInterval: a.HelloInterval,
 		MaxSessions:   a.MaxSessions,

@@ -26,10 +26,10 @@ func (e *Endpoint) receiveAll() {
 	batch := link.NewBatch()
 	defer batch.Free()
 	for failures := 0; ; {
-		n, from, err := e.sock.read(buf)
+		n, from, to, err := e.sock.read(buf)
 		if err == nil {
 			failures = 0
-			e.receive(from, buf[:n], batch)
+			e.receive(from, to, buf[:n], batch)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -50,7 +50,7 @@ func (e *Endpoint) receiveAll() {
 	}
 }
 
-func (e *Endpoint) receive(from netip.AddrPort, datagram []byte, batch *link.Batch) {
+func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, batch *link.Batch) {
 	e.counters.received.Add(1)
 	if v, ok := wire.Version(datagram); !ok || v != 2 {
 		e.counters.unknownVersion.Add(1)
@@ -67,14 +67,14 @@ func (e *Endpoint) receive(from netip.AddrPort, datagram []byte, batch *link.Bat
 	case h.TunnelID != 0:
 		t = e.tunnels.get(h.TunnelID)
 	case h.Control && len(payload) > 0:
-		if t = e.answer(from, payload); t == nil {
+		if t = e.answer(from, to, payload); t == nil {
 			return
 		}
 	}
 	switch {
 	case t == nil:
 		e.counters.unknownTunnel.Add(1)
-	case t.peer != from:
+	case t.Peer() != from && !(h.Control && t.adopt(from, payload)):
 		// Nothing is learnt from a datagram that merely knows the right ids.
 		e.counters.wrongPeer.Add(1)
 	case h.Control:

@@ -322,7 +322,7 @@ func (s *Session) networkUp(ev ppp.Up) {
 // pathMTU is what an Ethernet path of 1,500 bytes leaves inside.
 func (s *Session) pathMTU() int {
 	outer := 20
-	if s.tunnel.peer.Addr().Is6() {
+	if s.tunnel.Peer().Addr().Is6() {
 		outer = 40
 	}
 	return 1500 - outer - 8 - wire.SequencedHeaderLen - ppp.HeaderLen
@@ -330,7 +330,7 @@ func (s *Session) pathMTU() int {
 
 // authenticate asks the user's authenticator, which may take its time.
 func (s *Session) authenticate(q ppp.AuthQuestion) {
-	c, err := s.tunnel.ep.cfg.Answer.Authenticate(s.ctx, AuthRequest{User: q.User, Method: publicMethod(q.Method), Peer: s.tunnel.peer})
+	c, err := s.tunnel.ep.cfg.Answer.Authenticate(s.ctx, AuthRequest{User: q.User, Method: publicMethod(q.Method), Peer: s.tunnel.Peer()})
 	if err != nil {
 		s.log.Info("user refused", "user", shown(q.User), "reason", err)
 	}

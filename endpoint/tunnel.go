@@ -18,11 +18,12 @@ import (
 
 // A Tunnel is one control connection with its sessions (RFC 2661 §5).
 type Tunnel struct {
-	ep     *Endpoint
-	id     uint32 // ours: peers put it into their headers
-	peer   netip.AddrPort
-	caller peerID // of a tunnel that the peer opened
-	log    *slog.Logger
+	ep      *Endpoint
+	id      uint32 // ours: peers put it into their headers
+	path    atomic.Pointer[path]
+	caller  peerID // of a tunnel that the peer opened
+	adopted bool   // the peer's port is settled; the reader's
+	log     *slog.Logger
 
 	loop    *machine.Loop
 	machine *control.Tunnel // the loop's
@@ -40,19 +41,47 @@ type Tunnel struct {
 	err      error
 }
 
-func newTunnel(e *Endpoint, id uint32, peer netip.AddrPort, caller peerID, loop *machine.Loop, m *control.Tunnel) *Tunnel {
+func newTunnel(e *Endpoint, id uint32, way *path, caller peerID, loop *machine.Loop, m *control.Tunnel) *Tunnel {
 	t := &Tunnel{
-		ep: e, id: id, peer: peer, caller: caller, loop: loop, machine: m,
-		log: e.log.With("tunnel", id, "peer", peer),
+		ep: e, id: id, caller: caller, loop: loop, machine: m,
+		log: e.log.With("tunnel", id, "peer", way.peer),
 		up:  make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
 	}
+	t.path.Store(way)
 	t.sessions.Store(&map[uint32]*Session{})
 	t.runner = machine.Drive(loop, m, t.output)
 	return t
 }
 
 // Peer is the address that the tunnel's datagrams come from.
-func (t *Tunnel) Peer() netip.AddrPort { return t.peer }
+func (t *Tunnel) Peer() netip.AddrPort { return t.path.Load().peer }
+
+// adopt takes the port that the LNS answers from as its own, once: with the SCCRP
+// that answers our SCCRQ. All else that comes from another port or address is
+// dropped. On the reader.
+//
+// RFC 2661 §8.1: "The recipient picks a free port on its own system (which may or
+// may not be 1701), and sends its reply to the initiator's UDP port and address,
+// setting its own source port to the free port it found. Once the source and
+// destination ports and addresses are established, they MUST remain static".
+func (t *Tunnel) adopt(from netip.AddrPort, avps []byte) bool {
+	way := t.path.Load()
+	if t.caller != (peerID{}) || t.adopted || from.Addr() != way.peer.Addr() {
+		return false
+	}
+	select {
+	case <-t.up:
+		return false
+	default:
+	}
+	if m, _ := wire.ParseMessage(avps, nil); m.Type != wire.SCCRP {
+		return false
+	}
+	t.adopted = true
+	t.log.Info("the peer answers from another port", "port", from.Port())
+	t.path.Store(t.ep.sock.path(from, way.local))
+	return true
+}
 
 // PeerName is the peer's Host Name AVP, as it sent it.
 func (t *Tunnel) PeerName() string {
@@ -186,7 +215,7 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 }
 
 func (t *Tunnel) send(packet []byte) {
-	if err := t.ep.sock.write(packet, t.peer); err != nil {
+	if err := t.ep.sock.write(packet, t.path.Load()); err != nil {
 		t.ep.counters.socketErrors.Add(1)
 		t.log.Debug("not sent", "error", err)
 	}
