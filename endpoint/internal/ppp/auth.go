@@ -16,12 +16,9 @@ const (
 	MSCHAPv2                   // Microsoft's CHAP, RFC 2759: the server proves itself too
 )
 
-// CHAP algorithms (RFC 1994 §3, RFC 2433 §2, RFC 2759 §2).
-const (
-	algorithmMD5      = 5
-	algorithmMSCHAP   = 0x80
-	algorithmMSCHAPv2 = 0x81
-)
+// algorithmMSCHAP is the CHAP algorithm of Microsoft's first version (RFC 2433
+// §2), which we know by name only.
+const algorithmMSCHAP = 0x80
 
 // methods are the names, and the data of the Authentication-Protocol option
 // (RFC 1661 §6.2).

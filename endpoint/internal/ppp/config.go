@@ -26,8 +26,8 @@ type Config struct {
 	// refuses to authenticate.
 	User     string
 	Password []byte
-	// Address is the IPv4 address that a client asks for. Default: whatever
-	// the server gives.
+	// Address is the IPv4 address that a client asks for. Default, and instead
+	// of one that no host may have: whatever the server gives.
 	Address netip.Addr
 
 	// MRU is the Maximum-Receive-Unit that we ask for, in octets of a PPP
@@ -50,7 +50,8 @@ type Config struct {
 	// AuthTimeout bounds each wait of the authentication in which we repeat
 	// nothing: for the peer to begin, and for [Link.Credential]. Default: 30 s.
 	AuthTimeout time.Duration
-	// SetupTimeout bounds the way to the network phase as a whole. Default: 2 min.
+	// SetupTimeout bounds the way to the network phase as a whole. Default: 2
+	// min. Negative: nothing does.
 	SetupTimeout time.Duration
 	// EchoInterval is the silence of the peer after which, and the interval in
 	// which, Echo-Requests are sent. Default: 30 s. Negative: none are sent.
@@ -84,6 +85,9 @@ func (c Config) withDefaults() Config {
 	}
 	or(&c.MRU, defaultMRU)
 	c.MRU = min(max(c.MRU, minMRU), 0xffff)
+	if c.Address = c.Address.Unmap(); !c.Address.Is4() || !usable(c.Address) {
+		c.Address = netip.Addr{}
+	}
 	or(&c.Restart, defaultRestart)
 	or(&c.MaxConfigure, defaultMaxConfigure)
 	or(&c.MaxTerminate, defaultMaxTerminate)
@@ -92,6 +96,9 @@ func (c Config) withDefaults() Config {
 	or(&c.SetupTimeout, defaultSetupTimeout)
 	or(&c.EchoInterval, defaultEchoInterval)
 	or(&c.EchoFailures, defaultEchoFailures)
+	if c.Restart < 0 || c.AuthTimeout < 0 || min(c.MaxConfigure, c.MaxTerminate, c.MaxFailure, c.EchoFailures) < 0 {
+		panic("BUG: ppp: a negative timer or counter in a Config")
+	}
 	return c
 }
 

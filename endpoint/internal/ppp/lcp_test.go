@@ -80,6 +80,17 @@ func TestIPCPClient(t *testing.T) {
 	x.ipcp(configureRequest, 2)
 	x.want("a server need not name its address", "IPCP Configure-Ack 2", "Up{Local:10.77.0.10 Peer:invalid IP DNS:[10.77.0.53] MTU:1400}")
 
+	// Addresses that cannot be are not asked for.
+	for _, a := range []string{"0.0.0.0", "127.0.0.1", "255.255.255.255", "2001:db8::1"} {
+		odd := clientConfig()
+		odd.Address = netip.MustParseAddr(a)
+		x := open(t, odd)
+		x.openLCP()
+		if x.link.ipcp.local.IsValid() {
+			t.Errorf("%s is asked for", a)
+		}
+	}
+
 	// The address may be refused when we have one of our own.
 	x = open(t, cfg)
 	x.openLCP()

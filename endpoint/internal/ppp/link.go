@@ -111,8 +111,12 @@ func (l *Link) fail(now time.Time, err error) {
 // blame notes why the link ends, if nothing has been noted before: what
 // follows from the cause is not the cause.
 func (l *Link) blame(err error) {
-	if l.err == nil && !l.closed {
-		l.err = err
+	if l.err != nil || l.closed {
+		return
+	}
+	l.err = err
+	if l.lcp.demanded != "" {
+		l.err = &MethodError{Demanded: l.lcp.demanded, Allowed: l.cfg.Methods, Err: err}
 	}
 }
 
@@ -157,9 +161,6 @@ func (l *Link) setPhase(now time.Time, p phase) {
 		l.setup = time.Time{}
 		l.exchange = nil
 		l.ended = true
-		if demanded := l.lcp.demanded; demanded != "" && l.err != nil {
-			l.err = &MethodError{Demanded: demanded, Allowed: l.cfg.Methods, Err: l.err}
-		}
 		l.Emit(Down{Err: l.err})
 	}
 }

@@ -112,6 +112,17 @@ func TestClose(t *testing.T) {
 		x.lcp(terminateAck, x.link.lcp.id)
 		x.want("the owner was first", `LCP Terminate-Request 2 "bye"`, "LCP Terminate-Ack 3", "Down: <nil>")
 	})
+	t.Run("while the owner is asked", func(t *testing.T) {
+		x := open(t, chapConfig(PAP))
+		x.openLCP()
+		x.pap(papRequest, 1, withLength("alice"), withLength("s3cret"))
+		x.forget()
+		x.do(func(now time.Time) { x.link.Close(now, "bye") })
+		x.do(func(now time.Time) { x.link.Credential(now, Credential{Password: []byte("s3cret")}, nil) })
+		x.lcp(terminateAck, 2)
+		x.do(func(now time.Time) { x.link.Credential(now, Credential{Password: []byte("s3cret")}, nil) })
+		x.want("the answer comes too late", `LCP Terminate-Request 2 "bye"`, "Down: <nil>")
+	})
 	t.Run("after the peer", func(t *testing.T) {
 		x := clientInNetwork(t)
 		x.lcp(terminateRequest, 3, "maintenance")
@@ -229,4 +240,38 @@ func TestTimeouts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Authentication packets before LCP is opened are dropped, data and IPCP before
+// the network phase too; "any … packets received" in other phases "MUST be
+// silently discarded".
+func TestPhases(t *testing.T) {
+	x := open(t, clientConfig())
+	x.forget()
+	noise := func() {
+		x.chap(chapChallenge, 1, "\x05fresh", "lns")
+		x.pap(papAck, 1, "\x00")
+		x.ipcp(configureRequest, 1, addrOption(ipcpAddress, gateway))
+		x.frame(0x80fd, packet{configureRequest, 1, nil}.appendTo(nil)...)
+		x.frame(ProtocolIPv4, 0x45)
+	}
+	noise()
+	x.want("in the Establish phase")
+	x.openLCP(auth(PAP))
+	x.ipcp(configureRequest, 1, addrOption(ipcpAddress, gateway))
+	x.frame(0x80fd, packet{configureRequest, 1, nil}.appendTo(nil)...)
+	x.chap(chapChallenge, 1, "\x05fresh", "lns")
+	x.frame(ProtocolIPv4, 0x45)
+	x.want("in the Authenticate phase, where PAP was agreed on")
+	x.pap(papAck, 1, "\x00")
+	x.do(func(now time.Time) { x.link.Close(now, "") })
+	x.forget()
+	noise()
+	x.want("in the Terminate phase")
+	x.lcp(terminateAck, x.link.lcp.id)
+	x.forget()
+	noise()
+	x.lcp(configureRequest, 1)
+	x.lcp(echoRequest, 1, "\x00\x00\x00\x00")
+	x.want("in the Dead phase")
 }

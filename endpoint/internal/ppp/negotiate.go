@@ -167,6 +167,9 @@ func (a *automaton) setState(s state) {
 	if s < reqSent {
 		a.outstanding = false
 	}
+	if s <= starting {
+		a.parting = nil
+	}
 }
 
 // expire is the Timeout event.
