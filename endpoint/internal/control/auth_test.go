@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"crypto/md5"
+	"encoding/hex"
 	"errors"
 	"math/rand/v2"
 	"testing"
@@ -129,6 +130,25 @@ func TestNoCallBeforeAuthentication(t *testing.T) {
 	s.peerAt(2, 1, 0, icrq(9).Append(nil))
 	s.peer(0, &wire.Message{Type: wire.SCCCN, ChallengeResponse: response(3, "wrong", s.last.Challenge)})
 	s.want("0s SCCRP ns=0 nr=1", "0s StopCCN ns=1 nr=2 result=4/0", "0s TunnelDown "+SecretsDiffer.Error())
+
+	// One that cannot even be read gets no CDN: the tunnel ends.
+	s = newScript(t, Answer, Config{Rand: chacha(1), Secret: []byte("right")})
+	s.peer(0, sccrq())
+	s.peerAt(1, 1, 0, append(icrq(9).Append(nil), 0x80, 8, 0, 0, 0, 99, 1, 2))
+	s.want("0s SCCRP ns=0 nr=1", "0s StopCCN ns=1 nr=2 result=2/8",
+		"0s TunnelDown we ended the tunnel because of the peer's ICRQ: unknown AVP 99 with the M bit set")
+}
+
+// Two responses that md5sum has computed.
+func TestChallengeResponse(t *testing.T) {
+	for carrier, want := range map[wire.MessageType]string{
+		wire.SCCRP: "8c84b6bcdd7c6f33c1b079d4d31d0150", // printf '\x02tunsecret0123456789abcdef' | md5sum
+		wire.SCCCN: "78d24885334212a12dbfd1cd8746257c", // printf '\x03tunsecret0123456789abcdef' | md5sum
+	} {
+		if got := challengeResponse(carrier, []byte("tunsecret"), []byte("0123456789abcdef")); hex.EncodeToString(got[:]) != want {
+			t.Errorf("the response in %v is %x, expected %s", carrier, got, want)
+		}
+	}
 }
 
 // RFC 2661 §4.4.3: "The Challenge is one or more octets of random data."

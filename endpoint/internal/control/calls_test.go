@@ -129,6 +129,10 @@ func TestIncomingCall(t *testing.T) {
 	if id, ok := s.m.PeerSession(1); id != 9 || !ok {
 		t.Errorf("the peer's session id is %d, %v", id, ok)
 	}
+	s.zlb()
+	s.m.cfg.HelloInterval = 0
+	s.run(24 * time.Hour)
+	s.want() // a day of quiet
 
 	s = answered(t, Config{})
 	s.peer(0, icrq(9))
@@ -137,10 +141,14 @@ func TestIncomingCall(t *testing.T) {
 	s.want("200ms ZLB ns=1 nr=3")
 	s.do(func(now time.Time) { s.m.AcceptCall(now, 1) })
 	s.want("20.1s ICRP ns=1 nr=3 session=9")
+	s.do(func(now time.Time) { s.m.AcceptCall(now, 1) }) // again
 	s.peer(1, iccn())
 	s.want("20.1s SessionUp 1 peer=9")
 	s.run(time.Second)
 	s.want("20.2s ZLB ns=2 nr=4")
+	s.m.cfg.HelloInterval = 0
+	s.run(24 * time.Hour)
+	s.want()
 }
 
 // What the LAC says of a call reaches the owner.
@@ -264,6 +272,14 @@ func TestCallSetupTimeouts(t *testing.T) {
 	s.want("30.6s CDN ns=2 nr=2 result=10/0",
 		"30.6s SessionDown 1 the peer did not answer ICRQ: no ICRP within 30s")
 
+	s = inCallState(t, waitReply, true)
+	s.zlb()
+	s.run(20 * time.Second)
+	s.peer(1, icrp(9)) // late, but not too late
+	s.zlb()
+	s.run(20 * time.Second)
+	s.want("20.1s ICCN ns=2 nr=3 session=9", "20.1s SessionUp 1 peer=9")
+
 	s = inCallState(t, waitConnect, false)
 	s.zlb()
 	s.run(30 * time.Second)
@@ -292,6 +308,10 @@ func TestUnknownAVPInCallMessage(t *testing.T) {
 	s.want("100ms CDN ns=3 nr=6 session=10 result=2/8")
 	s.ns++
 	s.peerAt(s.ns-1, s.nr, 5, append(iccn().Append(nil), unknown...)) // of nobody
+	s.ns++
+	s.peerAt(s.ns-1, s.nr, 5, append(cdn(77, wire.Result{Code: 1}).Append(nil), unknown...))
+	s.ns++
+	s.peerAt(s.ns-1, s.nr, 0, []byte{0x80, 8, 0, 0, 0, 0, 0, 10}) // an ICRQ without an id
 	s.want()
 	s.wantState(established)
 
@@ -308,6 +328,11 @@ func TestUnknownAVPInCallMessage(t *testing.T) {
 func TestDuplicatePeerSession(t *testing.T) {
 	s := inCallState(t, callEstablished, false)
 	s.peer(0, icrq(9))
+	s.want("100ms CDN ns=2 nr=5 session=9 result=2/5",
+		"100ms SessionDown 1 we ended the call because of the peer's ICRQ: ICRQ in state established")
+
+	s = inCallState(t, callEstablished, false)
+	s.peer(5, icrq(9)) // whatever its header says
 	s.want("100ms CDN ns=2 nr=5 session=9 result=2/5",
 		"100ms SessionDown 1 we ended the call because of the peer's ICRQ: ICRQ in state established")
 
@@ -345,6 +370,53 @@ func TestLineReportsAreIgnored(t *testing.T) {
 	}
 }
 
+// A call that waits for room in the queue is one of which the peer does not
+// know, so nothing that it sends can be meant for it.
+func TestCallsWaitForRoom(t *testing.T) {
+	s := answered(t, Config{})
+	for len(s.m.reliable.queue) < callQueueMax {
+		s.m.sendMessage(s.now, 0, 0, &wire.Message{Type: wire.HELLO})
+	}
+	s.do(func(now time.Time) { s.m.Call(now); s.m.Call(now) })
+	s.lines = nil
+	s.peerAt(2, 1, 1, cdn(9, wire.Result{Code: 1}).Append(nil))
+	s.want()
+	s.peerAt(3, 2, 0, nil) // room for one
+	if first, second := s.m.calls.byID[1].state, s.m.calls.byID[2].state; first != waitReply || second != waitTunnel {
+		t.Errorf("the calls are in %v and %v, expected wait-reply and wait-tunnel", first, second)
+	}
+}
+
+// When the peer does not acknowledge what we have to say about its calls, the
+// tunnel ends, and each session once.
+func TestOverrunWhileCallsTimeOut(t *testing.T) {
+	s := answered(t, Config{})
+	for id := range uint32(64) {
+		s.peer(0, icrq(id+1))
+		s.do(func(now time.Time) { s.m.AcceptCall(now, id+1) })
+		s.zlb()
+	}
+	s.run(29 * time.Second)
+	s.m.sendMessage(s.now, 0, 0, &wire.Message{Type: wire.HELLO})
+	s.lines = nil
+	s.run(2 * time.Second)
+	down := make(map[string]int)
+	for _, line := range s.lines {
+		if f := strings.Fields(line); strings.HasSuffix(f[1], "Down") {
+			down[f[1]+f[2]]++
+		}
+	}
+	for line, n := range down {
+		if n != 1 {
+			t.Errorf("%s was told %d times", line, n)
+		}
+	}
+	if len(down) != 65 {
+		t.Errorf("%d sessions and the tunnel are down, expected 65", len(down))
+	}
+	s.wantState(closing)
+}
+
 // At most MaxSessions, ours and the peer's together: further calls are refused,
 // ours too, and the place of one that ends is free.
 func TestMaxSessions(t *testing.T) {
@@ -356,6 +428,9 @@ func TestMaxSessions(t *testing.T) {
 	s.do(func(now time.Time) { s.m.Call(now) })
 	s.want("100ms CDN ns=2 nr=4 session=10 result=4/4",
 		"100ms SessionDown 3 the tunnel has as many sessions as it may have")
+	if id := s.last.AssignedSessionID; s.m.calls.byID[id] != nil {
+		t.Errorf("CDN assigns %d, which is another session", id)
+	}
 	s.peer(1, cdn(9, wire.Result{Code: 1}))
 	s.peer(0, icrq(10))
 	s.want("100ms SessionDown 1 the peer refused the call: result 1: loss of carrier", "100ms IncomingCall 3 peer=10")

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
@@ -9,76 +10,116 @@ import (
 
 // A callRow is what a session does in a state when it receives a message.
 type callRow struct {
-	state   sessionState
-	message wire.MessageType
-	act     func(*Tunnel, time.Time, *session, *wire.Message)
+	in  []sessionState
+	on  []wire.MessageType
+	act func(*Tunnel, time.Time, *session, *wire.Message)
 }
 
-// callTable is the tables of RFC 2661 §7.4.1 and §7.4.2, their rows for messages
-// that are received, in their order. Their rows for a session in idle, of which
-// there is no state, are receiveCall's. The other rows are Call (bearer ring),
-// startCalls (tunnel-open) and Hangup (local close request, bearer line drop).
-//
-// Outgoing calls (§7.5) are not taken, so their messages are out of sequence in
-// every state.
+type sessionStates = []sessionState
+
+// callTable is the tables of RFC 2661 §7.4.1 and §7.4.2: their rows for messages
+// that are received, in their order, each above what does it. In idle there is
+// no session yet: its rows are receiveInIdle's. The other rows are Call (idle,
+// bearer ring), startCalls (wait-tunnel, tunnel-open) and Hangup (local close
+// request, bearer line drop).
 var callTable = []callRow{
-	// State      Receive        Action                       in the RFC's words, New State
-
 	// §7.4.1, LAC
-	{waitReply, wire.ICRP, (*Tunnel).receiveICRP},      // acceptable: Send ICCN, established; not: Send CDN, Clean up, idle
-	{waitReply, wire.ICRQ, (*Tunnel).outOfPlace},       // Send CDN, Clean up, idle
-	{waitReply, wire.CDN, (*Tunnel).receiveCDN},        // Clean up, idle
-	{waitReply, wire.ICCN, (*Tunnel).forget},           // Clean up, idle
-	{callEstablished, wire.CDN, (*Tunnel).receiveCDN},  // Clean up, idle
-	{callEstablished, wire.ICRQ, (*Tunnel).outOfPlace}, // Send CDN, Clean up, idle
-	{callEstablished, wire.ICRP, (*Tunnel).outOfPlace},
-	{callEstablished, wire.ICCN, (*Tunnel).outOfPlace},
+	//
+	// State         Event                         Action              New State
+	// -----         -----                         ------              ---------
 
-	// §7.4.2, LNS; what is in idle there is ringing here, until the owner has
-	// found ICRQ acceptable
-	{ringing, wire.ICRQ, (*Tunnel).outOfPlace},      // (of another call, with an id that this one has)
-	{ringing, wire.ICRP, (*Tunnel).outOfPlace},      // Send CDN, Clean up, idle
-	{ringing, wire.ICCN, (*Tunnel).forget},          // Clean up, idle
-	{waitConnect, wire.ICCN, (*Tunnel).receiveICCN}, // acceptable: established
-	{waitConnect, wire.ICRQ, (*Tunnel).outOfPlace},  // Send CDN, Clean up, idle
-	{waitConnect, wire.ICRP, (*Tunnel).outOfPlace},  // Send CDN, Clean up, idle
-	{ringing, wire.CDN, (*Tunnel).receiveCDN},       // Clean up, idle
-	{waitConnect, wire.CDN, (*Tunnel).receiveCDN},
+	// wait-reply    Receive ICRP, acceptable      Send ICCN           established
+	// wait-reply    Receive ICRP, not acceptable  Send CDN, Clean up  idle
+	{sessionStates{waitReply}, messages{wire.ICRP}, (*Tunnel).receiveICRP},
+
+	// wait-reply    Receive ICRQ                  Send CDN, Clean up  idle
+	{sessionStates{waitReply}, messages{wire.ICRQ}, (*Tunnel).outOfPlace},
+
+	// wait-reply    Receive CDN, ICCN             Clean up            idle
+	{sessionStates{waitReply}, messages{wire.CDN}, (*Tunnel).receiveCDN},
+	{sessionStates{waitReply}, messages{wire.ICCN}, (*Tunnel).forget},
+
+	// established   Receive CDN                   Clean up            idle
+	// established   Receive ICRQ, ICRP, ICCN      Send CDN, Clean up  idle
+	//
+	// as for the LNS, below.
+
+	// §7.4.2, LNS. Until the owner has found ICRQ acceptable, idle is ringing.
+	//
+	// State         Event                         Action              New State
+	// -----         -----                         ------              ---------
+
+	// idle          Receive ICRP                  Send CDN, Clean up  idle
+	{sessionStates{ringing}, messages{wire.ICRP}, (*Tunnel).outOfPlace},
+
+	// idle          Receive ICCN                  Clean up            idle
+	{sessionStates{ringing}, messages{wire.ICCN}, (*Tunnel).forget},
+
+	// wait-connect  Receive ICCN, acceptable      Prepare for data    established
+	{sessionStates{waitConnect}, messages{wire.ICCN}, (*Tunnel).receiveICCN},
+
+	// wait-connect  Receive ICRQ, ICRP            Send CDN, Clean up  idle
+	{sessionStates{waitConnect, ringing}, messages{wire.ICRQ}, (*Tunnel).outOfPlace},
+	{sessionStates{waitConnect}, messages{wire.ICRP}, (*Tunnel).outOfPlace},
+
+	// idle,         Receive CDN                   Clean up            idle
+	// wait-connect,
+	// established
+	{sessionStates{ringing, waitConnect, callEstablished}, messages{wire.CDN}, (*Tunnel).receiveCDN},
+
+	// established   Receive ICRQ, ICRP, ICCN      Send CDN, Clean up  idle
+	{sessionStates{callEstablished}, messages{wire.ICRQ, wire.ICRP, wire.ICCN}, (*Tunnel).outOfPlace},
+
+	// §7.5: calls are not placed for a peer, so their messages have no place.
+	{sessionStates{waitReply, ringing, waitConnect, callEstablished}, messages{wire.OCRQ, wire.OCRP, wire.OCCN}, (*Tunnel).outOfPlace},
 }
 
 // receiveCall takes a message for a session: the one with the id in the header,
 // or, if that is 0, the one with the peer's id in the message.
 func (t *Tunnel) receiveCall(now time.Time, header uint32, m *wire.Message) {
-	switch m.Type {
-	case wire.WEN, wire.SLI:
+	s := t.findSession(header, m)
+	switch {
+	case m.Type == wire.WEN || m.Type == wire.SLI:
 		// About a modem's line, of which we have none: to be acknowledged is
 		// all that they get.
 		t.counters.IgnoredMessage++
 		return
-	}
-	if s := t.findSession(header, m); s != nil {
-		for _, row := range callTable {
-			if row.state == s.state && row.message == m.Type {
-				row.act(t, now, s, m)
-				return
-			}
-		}
-		t.outOfPlace(now, s, m)
+	case s == nil:
+		t.receiveInIdle(now, header, m)
 		return
 	}
+	for _, row := range callTable {
+		if slices.Contains(row.in, s.state) && slices.Contains(row.on, m.Type) {
+			row.act(t, now, s, m)
+			return
+		}
+	}
+	panic(fmt.Sprintf("BUG: control: no row for %v in %v", m.Type, s.state))
+}
+
+// receiveInIdle takes a message for which there is no session.
+func (t *Tunnel) receiveInIdle(now time.Time, header uint32, m *wire.Message) {
 	switch {
+	// §7.4.2  idle  Receive ICRQ, acceptable      Send ICRP           wait-connect
+	//         idle  Receive ICRQ, not acceptable  Send CDN, Clean up  idle
 	case m.Type == wire.ICRQ:
 		t.receiveICRQ(now, m)
-	case m.Type == wire.OCRQ:
-		// RFC 2661 §7.5.1: "idle, Receive OCRQ, not acceptable: Send CDN"
-		t.refuseCall(now, m, wire.Result{Code: wire.CallNoFacilitiesEver,
-			Error: wire.ErrorNone, Text: "no calls are placed here"})
+
+	// §7.4.1  idle  Receive ICRP                  Clean up            idle
+	// §7.4.2  idle  Receive ICRP                  Send CDN, Clean up  idle
+	//
+	// Clean up is for one who has just hung up: that CDN is on its way.
 	case m.Type == wire.ICRP && !t.lingers(header):
-		// §7.4.2: "idle, Receive ICRP: Send CDN". If we have just hung up, that
-		// CDN is on its way.
 		t.refuseCall(now, m, wire.Result{Code: wire.CallError, Error: wire.ErrorSessionID, Text: "no call of ours"})
+
+	// §7.5.1  idle  Receive OCRQ, not acceptable  Send CDN, Clean up  idle
+	case m.Type == wire.OCRQ:
+		t.refuseCall(now, m, wire.Result{Code: wire.CallNoFacilitiesEver, Text: "no calls are placed here"})
+
+	// §7.4    idle  Receive ICCN, CDN             Clean up            idle
+	// §7.5    idle  Receive OCRP, OCCN            Clean up            idle
 	default:
-		t.counters.IgnoredMessage++ // §7.4.1: "idle, Receive ICCN, ICRP, CDN: Clean up"
+		t.counters.IgnoredMessage++
 	}
 }
 

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
@@ -10,52 +11,85 @@ import (
 // A connectionRow is what the control connection does in a state when it
 // receives a message.
 type connectionRow struct {
-	state   state
-	message wire.MessageType
-	act     func(*Tunnel, time.Time, *wire.Message)
+	in  []state
+	on  []wire.MessageType
+	act func(*Tunnel, time.Time, *wire.Message)
 }
 
-// connectionTable is the table of RFC 2661 §7.2.1, its rows for messages that
-// are received, in its order. "Send StopCCN" for what comes in an improper
-// sequence is improper. Its other rows are Dial (idle, local open request),
-// Call (established, local open request) and Close (established, admin tunnel
-// close).
-//
-// The one departure: the RFC's wait-ctl-reply takes an SCCRQ as the other side
-// of a collision. A peer's SCCRQ names no tunnel of ours, so here it is always
-// another tunnel, and one that reaches this one anyway is out of sequence.
+type states = []state
+type messages = []wire.MessageType
+
+// connectionTable is the table of RFC 2661 §7.2.1: its rows for messages that
+// are received, in its order, each above what does it. The RFC's idle after
+// Clean up is closing here, since reliable delivery must be allowed to run
+// (§7.1). The other rows are Dial (idle, local open request), Call (established,
+// local open request) and Close (established, admin tunnel close).
 var connectionTable = []connectionRow{
-	// State        Receive        Action                      in the RFC's words, New State
-	{idle, wire.SCCRQ, (*Tunnel).receiveSCCRQ},         // acceptable: Send SCCRP, wait-ctl-conn; not: Send StopCCN, Clean up, idle
-	{idle, wire.SCCRP, (*Tunnel).improper},             // Send StopCCN, Clean up, idle
-	{idle, wire.SCCCN, (*Tunnel).cleanUp},              // Clean up, idle
-	{waitCtlReply, wire.SCCRP, (*Tunnel).receiveSCCRP}, // acceptable: Send SCCCN, established; not: Send StopCCN, Clean up, idle
-	{waitCtlReply, wire.SCCRQ, (*Tunnel).improper},     // (see above)
-	{waitCtlReply, wire.SCCCN, (*Tunnel).improper},     // Send StopCCN, Clean up, idle
-	{waitCtlConn, wire.SCCCN, (*Tunnel).receiveSCCCN},  // acceptable: established; not: Send StopCCN, Clean up, idle
-	{waitCtlConn, wire.SCCRP, (*Tunnel).improper},      // Send StopCCN, Clean up, idle
-	{waitCtlConn, wire.SCCRQ, (*Tunnel).improper},      // Send StopCCN, Clean up, idle
-	{established, wire.SCCRQ, (*Tunnel).improper},      // Send StopCCN, Clean up, idle
-	{established, wire.SCCRP, (*Tunnel).improper},      // Send StopCCN, Clean up, idle
-	{established, wire.SCCCN, (*Tunnel).improper},      // Send StopCCN, Clean up, idle
-	{idle, wire.StopCCN, (*Tunnel).stop},               // Clean up, idle
-	{waitCtlReply, wire.StopCCN, (*Tunnel).stop},
-	{waitCtlConn, wire.StopCCN, (*Tunnel).stop},
-	{established, wire.StopCCN, (*Tunnel).stop},
-	{closing, wire.StopCCN, (*Tunnel).stop},
+	// State           Event                          Action               New State
+	// -----           -----                          ------               ---------
+
+	// idle            Receive SCCRQ, acceptable      Send SCCRP           wait-ctl-conn
+	// idle            Receive SCCRQ, not acceptable  Send StopCCN         idle
+	//                                                Clean up
+	{states{idle}, messages{wire.SCCRQ}, (*Tunnel).receiveSCCRQ},
+
+	// idle            Receive SCCRP                  Send StopCCN         idle
+	//                                                Clean up
+	{states{idle}, messages{wire.SCCRP}, (*Tunnel).improper},
+
+	// idle            Receive SCCCN                  Clean up             idle
+	{states{idle}, messages{wire.SCCCN}, (*Tunnel).cleanUp},
+
+	// wait-ctl-reply  Receive SCCRP, acceptable      Send SCCCN, Send     established
+	//                                                tunnel-open event to
+	//                                                waiting sessions
+	// wait-ctl-reply  Receive SCCRP, not acceptable  Send StopCCN,        idle
+	//                                                Clean up
+	{states{waitCtlReply}, messages{wire.SCCRP}, (*Tunnel).receiveSCCRP},
+
+	// wait-ctl-reply  Receive SCCRQ,                 Clean up, Re-queue   idle
+	//                 lose tie-breaker               SCCRQ for idle state
+	//
+	// The RFC means an SCCRQ that belongs to another tunnel, and the owner takes
+	// it for one: it names none of ours. In the sequence of this tunnel it is out
+	// of place.
+	{states{waitCtlReply}, messages{wire.SCCRQ}, (*Tunnel).improper},
+
+	// wait-ctl-reply  Receive SCCCN                  Send StopCCN         idle
+	//                                                Clean up
+	{states{waitCtlReply}, messages{wire.SCCCN}, (*Tunnel).improper},
+
+	// wait-ctl-conn   Receive SCCCN, acceptable      Send tunnel-open     established
+	//                                                event to waiting
+	//                                                sessions
+	// wait-ctl-conn   Receive SCCCN, not acceptable  Send StopCCN,        idle
+	//                                                Clean up
+	{states{waitCtlConn}, messages{wire.SCCCN}, (*Tunnel).receiveSCCCN},
+
+	// wait-ctl-conn   Receive SCCRP, SCCRQ           Send StopCCN,        idle
+	//                                                Clean up
+	{states{waitCtlConn}, messages{wire.SCCRP, wire.SCCRQ}, (*Tunnel).improper},
+
+	// established     Receive SCCRQ, SCCRP, SCCCN    Send StopCCN         idle
+	//                                                Clean up
+	{states{established}, messages{wire.SCCRQ, wire.SCCRP, wire.SCCCN}, (*Tunnel).improper},
+
+	// idle,           Receive StopCCN                Clean up             idle
+	// wait-ctl-reply,
+	// wait-ctl-conn,
+	// established
+	{states{idle, waitCtlReply, waitCtlConn, established, closing}, messages{wire.StopCCN}, (*Tunnel).stop},
 
 	// HELLO has no row in the RFC: to be acknowledged is all that it is for
-	// (§6.5).
-	{idle, wire.HELLO, (*Tunnel).cleanUp},
-	{waitCtlReply, wire.HELLO, (*Tunnel).ignore},
-	{waitCtlConn, wire.HELLO, (*Tunnel).ignore},
-	{established, wire.HELLO, (*Tunnel).ignore},
+	// (§6.5), but no tunnel begins with it.
+	{states{idle}, messages{wire.HELLO}, (*Tunnel).cleanUp},
+	{states{waitCtlReply, waitCtlConn, established}, messages{wire.HELLO}, (*Tunnel).ignore},
 }
 
 // receive looks a message of the control connection up in the table.
 func (t *Tunnel) receive(now time.Time, m *wire.Message) {
 	for _, row := range connectionTable {
-		if row.state == t.state && row.message == m.Type {
+		if slices.Contains(row.in, t.state) && slices.Contains(row.on, m.Type) {
 			row.act(t, now, m)
 			return
 		}

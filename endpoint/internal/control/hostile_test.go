@@ -28,7 +28,7 @@ func TestHostileSCCRQTwice(t *testing.T) {
 
 func TestHostileSCCRPWhenEstablished(t *testing.T) {
 	s := dialled(t, Config{}, 0)
-	s.peer(0, sccrp())
+	s.peer(0, sccrp(func(m *wire.Message) { m.AssignedTunnelID = 8 })) // it does not change the peer's id either
 	s.want("0s StopCCN ns=2 nr=2 result=7/0",
 		"0s TunnelDown we ended the tunnel because of the peer's SCCRP: SCCRP in state established")
 }

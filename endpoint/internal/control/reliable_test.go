@@ -31,15 +31,15 @@ func TestBackOff(t *testing.T) {
 
 // The same rule with numbers of the user's.
 func TestBackOffAsConfigured(t *testing.T) {
-	s := newScript(t, Dial, Config{RetryInterval: 500 * time.Millisecond, RetryCap: 2 * time.Second, Retries: 3})
+	s := newScript(t, Dial, Config{RetryInterval: 500 * time.Millisecond, RetryCap: 1500 * time.Millisecond, Retries: 3})
 	s.run(time.Hour)
 	s.want(
 		"0s SCCRQ ns=0 nr=0 tunnel=0",
 		"500ms SCCRQ ns=0 nr=0 tunnel=0",
 		"1.5s SCCRQ ns=0 nr=0 tunnel=0",
-		"3.5s SCCRQ ns=0 nr=0 tunnel=0",
-		"5.5s TunnelDown no answer to SCCRQ within 5.5s",
-		"5.5s Gone",
+		"3s SCCRQ ns=0 nr=0 tunnel=0",
+		"4.5s TunnelDown no answer to SCCRQ within 4.5s",
+		"4.5s Gone",
 	)
 	s = newScript(t, Dial, Config{Retries: -1})
 	s.run(time.Hour)
@@ -185,6 +185,7 @@ func TestOutOfOrder(t *testing.T) {
 	if c := s.m.Counters(); c.OutOfOrder != 2 || c.Duplicates != 1 {
 		t.Errorf("counted %+v, expected 2 out of order and 1 duplicate", c)
 	}
+	mustBeBounded(t, &s.m.reliable)
 }
 
 // The receive window that we announce is 16: the 16th message may come first,
@@ -297,6 +298,19 @@ func TestNrBeyondWhatWasSent(t *testing.T) {
 		s.peerAt(uint16(1+i), nr, 0, icrq(uint32(10+i)).Append(nil))
 	}
 	s.want("0s IncomingCall 1 peer=10", "0s IncomingCall 2 peer=11", "0s IncomingCall 3 peer=12", "0s IncomingCall 4 peer=13")
+
+	// Nor can be acknowledged what only waits to be sent; and a ZLB has the Ns
+	// of the message that is sent next.
+	s = dialled(t, Config{}, 0)
+	s.do(func(now time.Time) { s.m.Call(now); s.m.Call(now) })
+	s.want("0s ICRQ ns=2 nr=1")
+	s.peerAt(1, 4, 0, nil)
+	if c := s.m.Counters(); c.InvalidNr != 1 {
+		t.Errorf("counted %+v, expected 1 with an invalid Nr", c)
+	}
+	s.peerAt(1, 1, 0, (&wire.Message{Type: wire.HELLO}).Append(nil))
+	s.run(100 * time.Millisecond)
+	s.want("100ms ZLB ns=3 nr=2")
 }
 
 // RFC 2661 §4.4.3: "If absent, the peer must assume a Window Size of 4 for its
@@ -326,7 +340,7 @@ func TestPeersWindow(t *testing.T) {
 			most = max(most, s.m.reliable.next)
 			s.peerAt(1, s.m.reliable.una+1, 0, nil)
 		}
-		if most != tc.want {
+		if most != tc.want || s.m.reliable.window != tc.want {
 			t.Errorf("window %d (present: %v): at most %d in flight, expected %d", tc.announced, tc.present, most, tc.want)
 		}
 	}

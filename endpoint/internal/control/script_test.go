@@ -142,8 +142,6 @@ func (s *script) run(d time.Duration) {
 	s.Helper()
 	end := s.now.Add(d)
 	for {
-		s.m.Expire(s.now)
-		s.drain()
 		at := s.m.Deadline()
 		if at.IsZero() || at.After(end) {
 			break
@@ -151,13 +149,16 @@ func (s *script) run(d time.Duration) {
 		if at.Before(s.now) {
 			s.Fatalf("the deadline %v lies in the past at %v", at.Sub(s.start), s.now.Sub(s.start))
 		}
-		s.now = at.Add(-time.Nanosecond)
-		s.m.Expire(s.now)
+		if at.After(s.now) {
+			s.now = at.Add(-time.Nanosecond)
+			s.m.Expire(s.now)
+			s.drain()
+		}
 		s.now = at
+		s.m.Expire(s.now)
+		s.drain()
 	}
 	s.now = end
-	s.m.Expire(s.now)
-	s.drain()
 }
 
 func (s *script) drain() {
@@ -177,6 +178,7 @@ func (s *script) drain() {
 			line = describe(event)
 		} else {
 			line = s.describePacket(p)
+			clear(p) // it is the owner's now
 		}
 		s.lines = append(s.lines, fmt.Sprintf("%v %s", s.now.Sub(s.start), line))
 	}

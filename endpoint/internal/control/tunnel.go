@@ -27,7 +27,8 @@ var stateNames = [...]string{"idle", "wait-ctl-reply", "wait-ctl-conn", "establi
 func (s state) String() string { return stateNames[s] }
 
 // A Tunnel is a control connection with its calls: a [machine.Machine] of
-// [Event]. Its commands are Call, AcceptCall, Hangup and Close.
+// [Event]. Its commands are Call, AcceptCall, Hangup and Close. Whoever owns it
+// calls one method at a time.
 type Tunnel struct {
 	machine.Output[Event]
 
@@ -111,16 +112,8 @@ func (t *Tunnel) Handle(now time.Time, datagram []byte) {
 		t.reliable.ack()
 		t.setState(now, gone)
 	}
-	t.flush(now)
-}
-
-// flush sends what the windows allow after an acknowledgement, and begins the
-// calls that have waited for room.
-func (t *Tunnel) flush(now time.Time) {
-	if t.state != gone {
-		t.reliable.flush(now)
-		t.startCalls(now)
-	}
+	t.reliable.flush(now)
+	t.startCalls(now)
 }
 
 // acknowledged tells that the peer has received a message.
@@ -280,7 +273,6 @@ func (t *Tunnel) setState(now time.Time, s state) {
 			t.Emit(TunnelDown{t.err})
 		}
 		if s == gone {
-			t.reliable.clear()
 			t.Emit(Gone{})
 			break
 		}

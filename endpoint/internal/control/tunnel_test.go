@@ -94,6 +94,24 @@ func TestConnectionTable(t *testing.T) {
 	}
 }
 
+// Every message that there is has a row in every state.
+func TestTablesAreComplete(t *testing.T) {
+	for m := wire.MessageType(1); m < 1000; m++ {
+		if !m.Known() {
+			continue
+		}
+		for _, st := range []state{idle, waitCtlReply, waitCtlConn, established} {
+			inState(t, st).peer(0, &wire.Message{Type: m, AssignedTunnelID: 9, AssignedSessionID: 9})
+		}
+		for _, st := range []sessionState{waitReply, callEstablished} {
+			inCallState(t, st, true).peer(1, &wire.Message{Type: m, AssignedTunnelID: 9, AssignedSessionID: 9})
+		}
+		for _, st := range []sessionState{ringing, waitConnect, callEstablished} {
+			inCallState(t, st, false).peer(1, &wire.Message{Type: m, AssignedTunnelID: 9, AssignedSessionID: 9})
+		}
+	}
+}
+
 // RFC 2661 appendix B.1: lock-step tunnel establishment, seen from both ends.
 func TestLockStepEstablishment(t *testing.T) {
 	s := newScript(t, Dial, Config{HostName: "we", VendorName: "us"})
@@ -189,6 +207,23 @@ func TestStopCCNReceived(t *testing.T) {
 	}
 	s.run(time.Hour)
 	s.want("7.2s ZLB ns=2 nr=4", "14.2s ZLB ns=2 nr=4", "21.2s ZLB ns=2 nr=4", "31.1s Gone")
+
+	// What had not been acknowledged means nothing to the peer any more. The
+	// id of the tunnel is the one that was told first.
+	s = answered(t, Config{})
+	s.do(func(now time.Time) { s.m.Call(now); s.m.Call(now) })
+	m := stopccn(wire.Result{Code: 1})
+	m.AssignedTunnelID = 8
+	s.peerAt(2, 1, 0, m.Append(nil))
+	s.lines = s.lines[2:] // the two ICRQs
+	s.run(time.Hour)
+	s.want(
+		"100ms ZLB ns=3 nr=3",
+		"100ms SessionDown 1 the peer ended the tunnel: result 1: control connection cleared on request",
+		"100ms SessionDown 2 the peer ended the tunnel: result 1: control connection cleared on request",
+		"100ms TunnelDown the peer ended the tunnel: result 1: control connection cleared on request",
+		"31.1s Gone",
+	)
 }
 
 // RFC 2661 §7.6: "The sender of this Notification should wait a finite period of
@@ -265,8 +300,16 @@ func TestCloseBeforeTheAnswer(t *testing.T) {
 	s := newScript(t, Dial, Config{})
 	s.do(func(now time.Time) { s.m.Close(now, wire.Result{}) })
 	s.want("0s SCCRQ ns=0 nr=0 tunnel=0", "0s StopCCN ns=1 nr=0 tunnel=0 result=1/0", "0s TunnelDown <nil>")
-	s.peer(0, sccrp()) // it comes too late, and acknowledges both
-	s.want("0s ZLB ns=2 nr=1 tunnel=0", "0s Gone")
+	s.run(time.Second)
+	s.want("1s SCCRQ ns=0 nr=0 tunnel=0") // the oldest alone, as always
+	s.peer(0, sccrp())                    // it comes too late, and acknowledges both
+	s.want("1s ZLB ns=2 nr=1 tunnel=0", "1s Gone")
+
+	s = newScript(t, Dial, Config{})
+	s.do(func(now time.Time) { s.m.Close(now, wire.Result{}) })
+	s.peerAt(0, 1, 0, nil) // SCCRQ came; that there is no answer to it is nobody's business any more
+	s.run(time.Hour)
+	s.wantState(gone)
 
 	s = newScript(t, Answer, Config{})
 	s.do(func(now time.Time) { s.m.Close(now, wire.Result{}) })
