@@ -27,6 +27,10 @@ type Config struct {
 	// HostName is what peers are told (Host Name AVP, RFC 2661 §4.4.3).
 	// Empty: "l2tpnet", which gives nothing away.
 	HostName string
+	// Device is the network interface that Listen's socket is bound to
+	// (SO_BINDTODEVICE, Linux): whatever the routes say, datagrams take this one.
+	// Empty: the routes decide.
+	Device string
 	// Answer makes the endpoint an LNS too. Nil: calls are not answered.
 	Answer *AnswerConfig
 }

@@ -68,11 +68,11 @@ type peerID struct {
 // endpoint that dials, ":1701" the usual one for one that answers. Nil for cfg
 // is its zero value.
 func Listen(network, address string, cfg *Config) (*Endpoint, error) {
-	addr, err := net.ResolveUDPAddr(network, address)
-	if err != nil {
-		return nil, err
+	var lc net.ListenConfig
+	if cfg != nil && cfg.Device != "" {
+		lc.Control = bindTo(cfg.Device)
 	}
-	conn, err := net.ListenUDP(network, addr)
+	conn, err := lc.ListenPacket(context.Background(), network, address)
 	if err != nil {
 		return nil, err
 	}

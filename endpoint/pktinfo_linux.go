@@ -1,8 +1,10 @@
 package endpoint
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +36,20 @@ func askForDestination(c *net.UDPConn) error {
 		return err
 	}
 	return failed
+}
+
+// bindTo binds a socket to a network interface before it gets its address.
+func bindTo(device string) func(network, address string, c syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		if err := c.Control(func(fd uintptr) { failed = unix.BindToDevice(int(fd), device) }); err != nil {
+			return err
+		}
+		if failed != nil {
+			return fmt.Errorf("binding to the device %s: %w", device, failed)
+		}
+		return nil
+	}
 }
 
 // destination reads the address that a datagram was sent to out of its control

@@ -4,8 +4,10 @@ package endpoint
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 )
 
 // Elsewhere the system chooses the address that answers come from.
@@ -15,3 +17,9 @@ func askForDestination(*net.UDPConn) error { return errors.ErrUnsupported }
 func destination([]byte) netip.Addr { return netip.Addr{} }
 
 func source(*net.UDPConn, netip.Addr) []byte { return nil }
+
+func bindTo(device string) func(network, address string, c syscall.RawConn) error {
+	return func(_, _ string, _ syscall.RawConn) error {
+		return fmt.Errorf("binding to the device %s: %w", device, errors.ErrUnsupported)
+	}
+}

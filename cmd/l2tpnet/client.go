@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -16,11 +17,14 @@ import (
 type dialFlags struct {
 	Server string `arg:"" placeholder:"SERVER[:PORT]" help:"The L2TP server's name or address; the port is 1701 when there is none."`
 
-	User         string `short:"u" env:"L2TPNET_USER" placeholder:"NAME" help:"User name for PPP ($L2TPNET_USER)."`
-	PasswordFile string `env:"L2TPNET_PASSWORD_FILE" placeholder:"FILE" help:"File with the password alone ($L2TPNET_PASSWORD_FILE; or the password itself in $L2TPNET_PASSWORD)."`
-	SecretFile   string `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone ($L2TPNET_SECRET_FILE; or the secret itself in $L2TPNET_SECRET)."`
-	Auth         string `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to use: mschapv2, chap, pap. PAP shows the password to everybody on the way. Default: ${default}."`
-	Verbose      int    `short:"v" type:"counter" help:"Log to standard error what happens; -vv every message."`
+	User         string     `short:"u" env:"L2TPNET_USER" placeholder:"NAME" help:"User name for PPP ($L2TPNET_USER)."`
+	PasswordFile string     `env:"L2TPNET_PASSWORD_FILE" placeholder:"FILE" help:"File with the password alone ($L2TPNET_PASSWORD_FILE; or the password itself in $L2TPNET_PASSWORD)."`
+	SecretFile   string     `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone ($L2TPNET_SECRET_FILE; or the secret itself in $L2TPNET_SECRET)."`
+	Auth         string     `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to use: mschapv2, chap, pap. PAP shows the password to everybody on the way. Default: ${default}."`
+	SourcePort   uint16     `placeholder:"PORT" help:"UDP port to dial from: some servers want 1701, many clients behind one NAT need different ones. Default: any."`
+	Bind         netip.Addr `placeholder:"ADDR" help:"Address of this machine to dial from. Default: as the routes say."`
+	Device       string     `placeholder:"NAME" help:"Network interface to dial through. Default: as the routes say."`
+	Verbose      int        `short:"v" type:"counter" help:"Log to standard error what happens; -vv every message."`
 }
 
 // A client is a tunnel with a session in it and a stack on top.
@@ -48,7 +52,11 @@ func (f *dialFlags) dial(p *program) (*client, error) {
 	if f.User == "" && password != "" {
 		return nil, usage(fmt.Errorf("expected a user name for the password, found none"), "give it with --user or L2TPNET_USER")
 	}
-	c, err := dial(p.ctx, p.logger(f.Verbose), f.Server, &endpoint.TunnelConfig{Secret: secret},
+	ep, err := f.listen(p)
+	if err != nil {
+		return nil, err
+	}
+	c, err := dial(p.ctx, p.logger(f.Verbose), ep, f.Server, &endpoint.TunnelConfig{Secret: secret},
 		&endpoint.PPPConfig{User: f.User, Password: password, Methods: methods})
 	if err != nil {
 		return nil, explainDial(err, f.Server)
@@ -56,17 +64,29 @@ func (f *dialFlags) dial(p *program) (*client, error) {
 	return c, nil
 }
 
-// dial opens an endpoint, a tunnel and a session, and puts a stack on top.
-func dial(ctx context.Context, log *slog.Logger, server string, tc *endpoint.TunnelConfig, pc *endpoint.PPPConfig) (_ *client, err error) {
-	c := &client{}
+// listen opens the endpoint's socket as the flags want it.
+func (f *dialFlags) listen(p *program) (*endpoint.Endpoint, error) {
+	host := ""
+	if f.Bind.IsValid() {
+		host = f.Bind.String()
+	}
+	address := net.JoinHostPort(host, strconv.Itoa(int(f.SourcePort)))
+	ep, err := endpoint.Listen("udp", address, &endpoint.Config{Logger: p.logger(f.Verbose), Device: f.Device})
+	if err != nil {
+		return nil, explainListen(err, address, "--bind, --source-port or --device")
+	}
+	return ep, nil
+}
+
+// dial opens a tunnel and a session, and puts a stack on top. The endpoint is the
+// client's, also when that fails.
+func dial(ctx context.Context, log *slog.Logger, ep *endpoint.Endpoint, server string, tc *endpoint.TunnelConfig, pc *endpoint.PPPConfig) (_ *client, err error) {
+	c := &client{endpoint: ep}
 	defer func() {
 		if err != nil {
 			c.close()
 		}
 	}()
-	if c.endpoint, err = endpoint.Listen("udp", ":0", &endpoint.Config{Logger: log}); err != nil {
-		return nil, err
-	}
 	if c.tunnel, err = c.endpoint.Dial(ctx, server, tc); err != nil {
 		return nil, err
 	}

@@ -67,7 +67,11 @@ func (cmd *demoCmd) Run(p *program) error {
 	go s.run(p.ctx)
 
 	// The client, and its proxy.
-	c, err := dial(p.ctx, log.With("side", "client"), s.endpoint.Addr().String(),
+	ep, err := endpoint.Listen("udp", "127.0.0.1:0", &endpoint.Config{Logger: log.With("side", "client")})
+	if err != nil {
+		return err
+	}
+	c, err := dial(p.ctx, log.With("side", "client"), ep, s.endpoint.Addr().String(),
 		&endpoint.TunnelConfig{Secret: secret}, &endpoint.PPPConfig{User: user, Password: password})
 	if err != nil {
 		return explainDial(err, "the demo's server")

@@ -135,6 +135,9 @@ func TestAMistakeGetsOneLineAndStatus2(t *testing.T) {
 		{"a busy SOCKS port", []string{"connect", "127.0.0.1", "--socks", busy.Addr().String()}, "address already in use"},
 		{"a busy forward", []string{"connect", "127.0.0.1", "-L", busy.Addr().String() + ":web:80"}, "address already in use"},
 		{"a busy UDP port", []string{"serve", "--users-file", users, "--listen", busyUDP.LocalAddr().String()}, "address already in use"},
+		{"a busy source port", []string{"connect", "127.0.0.1", "--socks", "127.0.0.1:0", "--bind", "127.0.0.1", "--source-port", portOf(busyUDP.LocalAddr())}, "address already in use"},
+		{"an address that is not ours", []string{"connect", "127.0.0.1", "--socks", "127.0.0.1:0", "--bind", "192.0.2.1"}, "cannot assign requested address"},
+		{"no such device", []string{"connect", "127.0.0.1", "--socks", "127.0.0.1:0", "--device", "nosuch0"}, "device nosuch0"},
 		{"half a forward", []string{"connect", "127.0.0.1", "-L", "8080:web"}, `-L: forward "8080:web": expected`},
 		{"a bad port", []string{"connect", "127.0.0.1:l2tp", "--socks", "127.0.0.1:0"}, `found "l2tp"`},
 		{"no users", []string{"serve", "--users-file", file(t, "# nobody\n")}, "found none"},
@@ -162,6 +165,11 @@ func TestAMistakeGetsOneLineAndStatus2(t *testing.T) {
 			}
 		})
 	}
+}
+
+func portOf(a net.Addr) string {
+	_, port, _ := net.SplitHostPort(a.String())
+	return port
 }
 
 func TestANameThatNobodyKnows(t *testing.T) {
