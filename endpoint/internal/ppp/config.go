@@ -83,6 +83,11 @@ func (c Config) withDefaults() Config {
 	if c.Methods == nil {
 		c.Methods = []Method{MSCHAPv2, CHAPMD5}
 	}
+	for _, m := range c.Methods {
+		if m == 0 || int(m) >= len(methods) {
+			panic("BUG: ppp: a Config with " + m.String())
+		}
+	}
 	or(&c.MRU, defaultMRU)
 	c.MRU = min(max(c.MRU, minMRU), 0xffff)
 	if c.Address = c.Address.Unmap(); !c.Address.Is4() || !usable(c.Address) {

@@ -11,6 +11,7 @@ func TestConfig(t *testing.T) {
 		"no Rand":              {},
 		"negative Restart":     {Rand: random(1), Restart: -time.Second},
 		"negative AuthTimeout": {Rand: random(1), AuthTimeout: -1},
+		"unknown method":       {Rand: random(1), Methods: []Method{MSCHAPv2, 9}},
 		"negative counter":     {Rand: random(1), MaxFailure: -1},
 	} {
 		t.Run(name, func(t *testing.T) {

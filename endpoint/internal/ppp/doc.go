@@ -1,8 +1,8 @@
 // Package ppp is the Point-to-Point Protocol over one L2TP session, either
 // end of it, as a machine without I/O and without a clock: [Link].
 //
-//	      Open, Close, Credential, Assign      AuthQuestion, AddressQuestion
-//	                 │                         Authenticated, Up, Down
+//	   Open, Close, Lost, Credential, Assign   AuthQuestion, AddressQuestion,
+//	                 │                         Authenticated, Up, NetworkDown, Down
 //	                 ▼                                  ▲
 //	┌───────────────────────────── Link ────────────────┴──────────────┐
 //	│  phase: Dead ─ Establish ─ Authenticate ─ Network ─ Terminate    │ RFC 1661 §3
@@ -17,10 +17,11 @@
 //	          ▲                                      │
 //	   Handle(frame)                           Next() frame
 //
-// The server demands authentication of its peer and gives it an address; the
-// client proves itself and asks for one. Everything else is the same code. A
-// user's credential and address are questions: events that the owner answers
-// by a command, whenever it can.
+// An automaton holds what RFC 1661 §4 says once for all protocols; lcp and ipcp
+// are its layers, which know the options. The server demands authentication of
+// its peer and gives it an address; the client proves itself and asks for one.
+// Everything else is the same code. A user's credential and address are
+// questions: events that the owner answers by a command, whenever it can.
 //
 // # Where we depart from the RFCs
 //

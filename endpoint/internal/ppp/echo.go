@@ -17,7 +17,6 @@ type echo struct {
 // startEcho begins to listen, with the network phase.
 func (l *lcp) startEcho(now time.Time) {
 	l.echo.unanswered = 0
-	l.echo.timer = time.Time{}
 	if l.link.cfg.EchoInterval > 0 && !l.echo.refused {
 		l.echo.timer = now.Add(l.link.cfg.EchoInterval)
 	}

@@ -56,4 +56,8 @@ func TestEchoReply(t *testing.T) {
 	x.lcp(discardRequest, 12, "\x00\x00\x00\x05", "data")
 	x.lcp(echoReply, 13, "\x00\x00\x00\x05", "data")
 	x.want("malformed, Discard-Request, Echo-Reply")
+	x.do(func(now time.Time) { x.link.Close(now, "") })
+	x.forget()
+	x.lcp(echoRequest, 14, "\x00\x00\x00\x05")
+	x.want("a link on its way down")
 }

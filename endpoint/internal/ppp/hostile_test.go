@@ -307,6 +307,12 @@ func TestRejected(t *testing.T) {
 		x.forget()
 		x.wait(time.Hour)
 		x.want("The implementation MUST stop sending the offending packet type")
+		x.openLCP()
+		x.ipcp(configureRequest, 2)
+		x.ackOurs(&x.link.ipcp.automaton)
+		x.forget()
+		x.wait(time.Hour)
+		x.want("after a renegotiation too")
 	})
 }
 

@@ -213,6 +213,10 @@ func TestTimeouts(t *testing.T) {
 			x.openLCP()
 			x.pap(papRequest, 1, withLength("alice"), withLength("s3cret"))
 		}, 30 * time.Second, "no answer of the authenticator within 30s"},
+		{"authenticator, CHAP", Config{Server: true}, func(x *tester) {
+			x.openLCP()
+			x.respond(MSCHAPv2, "alice", "s3cret")
+		}, 30 * time.Second, "no answer of the authenticator within 30s"},
 		{"pool", Config{Server: true, Methods: []Method{PAP}, EchoInterval: -1}, func(x *tester) {
 			x.openLCP()
 			x.authenticatePAP()
