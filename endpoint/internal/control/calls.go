@@ -198,7 +198,6 @@ func (t *Tunnel) endCall(now time.Time, s *session, err error) {
 // RFC 2661 §6.4: "all active sessions are implicitly cleared (without sending
 // any explicit call control messages)."
 func (t *Tunnel) callsDown(now time.Time, err error) {
-	t.calls.waiting = nil
 	for _, s := range t.inOrder(func(*session) bool { return true }) {
 		t.endCall(now, s, err)
 	}

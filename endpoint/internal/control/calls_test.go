@@ -397,7 +397,9 @@ func TestOverrunWhileCallsTimeOut(t *testing.T) {
 		s.zlb()
 	}
 	s.run(29 * time.Second)
-	s.m.sendMessage(s.now, 0, 0, &wire.Message{Type: wire.HELLO})
+	for range 10 {
+		s.m.sendMessage(s.now, 0, 0, &wire.Message{Type: wire.HELLO})
+	}
 	s.lines = nil
 	s.run(2 * time.Second)
 	down := make(map[string]int)

@@ -114,7 +114,7 @@ func FuzzReliable(f *testing.F) {
 			}
 		}
 		// Now the link is perfect, and all that was pushed arrives.
-		for range 1000 {
+		for n := 0; n < 1000 && (delivered != pushed || len(ends[0].queue) > 0); n++ {
 			for to := range transit {
 				q := transit[to]
 				transit[to] = nil
@@ -144,6 +144,11 @@ func mustBeBounded(t *testing.T, r *reliable) {
 			t.Fatalf("a message waits that is %d ahead", ahead)
 		}
 		octets += len(in.avps)
+	}
+	for _, o := range r.queue[:max(len(r.queue)-1, 0)] {
+		if o.message == wire.StopCCN {
+			t.Fatalf("a message waits behind a StopCCN")
+		}
 	}
 	switch {
 	case len(r.queue) > queueMax+1, r.next > r.high, r.high > len(r.queue), r.high > r.window,
