@@ -2,8 +2,10 @@ package wire
 
 import "fmt"
 
-// An AVPType is an attribute type of the IETF (Vendor ID 0), RFC 2661 §4.4.
+// An AVPType is an attribute type. Those of the IETF (Vendor ID 0) have names.
 type AVPType uint16
+
+// RFC 2661 §4.4.
 
 const (
 	AVPMessageType               AVPType = 0
@@ -47,6 +49,19 @@ const (
 	AVPSequencingRequired        AVPType = 39
 )
 
+// Later RFCs, named at their rows in the table.
+const (
+	AVPDisconnectCause           AVPType = 46
+	AVPCCDS                      AVPType = 47
+	AVPSDS                       AVPType = 48
+	AVPLCPWantOptions            AVPType = 49
+	AVPLCPAllowOptions           AVPType = 50
+	AVPLNSLastSentLCPConfReq     AVPType = 51
+	AVPLNSLastReceivedLCPConfReq AVPType = 52
+	AVPConnectSpeedUpdate        AVPType = 97
+	AVPConnectSpeedUpdateEnable  AVPType = 98
+)
+
 // An attribute is a row of the AVP table.
 type attribute struct {
 	name  string
@@ -57,12 +72,14 @@ type attribute struct {
 type attributeBits uint8
 
 const (
-	setM attributeBits = 1 << iota // it is sent with the M bit
-	mayH                           // it may be hidden
+	setM    attributeBits = 1 << iota // it is sent with the M bit
+	mayH                              // it may be hidden
+	repeats                           // it may stand in a message more than once
 )
 
-// attributes is the AVP table, by attribute type, with the bits that RFC 2661
-// §4.4 demands.
+// attributes is the AVP table of the IETF, by attribute type, with the bits
+// that RFC 2661 §4.4 demands. Of AVPs that are younger, RFC 2661 §4.2 has the M
+// bit set only where it can be configured off; here it never is.
 var attributes = [...]attribute{
 	AVPMessageType:               {"Message Type", setM, func(m *Message) value { return (*u16)(&m.Type) }},
 	AVPResultCode:                {"Result Code", setM, func(m *Message) value { return &m.Result }},
@@ -95,23 +112,48 @@ var attributes = [...]attribute{
 	AVPProxyAuthenType:           {"Proxy Authen Type", mayH, func(m *Message) value { return (*u16)(&m.ProxyAuthenType) }},
 	AVPProxyAuthenName:           {"Proxy Authen Name", mayH, func(m *Message) value { return (*text)(&m.ProxyAuthenName) }},
 	AVPProxyAuthenChallenge:      {"Proxy Authen Challenge", mayH, func(m *Message) value { return (*challenge)(&m.ProxyAuthenChallenge) }},
-	AVPProxyAuthenID:             {"Proxy Authen ID", mayH, func(m *Message) value { return (*u16)(&m.ProxyAuthenID) }},
+	AVPProxyAuthenID:             {"Proxy Authen ID", mayH, func(m *Message) value { return (*low)(&m.ProxyAuthenID) }},
 	AVPProxyAuthenResponse:       {"Proxy Authen Response", mayH, func(m *Message) value { return (*octets)(&m.ProxyAuthenResponse) }},
 	AVPCallErrors:                {"Call Errors", setM | mayH, func(m *Message) value { return &m.CallErrors }},
 	AVPACCM:                      {"ACCM", setM | mayH, func(m *Message) value { return &m.ACCM }},
-	AVPRandomVector:              {"Random Vector", setM, nil},
+	AVPRandomVector:              {"Random Vector", setM | repeats, nil},
 	AVPPrivateGroupID:            {"Private Group ID", mayH, func(m *Message) value { return (*octets)(&m.PrivateGroupID) }},
 	AVPRxConnectSpeed:            {"Rx Connect Speed", mayH, func(m *Message) value { return (*u32)(&m.RxConnectSpeed) }},
 	AVPSequencingRequired:        {"Sequencing Required", setM, func(m *Message) value { return (*flag)(&m.SequencingRequired) }},
+
+	// RFC 3145.
+	AVPDisconnectCause: {"PPP Disconnect Cause Code", mayH, func(m *Message) value { return &m.DisconnectCause }},
+
+	// RFC 3308.
+	AVPCCDS: {"CCDS", mayH, func(m *Message) value { return (*u16)(&m.CCDS) }},
+	AVPSDS:  {"SDS", mayH, func(m *Message) value { return (*u16)(&m.SDS) }},
+
+	// RFC 3437.
+	AVPLCPWantOptions:            {"LCP Want Options", mayH, func(m *Message) value { return (*octets)(&m.LCPWantOptions) }},
+	AVPLCPAllowOptions:           {"LCP Allow Options", mayH, func(m *Message) value { return (*octets)(&m.LCPAllowOptions) }},
+	AVPLNSLastSentLCPConfReq:     {"LNS Last Sent LCP CONFREQ", mayH, func(m *Message) value { return (*octets)(&m.LNSLastSentLCPConfReq) }},
+	AVPLNSLastReceivedLCPConfReq: {"LNS Last Received LCP CONFREQ", mayH, func(m *Message) value { return (*octets)(&m.LNSLastReceivedLCPConfReq) }},
+
+	// RFC 5515 §6.
+	AVPConnectSpeedUpdate:       {"Connect Speed Update", mayH | repeats, func(m *Message) value { return (*speedUpdates)(&m.ConnectSpeedUpdates) }},
+	AVPConnectSpeedUpdateEnable: {"Connect Speed Update Enable", 0, func(m *Message) value { return (*flag)(&m.ConnectSpeedUpdateEnable) }},
 }
 
-// known reports whether the table has a row for the attribute.
-func (t AVPType) known() bool { return int(t) < len(attributes) && attributes[t].name != "" }
+// row is the attribute's row in the table, nil if it has none.
+func (t AVPType) row() *attribute { return rowOf(attributes[:], t) }
 
-// String is the attribute's name in RFC 2661, or its number.
+// rowOf is the row of a table for an attribute type, nil if there is none.
+func rowOf(table []attribute, t AVPType) *attribute {
+	if int(t) < len(table) && table[t].name != "" {
+		return &table[t]
+	}
+	return nil
+}
+
+// String is the name of the IETF's attribute in its RFC, or the number.
 func (t AVPType) String() string {
-	if t.known() {
-		return attributes[t].name
+	if row := t.row(); row != nil {
+		return row.name
 	}
 	return fmt.Sprintf("AVP %d", uint16(t))
 }

@@ -85,48 +85,85 @@ func (d *AVPs) Err() error {
 	return d.err
 }
 
-// name is the AVP in words.
-func (a AVP) name() string {
-	if a.Vendor != 0 {
-		return fmt.Sprintf("AVP %d of vendor %d", uint16(a.Type), a.Vendor)
-	}
-	return a.Type.String()
+// vendorBroadbandForum, once the ADSL Forum, has the AVPs of RFC 5515 §5.
+const vendorBroadbandForum = 3561
+
+// vendors are those that are met in L2TP, by their number (IANA's Private
+// Enterprise Numbers).
+var vendors = map[uint16]string{
+	9:                    "Cisco",
+	43:                   "3Com",
+	193:                  "Ericsson",
+	311:                  "Microsoft",
+	529:                  "Ascend",
+	2352:                 "Redback",
+	2636:                 "Juniper",
+	vendorBroadbandForum: "Broadband Forum",
+	4491:                 "CableLabs",
+	14988:                "MikroTik",
 }
 
-// known reports whether the attribute table has a row for the AVP.
+// row is the AVP's row in the table of its vendor, nil if there is none: the
+// AVP is not recognized.
 //
 //	"An AVP received with a reserved bit set to 1 MUST be treated as an
 //	unrecognized AVP." (RFC 2661 §4.1)
-func (a AVP) known() bool { return a.Vendor == 0 && a.Reserved == 0 && a.Type.known() }
+func (a AVP) row() *attribute {
+	switch {
+	case a.Reserved != 0:
+		return nil
+	case a.Vendor == 0:
+		return a.Type.row()
+	case a.Vendor == vendorBroadbandForum:
+		return rowOf(lineAttributes[:], a.Type)
+	}
+	return nil
+}
+
+// String is the AVP's name, or its number and vendor. The value is not in it.
+func (a AVP) String() string {
+	a.Reserved = 0
+	if row := a.row(); row != nil {
+		return row.name
+	}
+	if a.Vendor == 0 {
+		return a.Type.String()
+	}
+	s := fmt.Sprintf("AVP %d of vendor %d", uint16(a.Type), a.Vendor)
+	if vendor := vendors[a.Vendor]; vendor != "" {
+		s += " (" + vendor + ")"
+	}
+	return s
+}
 
 // unknown is the error that the AVP causes if it is not known and has the M bit.
 func (a AVP) unknown() *Error {
-	reason := "unknown " + a.name() + " with the M bit set"
+	reason := "unknown " + a.String() + " with the M bit set"
 	if a.Reserved != 0 {
-		reason = a.name() + ": reserved bits and the M bit set"
+		reason = a.String() + ": reserved bits and the M bit set"
 	}
 	return &Error{Vendor: a.Vendor, Attribute: a.Type, Mandatory: true, Code: ErrorUnknownAVP, Reason: reason}
 }
 
 // fault is the error that the AVP causes if it may not be skipped.
 func (a AVP) fault(code uint16, reason string) *Error {
-	return &Error{Vendor: a.Vendor, Attribute: a.Type, Mandatory: a.Mandatory, Code: code, Reason: a.name() + ": " + reason}
+	return &Error{Vendor: a.Vendor, Attribute: a.Type, Mandatory: a.Mandatory, Code: code, Reason: a.String() + ": " + reason}
 }
 
-// appendAVP appends the AVP of an IETF attribute, with the value that put appends.
-func appendAVP(b []byte, t AVPType, mandatory bool, v value) []byte {
-	start := len(b)
-	b = append(b, 0, 0, 0, 0)
-	b = binary.BigEndian.AppendUint16(b, uint16(t))
-	b = v.append(b)
-	n := len(b) - start
-	if n > maskLength {
-		panic(fmt.Sprintf("BUG: wire: %v of %d octets, an AVP takes %d", t, n-avpHeaderLen, maxValue))
+// append appends the AVP.
+func (a AVP) append(b []byte) []byte {
+	if len(a.Value) > maxValue {
+		panic(fmt.Sprintf("BUG: wire: %v of %d octets, an AVP takes %d", a, len(a.Value), maxValue))
 	}
-	bits := uint16(n)
-	if mandatory {
+	bits := uint16(avpHeaderLen + len(a.Value))
+	if a.Mandatory {
 		bits |= bitM
 	}
-	binary.BigEndian.PutUint16(b[start:], bits)
-	return b
+	if a.Hidden {
+		bits |= bitH
+	}
+	b = binary.BigEndian.AppendUint16(b, bits)
+	b = binary.BigEndian.AppendUint16(b, a.Vendor)
+	b = binary.BigEndian.AppendUint16(b, uint16(a.Type))
+	return append(b, a.Value...)
 }

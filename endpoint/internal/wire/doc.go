@@ -10,11 +10,16 @@
 //	          └──────────────┴─────┴─────┴─ ─ ─┘
 //	AVP       M H rsvd Length(10) │ Vendor ID │ Attribute Type │ Value
 //
-// Two tables carry all that is known. attributes.go has one row for each
-// attribute of RFC 2661 §4.4: its name, its bits and the field of [Message]
-// that holds its value. messages.go has one listing for each message of RFC
-// 2661 §6: which AVPs must and which may be in it. The listing is the order of
-// encoding, says what is decoded, and is the check for missing ones.
+// Three tables carry all that is known. attributes.go has one row for each
+// attribute of RFC 2661 §4.4 and of some younger RFCs: its name, its bits and
+// the field of [Message] that holds its value; accessline.go has the same for
+// the attributes of the Broadband Forum. messages.go has one listing for each
+// message of RFC 2661 §6: which AVPs must and which may be in it. The listing is
+// the order of encoding, says what is decoded, and is the check for missing
+// ones.
+//
+// Values may be hidden with the secret of the tunnel ([Message.AppendHidden],
+// hide.go); ParseMessage unhides them.
 //
 // Everything here may come from anybody. No input makes this package panic or
 // keep more than a small multiple of the datagram; what is not understood is

@@ -18,7 +18,116 @@ const (
 	hiddenTunnel  = "c00a 0000 0009 a1d27772"
 	hiddenCalling = "c024 0000 0016 13bf00eed993225277f2b4065ccb5375" + "250a2e19f099f8070c6ddea41a23"
 	hiddenProxy   = "4026 0000 0021 8a6fab2b2e7fc1922e5041e24661c4fb" + "0acd1439544ad864e6761e4729712204"
+	hiddenCircuit = "4026 0de9 0001 b59000bc27654cc924154b16ea1cd33e" + "01244b01d65306f006bf22d84d95262a"
 )
+
+// counter is a random source that can be followed: 0, 1, 2, …
+type counter byte
+
+func (c *counter) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = byte(*c)
+		*c++
+	}
+	return len(b), nil
+}
+
+// What we hide is what another program hides. The values are Python's, with the
+// octets 0, 1, 2, … for random, first the vector and then each AVP's padding:
+//
+//	p = len(value).to_bytes(2) + value; p += random(-len(p) % 16)
+//	b = md5(type.to_bytes(2) + b"tunsecret" + vector).digest()
+//	for each 16 octets of p: c = p ^ b; b = md5(b"tunsecret" + c).digest()
+//
+// In an ICCN as a LAC with proxy authentication sends it, all of these may be
+// hidden but the last. The first that is follows "a Random Vector AVP", which
+// "MUST precede the first AVP having an H bit of 1" (RFC 2661 §4.3).
+func TestAppendHidden(t *testing.T) {
+	m := &Message{Type: ICCN, TxConnectSpeed: 10_000_000, FramingType: FramingSync, ProxyAuthenType: ProxyAuthenPAP,
+		ProxyAuthenName: "alice", ProxyAuthenID: 5, ProxyAuthenResponse: []byte("correct horse battery staple"), SequencingRequired: true}
+	want := []string{
+		"8008 0000 0000 000c",
+		"8016 0000 0024 000102030405060708090a0b0c0d0e0f",
+		"c016 0000 0018 6350b3ef0d8bbba57bb85c910236b9d9",
+		"c016 0000 0013 9f49f0792d42da9196037d66b582b45a",
+		"4016 0000 001d be51802da546dba52b40610f74c8fc26",
+		"4016 0000 001e d0964f46827036d112e1a16c094fb7c2",
+		"4016 0000 0020 bc9b526f4ea389505ebb9da3055a52bc",
+		"4026 0000 0021 21c44e5c2dc0b3abd7fee69b0039482528d814e57ba5dc70a455e43f26d67a1c",
+		"8006 0000 0027",
+	}
+	if got := fields(m.AppendHidden(nil, []byte(secret), new(counter))); got != strings.Join(want, "\n") {
+		t.Errorf("ICCN:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
+	}
+
+	// Under one vector, two AVPs of one type would be XORed with the same.
+	m = &Message{Type: CSUN, ConnectSpeedUpdates: []ConnectSpeedUpdate{{0x5678, 50_000_000, 10_000_000}, {0x0001, 3, 4}}}
+	want = []string{
+		"0008 0000 0000 001c",
+		"8016 0000 0024 000102030405060708090a0b0c0d0e0f",
+		"4016 0000 0061 6cb0f546c379f8db1fd0bf98906a85c2",
+		"8016 0000 0024 12131415161718191a1b1c1d1e1f2021",
+		"4016 0000 0061 a99fe89e228d6f22993a617b65af3e3e",
+	}
+	if got := fields(m.AppendHidden(nil, []byte(secret), new(counter))); got != strings.Join(want, "\n") {
+		t.Errorf("CSUN:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
+	}
+
+	// A message in which nothing may be hidden is as it always is.
+	m = &Message{Type: HELLO}
+	if got := fields(m.AppendHidden(nil, []byte(secret), nil)); got != "8008 0000 0000 0006" {
+		t.Errorf("HELLO:\n%s", got)
+	}
+	// What was in the buffer stays.
+	if got := m.AppendHidden([]byte{1, 2, 3}, []byte(secret), nil); !bytes.HasPrefix(got, []byte{1, 2, 3, 0x80}) {
+		t.Errorf("appended to 010203: %x", got)
+	}
+}
+
+// "To mask the size of the data being hidden, the resulting subformat MAY be
+// padded" (RFC 2661 §4.3): the length tells the number of blocks.
+func TestPaddingConcealsTheLength(t *testing.T) {
+	for _, row := range []struct{ octets, length int }{
+		{0, 16}, {1, 16}, {14, 16}, {15, 32}, {30, 32}, {31, 48}, {1006, 1008},
+		{1007, 1017}, {1015, 1017}, // there is no room for another whole block
+		{1016, 1017}, {2000, 1017}, // cut to 1,015
+	} {
+		m := &Message{Type: ICRQ, AssignedSessionID: 1, CallingNumber: strings.Repeat("5", row.octets)}
+		m.Set(AVPCallingNumber)
+		wire := m.AppendHidden(nil, []byte(secret), new(counter))
+		d := NewAVPs(wire)
+		for d.Next() && d.AVP().Type != AVPCallingNumber {
+		}
+		if n := len(d.AVP().Value); n != row.length {
+			t.Errorf("%d octets are hidden in %d, want %d", row.octets, n, row.length)
+		}
+		parsed, err := ParseMessage(wire, []byte(secret))
+		if err != nil || len(parsed.CallingNumber) != min(row.octets, 1015) {
+			t.Errorf("%d octets are unhidden as %d, %v", row.octets, len(parsed.CallingNumber), err)
+		}
+	}
+}
+
+// What the caller must not do.
+func TestHidingBugs(t *testing.T) {
+	m := &Message{Type: ICRP, AssignedSessionID: 1}
+	for name, hide := range map[string]func(){
+		"no secret":                 func() { m.AppendHidden(nil, nil, new(counter)) },
+		"a random source that ends": func() { m.AppendHidden(nil, []byte(secret), strings.NewReader("15 octets, no mo")) },
+		"too many octets": func() {
+			(&Message{Type: ICCN, PrivateGroupID: make([]byte, 1016)}).AppendHidden(nil, []byte(secret), new(counter))
+		},
+	} {
+		func() {
+			defer func() {
+				if bug, _ := recover().(string); !strings.HasPrefix(bug, "BUG: wire: ") {
+					t.Errorf("%s: %q", name, bug)
+				}
+			}()
+			hide()
+		}()
+	}
+}
 
 func TestUnhide(t *testing.T) {
 	m, err := ParseMessage(unhex(t, isSCCRQ, randomVector, version, host, framing, hiddenTunnel), []byte(secret))
@@ -32,6 +141,11 @@ func TestUnhide(t *testing.T) {
 	m, err = ParseMessage(unhex(t, isICCN, randomVector, speeds, hiddenProxy), []byte(secret))
 	if err != nil || string(m.ProxyAuthenResponse) != "s3cret" {
 		t.Errorf("padding, to the end of the second block: Proxy Authen Response of %d octets, %v", len(m.ProxyAuthenResponse), err)
+	}
+	// What is hashed is "the 2 octet Attribute number of the AVP", not its vendor.
+	m, err = ParseMessage(unhex(t, isICRQ, randomVector, call, hiddenCircuit), []byte(secret))
+	if err != nil || m.AccessLine == nil || m.AccessLine.AgentCircuitID != "slot 1/2/3:0.35" {
+		t.Errorf("of another vendor: %+v, %v", m.AccessLine, err)
 	}
 }
 
@@ -65,13 +179,15 @@ func TestRandomVectors(t *testing.T) {
 	}
 }
 
-// Which AVPs "MUST NOT be hidden (the H-bit MUST be 0)", RFC 2661 §4.4.
+// Which AVPs "MUST NOT be hidden (the H-bit MUST be 0)", RFC 2661 §4.4, and the
+// one that is younger and has nothing to hide.
 func TestWhatMayBeHidden(t *testing.T) {
 	never := map[AVPType]bool{AVPMessageType: true, AVPResultCode: true, AVPProtocolVersion: true, AVPTieBreaker: true, AVPHostName: true,
-		AVPReceiveWindowSize: true, AVPQ931Cause: true, AVPRandomVector: true, AVPSequencingRequired: true}
+		AVPReceiveWindowSize: true, AVPQ931Cause: true, AVPRandomVector: true, AVPSequencingRequired: true,
+		AVPConnectSpeedUpdateEnable: true}
 	for i := range attributes {
 		a := AVPType(i)
-		if !a.known() {
+		if a.row() == nil {
 			continue
 		}
 		if got := attributes[a].bits&mayH != 0; got == never[a] {

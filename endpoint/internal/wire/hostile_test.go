@@ -16,6 +16,7 @@ const (
 	isICRQ    = "8008 0000 0000 000a"
 	isICCN    = "8008 0000 0000 000c"
 	isCDN     = "8008 0000 0000 000e"
+	isCSUN    = "0008 0000 0000 001c"
 
 	version = "8008 0000 0002 0100"
 	host    = "8009 0000 0007 6c6163"
@@ -28,6 +29,8 @@ const (
 	call    = session + serial // what an ICRQ must have
 
 	speeds = "800a 0000 0018 00989680" + "800a 0000 0013 00000001" // what an ICCN must have
+
+	speedUpdate = "0012 0000 0061 0000 5678 02faf080 00989680" // what a CSUN must have
 )
 
 // Messages that have broken others, and messages that only look as if they
@@ -57,7 +60,7 @@ func TestHostileMessages(t *testing.T) {
 			func(m *Message) bool { return m.AssignedSessionID == 0x5678 && !m.Has(AVPBearerType) }},
 		{"the longest AVP past the message's end, of another vendor",
 			[]string{isHELLO, "83ff 0009 0001", "00"},
-			Error{Message: HELLO, Vendor: 9, Attribute: 1, Mandatory: true, Code: ErrorLength, Reason: "AVP 1 of vendor 9: AVP Length is 1023, the message ends after 7"}, nil},
+			Error{Message: HELLO, Vendor: 9, Attribute: 1, Mandatory: true, Code: ErrorLength, Reason: "AVP 1 of vendor 9 (Cisco): AVP Length is 1023, the message ends after 7"}, nil},
 		{"an AVP one octet past the message's end",
 			[]string{isICRQ, call, "800a 0000 0012 000000"},
 			Error{Message: ICRQ, Attribute: AVPBearerType, Mandatory: true, Code: ErrorLength, Reason: "Bearer Type: AVP Length is 10, the message ends after 9"}, nil},
@@ -89,7 +92,7 @@ func TestHostileMessages(t *testing.T) {
 			Error{Message: HELLO, Attribute: AVPMessageType, Mandatory: true, Code: ErrorVendor, Reason: "the first AVP is Random Vector, expected Message Type"}, nil},
 		{"attribute 0 of another vendor is no Message Type",
 			[]string{"0008 0009 0000 0006", isHELLO},
-			Error{Message: HELLO, Attribute: AVPMessageType, Mandatory: true, Code: ErrorVendor, Reason: "the first AVP is AVP 0 of vendor 9, expected Message Type"}, nil},
+			Error{Message: HELLO, Attribute: AVPMessageType, Mandatory: true, Code: ErrorVendor, Reason: "the first AVP is AVP 0 of vendor 9 (Cisco), expected Message Type"}, nil},
 		{"a Message Type of one octet, without M",
 			[]string{"0007 0000 0000 06"},
 			Error{Attribute: AVPMessageType, Code: ErrorLength, Reason: "Message Type: 1 octets, expected 2"}, nil},
@@ -135,14 +138,14 @@ func TestHostileMessages(t *testing.T) {
 				return len(m.Skipped) == 1 && m.Skipped[0].Type == 99 && bytes.Equal(m.Skipped[0].Value, []byte{0xab, 0xcd})
 			}},
 		{"a vendor's attribute mistaken for the IETF's: 2 of vendor 3561 is not Protocol Version",
-			[]string{isICRQ, call, "0009 0de9 0002 010203"},
+			[]string{isSCCRQ, "0008 0de9 0002 0100", start},
 			accepted,
 			func(m *Message) bool {
-				return len(m.Skipped) == 1 && m.Skipped[0].Vendor == 3561 && m.ProtocolVersion == 0
+				return len(m.Skipped) == 1 && m.Skipped[0].Vendor == 3561 && m.ProtocolVersion == ProtocolVersion
 			}},
 		{"a vendor's mandatory attribute with the number of a known one",
 			[]string{isSCCRQ, start, "8008 0009 0009 0001"},
-			Error{Message: SCCRQ, Vendor: 9, Attribute: 9, Mandatory: true, Code: ErrorUnknownAVP, Reason: "unknown AVP 9 of vendor 9 with the M bit set"},
+			Error{Message: SCCRQ, Vendor: 9, Attribute: 9, Mandatory: true, Code: ErrorUnknownAVP, Reason: "unknown AVP 9 of vendor 9 (Cisco) with the M bit set"},
 			func(m *Message) bool { return m.AssignedTunnelID == 0x1234 }},
 		{"reserved AVP bits with M: \"MUST be treated as an unrecognized AVP\"",
 			[]string{isSCCRQ, start, "9008 0000 000a 0004"},
@@ -150,7 +153,7 @@ func TestHostileMessages(t *testing.T) {
 			func(m *Message) bool { return !m.Has(AVPReceiveWindowSize) }},
 		{"reserved bits of a vendor's AVP with M",
 			[]string{isHELLO, "8406 0009 0001"},
-			Error{Message: HELLO, Vendor: 9, Attribute: 1, Mandatory: true, Code: ErrorUnknownAVP, Reason: "AVP 1 of vendor 9: reserved bits and the M bit set"}, nil},
+			Error{Message: HELLO, Vendor: 9, Attribute: 1, Mandatory: true, Code: ErrorUnknownAVP, Reason: "AVP 1 of vendor 9 (Cisco): reserved bits and the M bit set"}, nil},
 		{"reserved AVP bits without M",
 			[]string{isSCCRQ, start, "0408 0000 0006 0001"},
 			accepted,
@@ -272,6 +275,71 @@ func TestHostileMessages(t *testing.T) {
 			accepted,
 			func(m *Message) bool { return m.Has(AVPHostName) && m.HostName == "" }},
 
+		// Of RFCs later than 2661.
+		{"a PPP Disconnect Cause Code without its direction",
+			[]string{isCDN, "8008 0000 0001 0003", session, "000a 0000 002e 0010 c223"},
+			accepted,
+			func(m *Message) bool { return !m.Has(AVPDisconnectCause) && len(m.Skipped) == 1 }},
+		{"a PPP Disconnect Cause Code with M, which it must not have: it is known all the same",
+			[]string{isCDN, "8008 0000 0001 0003", session, "800b 0000 002e 0010 c223 01"},
+			accepted,
+			func(m *Message) bool { return m.DisconnectCause == DisconnectCause{16, 0xc223, 1, ""} }},
+		{"the longest PPP Disconnect Cause Code",
+			[]string{isCDN, "8008 0000 0001 0003", session, "03ff 0000 002e 0010 c223 01", strings.Repeat("0a", 1012)},
+			accepted,
+			func(m *Message) bool { return len(m.DisconnectCause.Message) == 1012 }},
+		{"access line AVPs with M",
+			[]string{isICRQ, call, "8007 0de9 0001 41", "800e 0de9 0082 0000000000000001"},
+			accepted,
+			func(m *Message) bool {
+				return *m.AccessLine == AccessLine{AgentCircuitID: "A", ActualDataRateDownstream: 1}
+			}},
+		{"an access line AVP that RFC 5515 does not define, with M",
+			[]string{isICRQ, call, "800a 0de9 008f 00000001"},
+			Error{Message: ICRQ, Vendor: 3561, Attribute: 143, Mandatory: true, Code: ErrorUnknownAVP, Reason: "unknown AVP 143 of vendor 3561 (Broadband Forum) with the M bit set"}, nil},
+		{"an access line AVP with reserved bits",
+			[]string{isICRQ, call, "2007 0de9 0001 41"},
+			accepted,
+			func(m *Message) bool { return m.AccessLine == nil && len(m.Skipped) == 1 }},
+		{"a rate of four octets, as RADIUS has it",
+			[]string{isICRQ, call, "000a 0de9 0081 00000001"},
+			accepted,
+			func(m *Message) bool { return m.AccessLine == nil && len(m.Skipped) == 1 }},
+		{"a rate of four octets with M",
+			[]string{isICRQ, call, "800a 0de9 0081 00000001"},
+			Error{Message: ICRQ, Vendor: 3561, Attribute: 129, Mandatory: true, Code: ErrorLength, Reason: "Actual-Data-Rate-Upstream: 4 octets, expected 8"}, nil},
+		{"access line AVPs twice: the first counts",
+			[]string{isICRQ, call, "0007 0de9 0001 41", "0007 0de9 0001 42"},
+			accepted,
+			func(m *Message) bool { return m.AccessLine.AgentCircuitID == "A" && len(m.Skipped) == 1 }},
+		{"access line AVPs of nothing but zeros",
+			[]string{isICRQ, call, "0006 0de9 0001", "000e 0de9 0081 0000000000000000"},
+			accepted,
+			func(m *Message) bool { return m.AccessLine == nil && len(m.Skipped) == 0 }},
+		{"access line AVPs in another message",
+			[]string{isICCN, speeds, "8007 0de9 0001 41"},
+			accepted,
+			func(m *Message) bool { return m.AccessLine == nil && len(m.Skipped) == 1 }},
+		{"a CSUN with nothing",
+			[]string{isCSUN},
+			Error{Message: CSUN, Attribute: AVPConnectSpeedUpdate, Mandatory: true, Code: ErrorVendor, Reason: "Connect Speed Update is missing"}, nil},
+		{"a CSUN with M",
+			[]string{"8008 0000 0000 001c", speedUpdate},
+			accepted,
+			func(m *Message) bool { return m.MandatoryType && m.ConnectSpeedUpdates[0].RemoteSessionID == 0x5678 }},
+		{"a CSUN of a version 3 peer: 64 bits each",
+			[]string{isCSUN, "001a 0000 0061 00005678 0000000002faf080 0000000000989680"},
+			Error{Message: CSUN, Attribute: AVPConnectSpeedUpdate, Code: ErrorLength, Reason: "Connect Speed Update: 20 octets, expected 12"},
+			func(m *Message) bool { return m.ConnectSpeedUpdates == nil }},
+		{"a CSUN with 3,000 updates",
+			[]string{isCSUN, strings.Repeat(speedUpdate, 3000)},
+			accepted,
+			func(m *Message) bool { return len(m.ConnectSpeedUpdates) == 3000 }},
+		{"a reserved octet in Proxy Authen ID",
+			[]string{isICCN, speeds, "0008 0000 0020 ff05"},
+			accepted,
+			func(m *Message) bool { return m.ProxyAuthenID == 5 }},
+
 		// What must be present.
 		{"an SCCRQ without a host name",
 			[]string{isSCCRQ, version, framing, tunnel},
@@ -298,6 +366,29 @@ func TestHostileMessages(t *testing.T) {
 		}
 		if row.check != nil && !row.check(m) {
 			t.Errorf("%s: the message is %+v", row.name, *m)
+		}
+	}
+}
+
+// What is passed over can be told in words, without its value, which may be a
+// secret.
+func TestAVPInWords(t *testing.T) {
+	for _, row := range []struct {
+		avp  AVP
+		want string
+	}{
+		{AVP{Type: AVPProxyAuthenResponse, Value: []byte("s3cret")}, "Proxy Authen Response"},
+		{AVP{Type: AVPHostName, Reserved: 3}, "Host Name"},
+		{AVP{Vendor: 3561, Type: 1, Reserved: 3}, "Agent-Circuit-Id"},
+		{AVP{Type: 99}, "AVP 99"},
+		{AVP{Vendor: 3561, Type: 130}, "Actual-Data-Rate-Downstream"},
+		{AVP{Vendor: 3561, Type: 255}, "AVP 255 of vendor 3561 (Broadband Forum)"},
+		{AVP{Vendor: 9, Type: 2}, "AVP 2 of vendor 9 (Cisco)"},
+		{AVP{Vendor: 311, Type: 1}, "AVP 1 of vendor 311 (Microsoft)"},
+		{AVP{Vendor: 12345, Type: 65535}, "AVP 65535 of vendor 12345"},
+	} {
+		if got := row.avp.String(); got != row.want {
+			t.Errorf("%q, want %q", got, row.want)
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package wire
 
-import "slices"
+import (
+	"io"
+	"slices"
+)
 
 // ProtocolVersion is the value of the Protocol Version AVP for RFC 2661:
 // version 1, revision 0.
@@ -12,12 +15,27 @@ const (
 	FramingAsync = 2
 )
 
+// Bearer is the value of Bearer Capabilities and Bearer Type: a mask.
+const (
+	BearerDigital = 1
+	BearerAnalog  = 2
+)
+
+// Values of Proxy Authen Type.
+const (
+	ProxyAuthenText   = 1 // textual username/password exchange
+	ProxyAuthenCHAP   = 2
+	ProxyAuthenPAP    = 3
+	ProxyAuthenNone   = 4
+	ProxyAuthenMSCHAP = 5 // version 1
+)
+
 // A Message is a control message (RFC 2661 §6). It has a field for every AVP
-// of RFC 2661 §4.4, by its name there; which of them mean something depends on
-// the type, and [Message.Has] tells which are there.
+// of RFC 2661 §4.4 and of some younger RFCs, by its name there; which of them
+// mean something depends on the type, and [Message.Has] tells which are there.
 type Message struct {
 	Type          MessageType
-	MandatoryType bool // the M bit of a received Message Type AVP; it is always sent
+	MandatoryType bool // the M bit of a received Message Type AVP; what is sent has the one of its RFC
 
 	Result Result // StopCCN, CDN
 
@@ -33,10 +51,12 @@ type Message struct {
 	ReceiveWindowSize   uint16 // messages
 	Challenge           []byte
 	ChallengeResponse   [16]byte
+	CCDS                uint16 // RFC 3308: the code of the per-hop behaviour that the control connection shall have
 
 	// Call management: ICRQ, ICRP, ICCN, OCRQ, OCRP, OCCN, CDN.
 	Q931Cause          Q931Cause
-	AssignedSessionID  uint32 // 16 bits on the wire, not 0
+	DisconnectCause    DisconnectCause // RFC 3145: CDN
+	AssignedSessionID  uint32          // 16 bits on the wire, not 0
 	CallSerialNumber   uint32
 	MinimumBPS         uint32
 	MaximumBPS         uint32
@@ -50,6 +70,8 @@ type Message struct {
 	PhysicalChannelID  uint32
 	PrivateGroupID     []byte
 	SequencingRequired bool
+	SDS                uint16      // RFC 3308: the code of the per-hop behaviour that the session shall have
+	AccessLine         *AccessLine // RFC 5515: ICRQ; nil: nothing was told of it
 
 	// Proxy LCP and authentication: ICCN. The CONFREQs begin at the first
 	// option.
@@ -59,52 +81,72 @@ type Message struct {
 	ProxyAuthenType           uint16
 	ProxyAuthenName           string
 	ProxyAuthenChallenge      []byte
-	ProxyAuthenID             uint16
+	ProxyAuthenID             uint16 // 8 bits on the wire
 	ProxyAuthenResponse       []byte
+
+	// LCP at the LNS (RFC 3437): ICCN and OCCN, where the LAC says which
+	// options it wants and allows; SLI, where the LNS says what became of them.
+	LCPWantOptions            []byte
+	LCPAllowOptions           []byte
+	LNSLastSentLCPConfReq     []byte
+	LNSLastReceivedLCPConfReq []byte
 
 	// Call status: WEN, SLI.
 	CallErrors CallErrors
 	ACCM       ACCM
 
+	// Changes of the speed (RFC 5515): ICRQ; CSUN, CSURQ.
+	ConnectSpeedUpdateEnable bool
+	ConnectSpeedUpdates      []ConnectSpeedUpdate
+
 	// Skipped are the AVPs of a received message that were passed over, as
 	// they were on the wire: see [ParseMessage].
 	Skipped []AVP
 
-	has uint64 // a bit for each attribute type
+	has [2]uint64 // a bit for each attribute type of the IETF
 }
 
-// Has reports whether the message that was parsed had the AVP in good order,
-// or [Message.Set] was called for it.
-func (m *Message) Has(t AVPType) bool { return m.has&(1<<t) != 0 }
+// Has reports whether the message that was parsed had the AVP of the IETF in
+// good order, or [Message.Set] was called for it.
+func (m *Message) Has(t AVPType) bool { return t.row() != nil && m.has[t/64]&(1<<(t%64)) != 0 }
 
-// Set has an optional AVP sent although its field is zero.
-func (m *Message) Set(t AVPType) { m.has |= 1 << t }
+// Set has an optional AVP of the IETF sent although its field is zero.
+func (m *Message) Set(t AVPType) { m.has[t/64] |= 1 << (t % 64) }
 
 // Append appends the AVPs of the message, in RFC 2661's order: those that must
 // be present always, those that may be present if their fields are not zero or
 // [Message.Has] says so. Texts are cut to what an AVP takes, 1,017 octets.
 func (m *Message) Append(b []byte) []byte {
-	if !m.Type.Known() {
-		panic("BUG: wire: the AVPs of " + m.Type.String() + " are not known")
-	}
-	for _, t := range listings[m.Type].must {
-		b = appendAVP(b, t, attributes[t].bits&setM != 0, attributes[t].field(m))
-	}
-	for _, t := range listings[m.Type].may {
-		if v := attributes[t].field(m); m.Has(t) || !v.isZero() {
-			b = appendAVP(b, t, attributes[t].bits&setM != 0, v)
-		}
-	}
-	return b
+	e := encoder{b: b}
+	e.message(m)
+	return e.b
+}
+
+// AppendHidden appends the AVPs of the message as [Message.Append] does, but
+// hides every value that may be hidden (RFC 2661 §4.3) with the secret of the
+// tunnel, which must not be empty. A hidden AVP takes two octets less.
+//
+// What is read from random is on the wire: a fresh Random Vector, and padding.
+// A source that fails is a bug of the caller's.
+func (m *Message) AppendHidden(b, secret []byte, random io.Reader) []byte {
+	e := encoder{b: b, hider: newHider(secret, random)}
+	e.message(m)
+	return e.b
 }
 
 // lists reports whether the AVP may be in the message. In one whose type could
 // not be read that is every AVP.
-func (m *Message) lists(t AVPType) bool {
-	return m.needs(t) || !m.Type.Known() || slices.Contains(listings[m.Type].may, t)
+func (m *Message) lists(a AVP) bool {
+	switch {
+	case !m.Type.Known() || m.needs(a):
+		return true
+	case a.Vendor == vendorBroadbandForum:
+		return m.Type.hasAccessLine()
+	}
+	return slices.Contains(listings[m.Type].may, a.Type)
 }
 
 // needs reports whether the AVP must be in the message.
-func (m *Message) needs(t AVPType) bool {
-	return t == AVPMessageType || m.Type.Known() && slices.Contains(listings[m.Type].must, t)
+func (m *Message) needs(a AVP) bool {
+	return a.Vendor == 0 && (a.Type == AVPMessageType || m.Type.Known() && slices.Contains(listings[m.Type].must, a.Type))
 }

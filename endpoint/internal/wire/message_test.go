@@ -6,15 +6,16 @@ import (
 	"testing"
 )
 
-// Every message of RFC 2661 §6 with every AVP that it must or may have, in the
-// RFC's order, each with the M bit that §4.4 demands.
+// Every message of RFC 2661 §6 and RFC 5515 §4 with every AVP that it must or
+// may have, in RFC 2661's order and then by number, each with the M bit that RFC
+// 2661 §4.4 demands; the younger ones without.
 var golden = []struct {
 	message Message
 	bytes   []string // M H Length, Vendor ID, Attribute Type, value
 }{
 	{Message{Type: SCCRQ, ProtocolVersion: ProtocolVersion, HostName: "lac.example", FramingCapabilities: FramingSync | FramingAsync,
 		AssignedTunnelID: 0x1234, BearerCapabilities: 2, ReceiveWindowSize: 16, Challenge: []byte{1, 2, 3},
-		TieBreaker: [8]byte{8, 7, 6, 5, 4, 3, 2, 1}, FirmwareRevision: 0x0690, VendorName: "l2tpnet"},
+		TieBreaker: [8]byte{8, 7, 6, 5, 4, 3, 2, 1}, FirmwareRevision: 0x0690, VendorName: "l2tpnet", CCDS: 0xb800},
 		[]string{
 			"8008 0000 0000 0001",
 			"8008 0000 0002 0100",
@@ -27,10 +28,11 @@ var golden = []struct {
 			"000e 0000 0005 0807060504030201",
 			"0008 0000 0006 0690",
 			"000d 0000 0008 6c3274706e6574",
+			"0008 0000 002f b800",
 		}},
 	{Message{Type: SCCRP, ProtocolVersion: ProtocolVersion, FramingCapabilities: FramingSync, HostName: "lns", AssignedTunnelID: 1,
 		BearerCapabilities: 1, FirmwareRevision: 1, VendorName: "v", ReceiveWindowSize: 4, Challenge: []byte{9},
-		ChallengeResponse: [16]byte{0: 0xa0, 15: 0xaf}},
+		ChallengeResponse: [16]byte{0: 0xa0, 15: 0xaf}, CCDS: 0x2800},
 		[]string{
 			"8008 0000 0000 0002",
 			"8008 0000 0002 0100",
@@ -43,6 +45,7 @@ var golden = []struct {
 			"8008 0000 000a 0004",
 			"8007 0000 000b 09",
 			"8016 0000 000d a00000000000000000000000000000af",
+			"0008 0000 002f 2800",
 		}},
 	{Message{Type: SCCCN, ChallengeResponse: [16]byte{0: 0xb0, 15: 0xbf}},
 		[]string{
@@ -60,7 +63,13 @@ var golden = []struct {
 			"8008 0000 0000 0006",
 		}},
 	{Message{Type: ICRQ, AssignedSessionID: 0x5678, CallSerialNumber: 0x01020304, BearerType: 2, PhysicalChannelID: 7,
-		CallingNumber: "123", CalledNumber: "45", SubAddress: "6"},
+		CallingNumber: "123", CalledNumber: "45", SubAddress: "6", SDS: 0xb800, ConnectSpeedUpdateEnable: true,
+		AccessLine: &AccessLine{AgentCircuitID: "slot 1", AgentRemoteID: "r",
+			ActualDataRateUpstream: 1, ActualDataRateDownstream: 10_000_000_000, MinimumDataRateUpstream: 3, MinimumDataRateDownstream: 4,
+			AttainableDataRateUpstream: 5, AttainableDataRateDownstream: 6, MaximumDataRateUpstream: 7, MaximumDataRateDownstream: 8,
+			MinimumDataRateUpstreamLowPower: 9, MinimumDataRateDownstreamLowPower: 10,
+			MaximumInterleavingDelayUpstream: 11, ActualInterleavingDelayUpstream: 12, MaximumInterleavingDelayDownstream: 13, ActualInterleavingDelayDownstream: 14,
+			AccessLoopEncapsulation: [3]byte{1, 2, 0}, AccessLineType: 5, IWFSession: 1}},
 		[]string{
 			"8008 0000 0000 000a",
 			"8008 0000 000e 5678",
@@ -70,16 +79,39 @@ var golden = []struct {
 			"8009 0000 0016 313233",
 			"8008 0000 0015 3435",
 			"8007 0000 0017 36",
+			"0008 0000 0030 b800",
+			"0006 0000 0062",
+			"000c 0de9 0001 736c6f742031",
+			"0007 0de9 0002 72",
+			"000e 0de9 0081 0000000000000001",
+			"000e 0de9 0082 00000002540be400",
+			"000e 0de9 0083 0000000000000003",
+			"000e 0de9 0084 0000000000000004",
+			"000e 0de9 0085 0000000000000005",
+			"000e 0de9 0086 0000000000000006",
+			"000e 0de9 0087 0000000000000007",
+			"000e 0de9 0088 0000000000000008",
+			"000e 0de9 0089 0000000000000009",
+			"000e 0de9 008a 000000000000000a",
+			"000a 0de9 008b 0000000b",
+			"000a 0de9 008c 0000000c",
+			"000a 0de9 008d 0000000d",
+			"000a 0de9 008e 0000000e",
+			"0009 0de9 0090 010200",
+			"000a 0de9 0091 00000005",
+			"000a 0de9 00fe 00000001",
 		}},
-	{Message{Type: ICRP, AssignedSessionID: 0xffff},
+	{Message{Type: ICRP, AssignedSessionID: 0xffff, SDS: 1},
 		[]string{
 			"8008 0000 0000 000b",
 			"8008 0000 000e ffff",
+			"0008 0000 0030 0001",
 		}},
 	{Message{Type: ICCN, TxConnectSpeed: 10_000_000, FramingType: FramingSync,
 		InitialReceivedLCPConfReq: []byte{1, 4, 5, 0xdc}, LastSentLCPConfReq: []byte{5, 6, 1, 2, 3, 4}, LastReceivedLCPConfReq: []byte{1, 4, 5, 0xd4},
 		ProxyAuthenType: 2, ProxyAuthenName: "alice", ProxyAuthenChallenge: []byte{0xc1}, ProxyAuthenID: 5, ProxyAuthenResponse: []byte{0xd1, 0xd2},
-		PrivateGroupID: []byte("blue"), RxConnectSpeed: 1_000_000, SequencingRequired: true},
+		PrivateGroupID: []byte("blue"), RxConnectSpeed: 1_000_000, SequencingRequired: true,
+		LCPWantOptions: []byte{7, 2}, LCPAllowOptions: []byte{8, 2}},
 		[]string{
 			"8008 0000 0000 000c",
 			"800a 0000 0018 00989680",
@@ -95,9 +127,11 @@ var golden = []struct {
 			"000a 0000 0025 626c7565",
 			"000a 0000 0026 000f4240",
 			"8006 0000 0027",
+			"0008 0000 0031 0702",
+			"0008 0000 0032 0802",
 		}},
 	{Message{Type: OCRQ, AssignedSessionID: 1, CallSerialNumber: 2, MinimumBPS: 3, MaximumBPS: 4, BearerType: 1, FramingType: FramingAsync,
-		CalledNumber: "789", SubAddress: "0"},
+		CalledNumber: "789", SubAddress: "0", SDS: 2},
 		[]string{
 			"8008 0000 0000 0007",
 			"8008 0000 000e 0001",
@@ -108,38 +142,59 @@ var golden = []struct {
 			"800a 0000 0013 00000002",
 			"8009 0000 0015 373839",
 			"8007 0000 0017 30",
+			"0008 0000 0030 0002",
 		}},
-	{Message{Type: OCRP, AssignedSessionID: 1, PhysicalChannelID: 2},
+	{Message{Type: OCRP, AssignedSessionID: 1, PhysicalChannelID: 2, SDS: 3},
 		[]string{
 			"8008 0000 0000 0008",
 			"8008 0000 000e 0001",
 			"000a 0000 0019 00000002",
+			"0008 0000 0030 0003",
 		}},
-	{Message{Type: OCCN, TxConnectSpeed: 64000, FramingType: FramingSync, RxConnectSpeed: 32000, SequencingRequired: true},
+	{Message{Type: OCCN, TxConnectSpeed: 64000, FramingType: FramingSync, RxConnectSpeed: 32000, SequencingRequired: true,
+		LCPWantOptions: []byte{3, 4, 5}, LCPAllowOptions: []byte{6}},
 		[]string{
 			"8008 0000 0000 0009",
 			"800a 0000 0018 0000fa00",
 			"800a 0000 0013 00000001",
 			"000a 0000 0026 00007d00",
 			"8006 0000 0027",
+			"0009 0000 0031 030405",
+			"0007 0000 0032 06",
 		}},
 	{Message{Type: CDN, Result: Result{Code: CallAdministrative}, AssignedSessionID: 0x5678,
-		Q931Cause: Q931Cause{Code: 16, Message: 0x45, Advisory: "bye"}},
+		Q931Cause:       Q931Cause{Code: 16, Message: 0x45, Advisory: "bye"},
+		DisconnectCause: DisconnectCause{Code: 16, Protocol: 0xc223, Direction: 1, Message: "who?"}},
 		[]string{
 			"8008 0000 0000 000e",
 			"8008 0000 0001 0003",
 			"8008 0000 000e 5678",
 			"800c 0000 000c 0010 45 627965",
+			"000f 0000 002e 0010 c223 01 77686f3f",
 		}},
 	{Message{Type: WEN, CallErrors: CallErrors{CRC: 1, Framing: 2, HardwareOverruns: 3, BufferOverruns: 4, Timeouts: 5, Alignment: 6}},
 		[]string{
 			"8008 0000 0000 000f",
 			"8020 0000 0022 0000 00000001 00000002 00000003 00000004 00000005 00000006",
 		}},
-	{Message{Type: SLI, ACCM: ACCM{Send: 0x000a0000, Receive: 0xffffffff}},
+	{Message{Type: SLI, ACCM: ACCM{Send: 0x000a0000, Receive: 0xffffffff},
+		LNSLastSentLCPConfReq: []byte{1, 4, 5, 0x78}, LNSLastReceivedLCPConfReq: []byte{5, 6, 1, 2, 3, 4}},
 		[]string{
 			"8008 0000 0000 0010",
 			"8010 0000 0023 0000 000a0000 ffffffff",
+			"000a 0000 0033 01040578",
+			"000c 0000 0034 050601020304",
+		}},
+	{Message{Type: CSUN, ConnectSpeedUpdates: []ConnectSpeedUpdate{{0x5678, 50_000_000, 10_000_000}, {0x0001, 3, 4}}},
+		[]string{
+			"0008 0000 0000 001c",
+			"0012 0000 0061 0000 5678 02faf080 00989680",
+			"0012 0000 0061 0000 0001 00000003 00000004",
+		}},
+	{Message{Type: CSURQ, ConnectSpeedUpdates: []ConnectSpeedUpdate{{RemoteSessionID: 0xffff}}},
+		[]string{
+			"0008 0000 0000 001d",
+			"0012 0000 0061 0000 ffff 00000000 00000000",
 		}},
 }
 
@@ -165,7 +220,7 @@ func TestMessages(t *testing.T) {
 			}
 			m.Set(a)
 		}
-		m.MandatoryType = true
+		m.MandatoryType = m.Type != CSUN && m.Type != CSURQ
 		if !reflect.DeepEqual(*parsed, m) {
 			t.Errorf("%v, parsed:\n%+v\nwant:\n%+v", m.Type, *parsed, m)
 		}
@@ -185,6 +240,10 @@ func TestOptionalAVPs(t *testing.T) {
 	if got := fields(m.Append(nil)); got != least {
 		t.Errorf("an ICCN of zeros:\n%s", got)
 	}
+	m.AccessLine = &AccessLine{AgentCircuitID: "1"}
+	if got := fields(m.Append(nil)); got != least {
+		t.Errorf("an ICCN with an access line, which only an ICRQ has:\n%s", got)
+	}
 	m.Set(AVPRxConnectSpeed)
 	if got := fields(m.Append(nil)); got != least+"\n000a 0000 0026 00000000" {
 		t.Errorf("an ICCN with a receive speed of 0:\n%s", got)
@@ -199,7 +258,7 @@ func TestOptionalAVPs(t *testing.T) {
 func TestLongTexts(t *testing.T) {
 	long := strings.Repeat("x", 2000)
 	m := &Message{Type: CDN, AssignedSessionID: 1, Result: Result{Code: CallError, Error: ErrorVendor, Text: long},
-		Q931Cause: Q931Cause{Code: 1, Advisory: long}}
+		Q931Cause: Q931Cause{Code: 1, Advisory: long}, DisconnectCause: DisconnectCause{Message: long}}
 	parsed, err := ParseMessage(m.Append(nil), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -209,6 +268,9 @@ func TestLongTexts(t *testing.T) {
 	}
 	if n := len(parsed.Q931Cause.Advisory); n != 1014 {
 		t.Errorf("an advisory message of %d octets, want 1014", n)
+	}
+	if n := len(parsed.DisconnectCause.Message); n != 1012 {
+		t.Errorf("a disconnect message of %d octets, want 1012", n)
 	}
 	m = &Message{Type: SCCRQ, HostName: long, AssignedTunnelID: 1}
 	if parsed, err = ParseMessage(m.Append(nil), nil); err != nil || len(parsed.HostName) != 1017 {
@@ -269,6 +331,8 @@ func TestNames(t *testing.T) {
 		{SCCRQ.String(), "SCCRQ"}, {StopCCN.String(), "StopCCN"}, {HELLO.String(), "HELLO"}, {SLI.String(), "SLI"},
 		{MessageType(0).String(), "message 0"}, {MessageType(5).String(), "message 5"}, {MessageType(17).String(), "message 17"},
 		{AVPHostName.String(), "Host Name"}, {AVPTxConnectSpeed.String(), "(Tx) Connect Speed"}, {AVPQ931Cause.String(), "Q.931 Cause Code"},
+		{CSUN.String(), "CSUN"}, {MessageType(30).String(), "message 30"}, {AVPType(0x80).String(), "AVP 128"},
+		{AVPDisconnectCause.String(), "PPP Disconnect Cause Code"}, {AVPLCPWantOptions.String(), "LCP Want Options"},
 		{AVPType(20).String(), "AVP 20"}, {AVPType(40).String(), "AVP 40"}, {AVPType(0xffff).String(), "AVP 65535"},
 	} {
 		if row.got != row.want {

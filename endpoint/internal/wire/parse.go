@@ -15,17 +15,18 @@ import (
 //   - an AVP with an impossible Length, or octets after the last AVP;
 //   - no Message Type at the front;
 //   - an AVP with the M bit that is not known: of another vendor (looked at
-//     before the attribute type), of an unassigned attribute type, or with
-//     reserved bits;
+//     before the attribute type), of an attribute type that neither table has,
+//     or with reserved bits;
 //   - a malformed AVP with the M bit, or one that must be present: a wrong
 //     length, a hidden one that cannot be unhidden or may not be hidden, an
 //     assigned identifier of 0;
 //   - a missing AVP that must be present.
 //
 // Other unknown and malformed AVPs go to Skipped. So do, with or without the M
-// bit, AVPs that RFC 2661 does not list for this message, and repeated ones:
-// the RFC is silent about both, they are known, and of several the first
-// counts, but of Random Vectors, where each serves those that follow it.
+// bit, AVPs that the RFCs do not list for this message, and repeated ones: RFC
+// 2661 is silent about both, they are known, and of several the first counts.
+// Those that may repeat are Connect Speed Updates, and Random Vectors, where
+// each serves the hidden AVPs that follow it.
 //
 // A message of an unknown type is no error, since its M bit decides about it
 // ([Message.MandatoryType]); its other AVPs are not read.
@@ -34,9 +35,9 @@ func ParseMessage(avps, secret []byte) (*Message, error) {
 	d := NewAVPs(avps)
 	for first := true; d.Next(); first = false {
 		a := d.AVP()
-		if first && (!a.known() || a.Type != AVPMessageType) {
+		if first && a.row() != AVPMessageType.row() {
 			p.fail(&Error{Attribute: AVPMessageType, Mandatory: true, Code: ErrorVendor,
-				Reason: "the first AVP is " + a.name() + ", expected Message Type"})
+				Reason: "the first AVP is " + a.String() + ", expected Message Type"})
 		}
 		p.avp(a)
 		if p.err == nil && !p.message.Type.Known() {
@@ -45,6 +46,9 @@ func ParseMessage(avps, secret []byte) (*Message, error) {
 	}
 	if d.err != nil {
 		p.fail(d.err)
+	}
+	if l := p.message.AccessLine; l != nil && *l == (AccessLine{}) {
+		p.message.AccessLine = nil // a malformed AVP, or none that tells something
 	}
 	if p.err == nil {
 		p.missing()
@@ -59,9 +63,9 @@ func ParseMessage(avps, secret []byte) (*Message, error) {
 type parser struct {
 	message *Message
 	secret  []byte
-	vector  []byte // the value of the last Random Vector, not nil
-	seen    uint64 // a bit for each attribute type, in order or not
-	err     *Error // the first
+	vector  []byte       // the value of the last Random Vector, not nil
+	seen    []*attribute // in order or not, once each
+	err     *Error       // the first
 }
 
 func (p *parser) fail(err *Error) {
@@ -77,34 +81,39 @@ func (p *parser) skip(a AVP) {
 }
 
 func (p *parser) avp(a AVP) {
-	if !a.known() {
+	row := a.row()
+	if row == nil {
 		if a.Mandatory {
 			p.fail(a.unknown())
 		}
 		p.skip(a)
 		return
 	}
-	if a.Type != AVPRandomVector && (p.seen&(1<<a.Type) != 0 || !p.message.lists(a.Type)) {
+	again := slices.Contains(p.seen, row)
+	if again && row.bits&repeats == 0 || row.field != nil && !p.message.lists(a) {
 		p.skip(a)
 		return
 	}
-	p.seen |= 1 << a.Type
-	if code, reason := p.decode(a); code != 0 {
-		if a.Mandatory || p.message.needs(a.Type) {
+	if !again {
+		p.seen = append(p.seen, row)
+	}
+	if code, reason := p.decode(a, row); code != 0 {
+		if a.Mandatory || p.message.needs(a) {
 			p.fail(a.fault(code, reason))
 		}
 		p.skip(a)
 		return
 	}
-	p.message.Set(a.Type)
-	if a.Type == AVPMessageType {
+	if a.Vendor == 0 {
+		p.message.Set(a.Type)
+	}
+	if row == AVPMessageType.row() {
 		p.message.MandatoryType = a.Mandatory
 	}
 }
 
 // decode puts the AVP's value into its field of the message.
-func (p *parser) decode(a AVP) (code uint16, reason string) {
-	row := attributes[a.Type]
+func (p *parser) decode(a AVP, row *attribute) (code uint16, reason string) {
 	if a.Hidden {
 		switch {
 		case row.bits&mayH == 0:
@@ -120,7 +129,7 @@ func (p *parser) decode(a AVP) (code uint16, reason string) {
 		}
 		a.Value = value
 	}
-	if a.Type == AVPRandomVector {
+	if row.field == nil { // Random Vector
 		p.vector = a.Value
 		return 0, ""
 	}

@@ -39,6 +39,8 @@ const (
 	CallNoDialTone         = 9
 	CallTimeout            = 10
 	CallNoFraming          = 11
+
+	callTDM = 30 // with error codes of its own
 )
 
 // General error codes.
@@ -62,6 +64,7 @@ var stopResults = [...]string{
 	StopVersion:       "protocol version not supported",
 	StopShutdown:      "shutting down",
 	StopFSM:           "finite state machine error",
+	8:                 "mismatching CCDS value", // RFC 3308
 }
 
 var callResults = [...]string{
@@ -76,6 +79,27 @@ var callResults = [...]string{
 	CallNoDialTone:         "no dial tone",
 	CallTimeout:            "call not established in time",
 	CallNoFraming:          "no appropriate framing detected",
+
+	// Registered later, by the RFC that is named; from 13 on with L2TPv3.
+	12:      "mismatching SDS value",                                             // RFC 3308
+	13:      "session lost to a tie breaker",                                     // RFC 3931
+	14:      "unsupported pseudowire type",                                       // RFC 3931
+	15:      "sequencing required without a valid L2-Specific Sublayer",          // RFC 3931
+	16:      "finite state machine error or timeout",                             // RFC 3931
+	17:      "frame relay PVC deleted permanently",                               // RFC 4591
+	18:      "frame relay PVC inactive for an extended time",                     // RFC 4591
+	19:      "mismatching frame relay header length",                             // RFC 4591
+	20:      "HDLC link deleted permanently",                                     // RFC 4349
+	21:      "HDLC link inactive for an extended time",                           // RFC 4349
+	22:      "OAM cell emulation not supported by the other end",                 // RFC 4454
+	23:      "mismatching interface MTU",                                         // RFC 4667
+	24:      "forwarder does not exist",                                          // RFC 4667
+	25:      "not authorized to connect to the forwarder",                        // RFC 4667
+	26:      "loop detected",                                                     // draft-ietf-l2tpext-tunnel-switching
+	27:      "attachment circuit bound to a different PE",                        // RFC 6074
+	28:      "attachment circuit bound to a different remote attachment circuit", // RFC 6074
+	callTDM: "refused because of the parameters of the TDM pseudowire",           // RFC 5611
+	31:      "sequencing not supported",                                          // RFC 6073
 }
 
 var generalErrors = [...]string{
@@ -88,22 +112,41 @@ var generalErrors = [...]string{
 	ErrorVendor:              "vendor-specific error",
 	ErrorTryAnother:          "try another LNS",
 	ErrorUnknownAVP:          "unknown AVP with the M bit set",
+
+	// Registered later, by RFC 3931 and draft-ietf-l2tpext-tunnel-switching.
+	9:  "try another of the listed addresses",
+	10: "next hop unreachable",
+	11: "next hop busy",
+	12: "tunnel switching aggregator busy",
+}
+
+// tdmErrors are the error codes that go with the result callTDM (RFC 5611).
+var tdmErrors = [...]string{
+	1: "bit rates disagree",
+	2: "different trunk types",
+	3: "payload size too big or too small",
+	4: "RTP header cannot be generated",
+	5: "timestamp clock frequency cannot be generated",
 }
 
 // Words is the result for people, as the message m, a StopCCN or a CDN, means
 // it: result 2: general error; error 4: insufficient resources; "no free
-// session". What the peer has written is quoted by [Quote].
+// session". Every code that IANA has registered has words. What the peer has
+// written is quoted by [Quote].
 func (r Result) Words(m MessageType) string {
-	results := callResults[:]
-	if m == StopCCN {
+	results, errors := callResults[:], generalErrors[:]
+	switch {
+	case m == StopCCN:
 		results = stopResults[:]
+	case r.Code == callTDM:
+		errors = tdmErrors[:]
 	}
 	s := code("result", r.Code, results)
 	switch {
 	case m == StopCCN && r.Code == StopVersion && r.hasError():
 		s += "; highest version supported: " + strconv.Itoa(int(r.Error))
 	case r.Error != ErrorNone:
-		s += "; " + code("error", r.Error, generalErrors[:])
+		s += "; " + code("error", r.Error, errors)
 	}
 	if r.Text != "" {
 		s += "; " + Quote(r.Text)
@@ -123,11 +166,11 @@ func (r *Result) hasError() bool { return r.HasError || r.Error != 0 || r.Text !
 
 func (r *Result) isZero() bool { return *r == Result{} }
 
-func (r *Result) append(b []byte) []byte {
+func (r *Result) append(b []byte, room int) []byte {
 	b = binary.BigEndian.AppendUint16(b, r.Code)
 	if r.hasError() {
 		b = binary.BigEndian.AppendUint16(b, r.Error)
-		b = append(b, cut(r.Text, maxValue-4)...)
+		b = append(b, cut(r.Text, room-4)...)
 	}
 	return b
 }

@@ -5,19 +5,31 @@ import (
 	"fmt"
 )
 
-// A value is how the field of a [Message] stands in an AVP.
+// A value is how the field of a [Message] stands in AVPs: a single in one, a
+// series in as many as it has values.
 type value interface {
 	isZero() bool
-	append(b []byte) []byte
-	// decode reads the value, of which it keeps nothing. Code is 0, or the
-	// general error code (RFC 2661 §4.4.2) that goes with the reason.
+	// decode reads the value of an AVP, of which it keeps nothing. Code is 0,
+	// or the general error code (RFC 2661 §4.4.2) that goes with the reason.
 	decode(b []byte) (code uint16, reason string)
+}
+
+type single interface {
+	// append appends the value. There is room for so many octets: a text is
+	// cut to them.
+	append(b []byte, room int) []byte
+}
+
+type series interface {
+	each() []single
 }
 
 // The kinds of values that several attributes share.
 type (
 	u16       uint16
 	u32       uint32
+	u64       uint64
+	low       uint16 // two octets, of which the first is reserved
 	id        uint32 // two octets, never 0
 	text      string
 	octets    []byte
@@ -26,8 +38,8 @@ type (
 	flag      bool   // no octets: the presence is the value
 )
 
-func (v *u16) isZero() bool           { return *v == 0 }
-func (v *u16) append(b []byte) []byte { return binary.BigEndian.AppendUint16(b, uint16(*v)) }
+func (v *u16) isZero() bool                  { return *v == 0 }
+func (v *u16) append(b []byte, _ int) []byte { return binary.BigEndian.AppendUint16(b, uint16(*v)) }
 func (v *u16) decode(b []byte) (uint16, string) {
 	if len(b) != 2 {
 		return wrongLength(b, "2")
@@ -36,8 +48,8 @@ func (v *u16) decode(b []byte) (uint16, string) {
 	return 0, ""
 }
 
-func (v *u32) isZero() bool           { return *v == 0 }
-func (v *u32) append(b []byte) []byte { return binary.BigEndian.AppendUint32(b, uint32(*v)) }
+func (v *u32) isZero() bool                  { return *v == 0 }
+func (v *u32) append(b []byte, _ int) []byte { return binary.BigEndian.AppendUint32(b, uint32(*v)) }
 func (v *u32) decode(b []byte) (uint16, string) {
 	if len(b) != 4 {
 		return wrongLength(b, "4")
@@ -46,8 +58,30 @@ func (v *u32) decode(b []byte) (uint16, string) {
 	return 0, ""
 }
 
-func (v *id) isZero() bool           { return *v == 0 }
-func (v *id) append(b []byte) []byte { return binary.BigEndian.AppendUint16(b, id16(uint32(*v))) }
+func (v *u64) isZero() bool                  { return *v == 0 }
+func (v *u64) append(b []byte, _ int) []byte { return binary.BigEndian.AppendUint64(b, uint64(*v)) }
+func (v *u64) decode(b []byte) (uint16, string) {
+	if len(b) != 8 {
+		return wrongLength(b, "8")
+	}
+	*v = u64(binary.BigEndian.Uint64(b))
+	return 0, ""
+}
+
+func (v *low) isZero() bool                  { return *v == 0 }
+func (v *low) append(b []byte, _ int) []byte { return append(b, 0, byte(*v)) }
+func (v *low) decode(b []byte) (uint16, string) {
+	if len(b) != 2 {
+		return wrongLength(b, "2")
+	}
+	*v = low(b[1])
+	return 0, ""
+}
+
+func (v *id) isZero() bool { return *v == 0 }
+func (v *id) append(b []byte, _ int) []byte {
+	return binary.BigEndian.AppendUint16(b, id16(uint32(*v)))
+}
 func (v *id) decode(b []byte) (uint16, string) {
 	if len(b) != 2 {
 		return wrongLength(b, "2")
@@ -60,18 +94,18 @@ func (v *id) decode(b []byte) (uint16, string) {
 }
 
 func (v *text) isZero() bool                     { return *v == "" }
-func (v *text) append(b []byte) []byte           { return append(b, cut(string(*v), maxValue)...) }
+func (v *text) append(b []byte, room int) []byte { return append(b, cut(string(*v), room)...) }
 func (v *text) decode(b []byte) (uint16, string) { *v = text(b); return 0, "" }
 
-func (v *octets) isZero() bool           { return len(*v) == 0 }
-func (v *octets) append(b []byte) []byte { return append(b, *v...) }
+func (v *octets) isZero() bool                  { return len(*v) == 0 }
+func (v *octets) append(b []byte, _ int) []byte { return append(b, *v...) }
 func (v *octets) decode(b []byte) (uint16, string) {
 	*v = append(octets(nil), b...)
 	return 0, ""
 }
 
-func (v *challenge) isZero() bool           { return len(*v) == 0 }
-func (v *challenge) append(b []byte) []byte { return append(b, *v...) }
+func (v *challenge) isZero() bool                  { return len(*v) == 0 }
+func (v *challenge) append(b []byte, _ int) []byte { return append(b, *v...) }
 func (v *challenge) decode(b []byte) (uint16, string) {
 	if len(b) == 0 {
 		return wrongLength(b, "1 or more")
@@ -88,7 +122,7 @@ func (v fixed) isZero() bool {
 	}
 	return true
 }
-func (v fixed) append(b []byte) []byte { return append(b, v...) }
+func (v fixed) append(b []byte, _ int) []byte { return append(b, v...) }
 func (v fixed) decode(b []byte) (uint16, string) {
 	if len(b) != len(v) {
 		return wrongLength(b, fmt.Sprint(len(v)))
@@ -97,8 +131,8 @@ func (v fixed) decode(b []byte) (uint16, string) {
 	return 0, ""
 }
 
-func (v *flag) isZero() bool           { return !bool(*v) }
-func (v *flag) append(b []byte) []byte { return b }
+func (v *flag) isZero() bool                  { return !bool(*v) }
+func (v *flag) append(b []byte, _ int) []byte { return b }
 func (v *flag) decode(b []byte) (uint16, string) {
 	if len(b) != 0 {
 		return wrongLength(b, "0")
@@ -115,10 +149,10 @@ type Q931Cause struct {
 }
 
 func (q *Q931Cause) isZero() bool { return *q == Q931Cause{} }
-func (q *Q931Cause) append(b []byte) []byte {
+func (q *Q931Cause) append(b []byte, room int) []byte {
 	b = binary.BigEndian.AppendUint16(b, q.Code)
 	b = append(b, q.Message)
-	return append(b, cut(q.Advisory, maxValue-3)...)
+	return append(b, cut(q.Advisory, room-3)...)
 }
 func (q *Q931Cause) decode(b []byte) (uint16, string) {
 	if len(b) < 3 {
@@ -135,7 +169,7 @@ type CallErrors struct {
 }
 
 func (c *CallErrors) isZero() bool { return *c == CallErrors{} }
-func (c *CallErrors) append(b []byte) []byte {
+func (c *CallErrors) append(b []byte, _ int) []byte {
 	b = append(b, 0, 0) // reserved
 	for _, n := range []uint32{c.CRC, c.Framing, c.HardwareOverruns, c.BufferOverruns, c.Timeouts, c.Alignment} {
 		b = binary.BigEndian.AppendUint32(b, n)
@@ -157,7 +191,7 @@ func (c *CallErrors) decode(b []byte) (uint16, string) {
 type ACCM struct{ Send, Receive uint32 }
 
 func (a *ACCM) isZero() bool { return *a == ACCM{} }
-func (a *ACCM) append(b []byte) []byte {
+func (a *ACCM) append(b []byte, _ int) []byte {
 	b = append(b, 0, 0) // reserved
 	b = binary.BigEndian.AppendUint32(b, a.Send)
 	return binary.BigEndian.AppendUint32(b, a.Receive)
