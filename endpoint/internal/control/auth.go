@@ -15,7 +15,7 @@ const challengeLen = 16 // octets
 // challengePeer makes the challenge that goes with SCCRQ or SCCRP, if there is
 // a secret.
 func (t *Tunnel) challengePeer() {
-	if len(t.cfg.Secret) > 0 {
+	if t.cfg.Secret != nil {
 		t.challenge = make([]byte, challengeLen)
 		t.random(t.challenge)
 	}
@@ -31,7 +31,7 @@ func (t *Tunnel) respond(now time.Time, m, reply *wire.Message) bool {
 	if !m.Has(wire.AVPChallenge) {
 		return true
 	}
-	if len(t.cfg.Secret) == 0 {
+	if t.cfg.Secret == nil {
 		t.notAuthorized(now, NoSecret)
 		return false
 	}

@@ -50,6 +50,9 @@ func (c Config) withDefaults() Config {
 	if c.HostName == "" {
 		c.HostName = "l2tpnet"
 	}
+	if len(c.Secret) == 0 {
+		c.Secret = nil
+	}
 	c.ReceiveWindow = orDefault(c.ReceiveWindow, 16)
 	c.RetryInterval = orDefault(c.RetryInterval, time.Second)
 	c.RetryCap = orDefault(c.RetryCap, 8*time.Second)

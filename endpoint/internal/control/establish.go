@@ -119,7 +119,11 @@ func (t *Tunnel) cleanUp(now time.Time, m *wire.Message) {
 
 // stop takes the peer's StopCCN. Nothing that waits for the peer means anything
 // to it any more; StopCCN itself is acknowledged, now and as often as it comes.
+// Another one does not put off the end.
 func (t *Tunnel) stop(now time.Time, m *wire.Message) {
+	if t.stopped {
+		return
+	}
 	t.learnID(m)
 	if t.state < closing {
 		t.err = &PeerError{wire.StopCCN, t.state < established, m.Result}

@@ -114,6 +114,7 @@ func TestHostileStormAfterTheEnd(t *testing.T) {
 		s.peer(0, icrq(10))
 		s.peer(1, iccn())
 	}
+	s.peer(0, stopccn(wire.Result{Code: 1}))
 	s.do(func(now time.Time) {
 		s.m.Call(now)
 		s.m.Hangup(now, 1, wire.Result{})
@@ -121,7 +122,11 @@ func TestHostileStormAfterTheEnd(t *testing.T) {
 		s.m.Close(now, wire.Result{})
 	})
 	s.run(time.Second)
-	s.want("100ms SessionDown 2 the tunnel is closed", "200ms ZLB ns=2 nr=205")
+	s.want("100ms SessionDown 2 the tunnel is closed", "200ms ZLB ns=2 nr=206")
+	s.run(10 * time.Second)
+	s.peer(0, stopccn(wire.Result{Code: 1})) // nor is the end put off
+	s.run(time.Second)
+	s.want("11.2s ZLB ns=2 nr=207")
 	s.run(time.Hour)
 	s.want("31.1s Gone")
 	for range 100 {
