@@ -15,6 +15,7 @@ import (
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/machine"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/udp"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
@@ -34,7 +35,7 @@ const (
 type Endpoint struct {
 	cfg    Config
 	log    *slog.Logger
-	sock   *socket
+	sock   *udp.Conn
 	random io.Reader
 	loops  []*machine.Loop
 
@@ -70,7 +71,7 @@ type peerID struct {
 func Listen(network, address string, cfg *Config) (*Endpoint, error) {
 	var lc net.ListenConfig
 	if cfg != nil && cfg.Device != "" {
-		lc.Control = bindTo(cfg.Device)
+		lc.Control = udp.BindTo(cfg.Device)
 	}
 	conn, err := lc.ListenPacket(context.Background(), network, address)
 	if err != nil {
@@ -91,7 +92,7 @@ func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 		return nil, fmt.Errorf("endpoint: %w", err)
 	}
 	e := &Endpoint{
-		cfg: full, log: full.Logger, sock: newSocket(conn),
+		cfg: full, log: full.Logger, sock: udp.New(conn),
 		random:   &lockedReader{r: full.Rand},
 		accepted: make(chan *Session, acceptBacklog),
 		read:     make(chan struct{}), done: make(chan struct{}),
@@ -106,7 +107,7 @@ func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 }
 
 // Addr is the socket's own address.
-func (e *Endpoint) Addr() netip.AddrPort { return e.sock.local() }
+func (e *Endpoint) Addr() netip.AddrPort { return e.sock.LocalAddr() }
 
 // ErrAddress is the error of an address that no tunnel can be dialled to.
 var ErrAddress = errors.New("not a server's address")
@@ -123,7 +124,7 @@ func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) 
 	if cfg == nil {
 		cfg = &TunnelConfig{}
 	}
-	t, err := e.newTunnel(e.sock.path(peer, netip.Addr{}), peerID{}, control.Dial, control.Config{
+	t, err := e.newTunnel(e.sock.Path(peer, netip.Addr{}), peerID{}, control.Dial, control.Config{
 		Secret:        cfg.Secret.bytes(),
 		HelloInterval: cfg.HelloInterval,
 	})
@@ -195,7 +196,7 @@ func (e *Endpoint) shut(reason error) {
 			wg.Go(func() { t.Close() })
 		}
 		wg.Wait()
-		e.sock.conn.Close()
+		e.sock.Close()
 		<-e.read
 		for _, l := range e.loops {
 			l.Close()
@@ -215,7 +216,7 @@ func (e *Endpoint) resolve(ctx context.Context, address string) (netip.AddrPort,
 		host, port = h, uint16(n)
 	}
 	network := "ip"
-	switch local := e.sock.local().Addr(); {
+	switch local := e.sock.LocalAddr().Addr(); {
 	case local.Is4() && !local.IsUnspecified():
 		network = "ip4"
 	case local.Is6() && !local.IsUnspecified():
@@ -224,7 +225,7 @@ func (e *Endpoint) resolve(ctx context.Context, address string) (netip.AddrPort,
 	if a, err := netip.ParseAddr(host); err == nil {
 		a = a.Unmap()
 		if network == "ip4" && !a.Is4() || network == "ip6" && !a.Is6() {
-			return netip.AddrPort{}, fmt.Errorf("%w: the socket at %v cannot reach %v, which is of the other family", ErrAddress, e.sock.local(), a)
+			return netip.AddrPort{}, fmt.Errorf("%w: the socket at %v cannot reach %v, which is of the other family", ErrAddress, e.sock.LocalAddr(), a)
 		}
 		return netip.AddrPortFrom(a, port), nil
 	}
@@ -237,7 +238,7 @@ func (e *Endpoint) resolve(ctx context.Context, address string) (netip.AddrPort,
 
 // newTunnel makes a tunnel and its machine under an id that nobody else has.
 // caller is how the peer names it when the peer opens it, else zero.
-func (e *Endpoint) newTunnel(way *path, caller peerID, open func(time.Time, control.Config) *control.Tunnel, cfg control.Config) (*Tunnel, error) {
+func (e *Endpoint) newTunnel(way *udp.Path, caller peerID, open func(time.Time, control.Config) *control.Tunnel, cfg control.Config) (*Tunnel, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closing {
@@ -299,7 +300,7 @@ func (e *Endpoint) answer(from netip.AddrPort, to netip.Addr, avps []byte) *Tunn
 		e.counters.overLimit.Add(1)
 		return nil
 	}
-	t, err := e.newTunnel(e.sock.path(from, to), caller, control.Answer, control.Config{
+	t, err := e.newTunnel(e.sock.Path(from, to), caller, control.Answer, control.Config{
 		Secret:        a.Secret.bytes(),
 		HelloInterval: a.HelloInterval,
 		MaxSessions:   a.MaxSessions,

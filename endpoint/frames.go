@@ -57,7 +57,7 @@ func (s *Session) Put(b *link.Batch) {
 		s.pushHeader(&f)
 		kept = append(kept, f)
 	}
-	sent, err := s.tunnel.ep.sock.send(kept, s.tunnel.path.Load())
+	sent, err := s.tunnel.ep.sock.Send(kept, s.tunnel.path.Load())
 	s.flow.packetsOut.Add(uint64(sent))
 	s.flow.bytesOut.Add(uint64(bytes))
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *Session) sendFrame(frame []byte) {
 	b := link.NewBatch()
 	defer b.Free()
 	s.pushHeader(b.Add(0, frame, nil))
-	if _, err := s.tunnel.ep.sock.send(b.Frames, s.tunnel.path.Load()); err != nil {
+	if _, err := s.tunnel.ep.sock.Send(b.Frames, s.tunnel.path.Load()); err != nil {
 		s.tunnel.ep.counters.socketErrors.Add(1)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/udp"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
@@ -22,11 +23,11 @@ type counters struct {
 // call only, and the next read writes over it.
 func (e *Endpoint) receiveAll() {
 	defer close(e.read)
-	buf := make([]byte, datagramMax)
+	buf := make([]byte, udp.DatagramMax)
 	batch := link.NewBatch()
 	defer batch.Free()
 	for failures := 0; ; {
-		n, from, to, err := e.sock.read(buf)
+		n, from, to, err := e.sock.Read(buf)
 		if err == nil {
 			failures = 0
 			e.receive(from, to, buf[:n], batch)

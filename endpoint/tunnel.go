@@ -13,6 +13,7 @@ import (
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/machine"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/udp"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
@@ -20,7 +21,7 @@ import (
 type Tunnel struct {
 	ep      *Endpoint
 	id      uint32 // ours: peers put it into their headers
-	path    atomic.Pointer[path]
+	path    atomic.Pointer[udp.Path]
 	caller  peerID // of a tunnel that the peer opened
 	adopted bool   // the peer's port is settled; the reader's
 	log     *slog.Logger
@@ -41,10 +42,10 @@ type Tunnel struct {
 	err      error
 }
 
-func newTunnel(e *Endpoint, id uint32, way *path, caller peerID, loop *machine.Loop, m *control.Tunnel) *Tunnel {
+func newTunnel(e *Endpoint, id uint32, way *udp.Path, caller peerID, loop *machine.Loop, m *control.Tunnel) *Tunnel {
 	t := &Tunnel{
 		ep: e, id: id, caller: caller, loop: loop, machine: m,
-		log: e.log.With("tunnel", id, "peer", way.peer),
+		log: e.log.With("tunnel", id, "peer", way.Peer),
 		up:  make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
 	}
 	t.path.Store(way)
@@ -54,7 +55,7 @@ func newTunnel(e *Endpoint, id uint32, way *path, caller peerID, loop *machine.L
 }
 
 // Peer is the address that the tunnel's datagrams come from.
-func (t *Tunnel) Peer() netip.AddrPort { return t.path.Load().peer }
+func (t *Tunnel) Peer() netip.AddrPort { return t.path.Load().Peer }
 
 // adopt takes the port that the LNS answers from as its own, once: with the SCCRP
 // that answers our SCCRQ. All else that comes from another port or address is
@@ -66,7 +67,7 @@ func (t *Tunnel) Peer() netip.AddrPort { return t.path.Load().peer }
 // destination ports and addresses are established, they MUST remain static".
 func (t *Tunnel) adopt(from netip.AddrPort, avps []byte) bool {
 	way := t.path.Load()
-	if t.caller != (peerID{}) || t.adopted || from.Addr() != way.peer.Addr() {
+	if t.caller != (peerID{}) || t.adopted || from.Addr() != way.Peer.Addr() {
 		return false
 	}
 	select {
@@ -79,7 +80,7 @@ func (t *Tunnel) adopt(from netip.AddrPort, avps []byte) bool {
 	}
 	t.adopted = true
 	t.log.Info("the peer answers from another port", "port", from.Port())
-	t.path.Store(t.ep.sock.path(from, way.local))
+	t.path.Store(t.ep.sock.Path(from, way.Local))
 	return true
 }
 
@@ -215,7 +216,7 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 }
 
 func (t *Tunnel) send(packet []byte) {
-	if err := t.ep.sock.write(packet, t.path.Load()); err != nil {
+	if err := t.ep.sock.Write(packet, t.path.Load()); err != nil {
 		t.ep.counters.socketErrors.Add(1)
 		t.log.Debug("not sent", "error", err)
 	}

@@ -52,7 +52,7 @@ var whoImportsWhom = map[string]rule{
 	"endpoint/internal/wire":    {},
 	"endpoint/internal/control": {ours: []string{"endpoint/internal/wire", "endpoint/internal/machine"}},
 	"endpoint/internal/ppp":     {ours: []string{"endpoint/internal/machine"}, others: []string{"golang.org/x/crypto"}},
-	"endpoint/internal/udp":     {others: []string{"golang.org/x/sys", "golang.org/x/net"}},
+	"endpoint/internal/udp":     {ours: []string{"endpoint/link"}, others: []string{"golang.org/x/sys", "golang.org/x/net"}},
 	"endpoint/internal/pcapng":  {},
 	"endpoint": {
 		ours:   []string{"endpoint/link", "endpoint/internal/control", "endpoint/internal/machine", "endpoint/internal/pcapng", "endpoint/internal/ppp", "endpoint/internal/udp", "endpoint/internal/wire"},

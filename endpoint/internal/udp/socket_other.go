@@ -1,6 +1,6 @@
 //go:build !linux
 
-package endpoint
+package udp
 
 import (
 	"errors"
@@ -18,7 +18,8 @@ func destination([]byte) netip.Addr { return netip.Addr{} }
 
 func source(*net.UDPConn, netip.Addr) []byte { return nil }
 
-func bindTo(device string) func(network, address string, c syscall.RawConn) error {
+// BindTo is not to be had here.
+func BindTo(device string) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, _ syscall.RawConn) error {
 		return fmt.Errorf("binding to the device %s: %w", device, errors.ErrUnsupported)
 	}

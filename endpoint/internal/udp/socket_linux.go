@@ -1,4 +1,4 @@
-package endpoint
+package udp
 
 import (
 	"fmt"
@@ -38,8 +38,9 @@ func askForDestination(c *net.UDPConn) error {
 	return failed
 }
 
-// bindTo binds a socket to a network interface before it gets its address.
-func bindTo(device string) func(network, address string, c syscall.RawConn) error {
+// BindTo is a net.ListenConfig's Control: it binds a socket to a network interface
+// before it gets its address.
+func BindTo(device string) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
 		var failed error
 		if err := c.Control(func(fd uintptr) { failed = unix.BindToDevice(int(fd), device) }); err != nil {
