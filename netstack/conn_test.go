@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 	"golang.org/x/net/nettest"
+	"gvisor.dev/gvisor/pkg/tcpip"
 )
 
 // connect makes a TCP connection from p.a to p.b.
@@ -206,6 +208,40 @@ func TestResetSeenByTheWriterFirst(t *testing.T) {
 	}
 	_, err := client.Read(make([]byte, 1))
 	want(t, "the read after it", err, syscall.ECONNRESET)
+}
+
+// gVisor tells once what broke a connection. If a call on the other side has
+// been told and has not returned yet, this side still does not see an end.
+func TestBreakThatSomebodyElseWasTold(t *testing.T) {
+	p := newPair(t, nil, nil)
+	client, server := p.connect(t)
+	server.(interface{ SetLinger(int) error }).SetLinger(0)
+	server.Close()
+	for client.(*tcpConn).ep.LastError() == nil {
+		runtime.Gosched()
+	}
+	_, err := client.Read(make([]byte, 1))
+	want(t, "a read", err, syscall.ECONNRESET)
+}
+
+// A peer that is gone is an error on both sides, the same one for ever.
+func TestTimedOut(t *testing.T) {
+	p := newPair(t, nil, nil)
+	client, _ := p.connect(t)
+	timeout := tcpip.TCPUserTimeoutOption(time.Millisecond)
+	client.(*tcpConn).ep.SetSockOpt(&timeout)
+	p.ab.setTamper(func([]byte) []byte { return nil })
+	var err error
+	for err == nil {
+		_, err = client.Write(make([]byte, 1<<20))
+	}
+	want(t, "the write that waited", err, syscall.ETIMEDOUT)
+	for range 2 {
+		_, err = client.Read(make([]byte, 1))
+		want(t, "a read", err, syscall.ETIMEDOUT)
+		_, err = client.Write([]byte("x"))
+		want(t, "a write", err, syscall.ETIMEDOUT)
+	}
 }
 
 // What arrived before a reset can still be read.

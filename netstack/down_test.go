@@ -98,6 +98,14 @@ func TestTunnelDown(t *testing.T) {
 				}
 			}
 			server.Close()
+			// Nothing goes on trying to deliver what cannot be delivered.
+			if left := p.a.gv.RegisteredEndpoints(); len(left) != 0 {
+				t.Errorf("%d endpoints are left", len(left))
+			}
+			p.a.Close()
+			if p.nicA.ep.IsAttached() {
+				t.Error("the NIC of a closed stack is attached")
+			}
 		})
 	}
 }
@@ -128,6 +136,9 @@ func TestNICClose(t *testing.T) {
 	p.nicA.Close()
 	p.nicA.Close()
 	wg.Wait()
+	if n := connected(p.a, "10.0.0.2"); n != 0 {
+		t.Errorf("%d connections of the NIC's are left", n)
+	}
 	_, err = p.a.DialContext(patience(t), "tcp", "10.0.0.2:80")
 	want(t, "a dial", err, syscall.ENETUNREACH)
 	if _, err := p.a.LookupHost(patience(t), host); err == nil || !strings.Contains(err.Error(), "no DNS server") {

@@ -52,13 +52,11 @@ type base struct {
 
 // AddIP adds a NIC that sends to out, and the default route into it.
 func (s *Stack) AddIP(out link.Sink, cfg *IPConfig) (*NIC, error) {
+	n := &NIC{out: out}
 	for _, server := range cfg.DNS {
 		if !server.Unmap().Is4() {
 			return nil, fmt.Errorf("netstack: the DNS server %v has no IPv4 address", server)
 		}
-	}
-	n := &NIC{out: out}
-	for _, server := range cfg.DNS {
 		n.dns = append(n.dns, server.Unmap())
 	}
 	if err := s.add(&n.base, n, cfg.Addresses, cfg.MTU); err != nil {

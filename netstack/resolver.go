@@ -71,11 +71,8 @@ func (s *Stack) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 			case errors.As(err, &timeout) && timeout.Timeout():
 				last.Err, last.IsTimeout = "i/o timeout", true
 			}
-			switch {
-			case ctx.Err() != nil:
+			if ctx.Err() != nil {
 				last.Err, last.UnwrapErr = contextError(ctx).Error(), contextError(ctx)
-				return fail(last)
-			case s.Err() != nil: // the tunnel is down: no other server will answer
 				return fail(last)
 			}
 		}

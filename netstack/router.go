@@ -165,7 +165,7 @@ func (p *Port) shut() {
 }
 
 // Close detaches the session. Connections with its addresses fail with
-// net.ErrClosed and are reset, and nothing of theirs reaches the session that
+// net.ErrClosed and are reset, and none of their data reaches the session that
 // has one of these addresses next.
 func (p *Port) Close() error {
 	p.shut()
