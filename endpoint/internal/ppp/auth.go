@@ -9,11 +9,12 @@ import (
 // A Method is a way for a client to prove who it is.
 type Method uint8
 
-// The methods, the strongest last.
 const (
-	PAP      Method = iota + 1 // Password Authentication Protocol, RFC 1334: the password in the clear
-	CHAPMD5                    // Challenge Handshake, RFC 1994
-	MSCHAPv2                   // Microsoft's CHAP, RFC 2759: the server proves itself too
+	PAP         Method = iota + 1 // Password Authentication Protocol, RFC 1334: the password in the clear
+	CHAPMD5                       // Challenge Handshake, RFC 1994
+	MSCHAPv2                      // Microsoft's CHAP, RFC 2759: the server proves itself too
+	EAPMD5                        // CHAPMD5 within EAP, RFC 3748 §5.4
+	EAPMSCHAPv2                   // MSCHAPv2 within EAP, draft-kamath-pppext-eap-mschapv2
 )
 
 // algorithmMSCHAP is the CHAP algorithm of Microsoft's first version (RFC 2433
@@ -21,14 +22,22 @@ const (
 const algorithmMSCHAP = 0x80
 
 // methods are the names, and the data of the Authentication-Protocol option
-// (RFC 1661 §6.2).
-var methods = [...]struct{ name, option string }{
-	PAP:      {"pap", "\xc0\x23"},
-	CHAPMD5:  {"chap", "\xc2\x23\x05"},
-	MSCHAPv2: {"mschapv2", "\xc2\x23\x81"},
+// (RFC 1661 §6.2). Those of EAP have one option: which of them it is to be is
+// found out within EAP, by the Type.
+var methods = [...]struct {
+	name, option string
+	eapType      uint8
+}{
+	PAP:         {"pap", "\xc0\x23", 0},
+	CHAPMD5:     {"chap", "\xc2\x23\x05", 0},
+	MSCHAPv2:    {"mschapv2", "\xc2\x23\x81", 0},
+	EAPMD5:      {"eap-md5", optionEAP, 4},
+	EAPMSCHAPv2: {"eap-mschapv2", optionEAP, 26},
 }
 
-// String is the method's name: pap, chap or mschapv2.
+const optionEAP = "\xc2\x27"
+
+// String is the method's name: pap, chap, mschapv2, eap-md5 or eap-mschapv2.
 func (m Method) String() string {
 	if m == 0 || int(m) >= len(methods) {
 		return fmt.Sprintf("method %d", uint8(m))
@@ -38,10 +47,41 @@ func (m Method) String() string {
 
 func (m Method) option() []byte { return []byte(methods[m].option) }
 
+// byOption is the first of the methods that the data of an
+// Authentication-Protocol option stands for; zero: none.
+func byOption(list []Method, data []byte) Method {
+	for _, m := range list {
+		if methods[m].option == string(data) {
+			return m
+		}
+	}
+	return 0
+}
+
+// withoutOption is the methods but those of that option.
+func withoutOption(list []Method, data []byte) (left []Method) {
+	for _, m := range list {
+		if methods[m].option != string(data) {
+			left = append(left, m)
+		}
+	}
+	return left
+}
+
+// eapMethods are those of the methods that EAP has, in their order.
+func eapMethods(list []Method) (eap []Method) {
+	for _, m := range list {
+		if methods[m].eapType != 0 {
+			eap = append(eap, m)
+		}
+	}
+	return eap
+}
+
 // describeMethod is what a peer asks for, in words.
 func describeMethod(option []byte) string {
 	for _, m := range methods {
-		if m.name != "" && m.option == string(option) {
+		if m.name != "" && m.option == string(option) && m.eapType == 0 {
 			return m.name
 		}
 	}
@@ -89,6 +129,8 @@ func (l *Link) newExchange() exchange {
 		switch m := l.lcp.demands[0]; m {
 		case PAP:
 			return &papServer{link: l}
+		case EAPMD5, EAPMSCHAPv2:
+			return &eapServer{link: l, methods: eapMethods(l.cfg.Methods)}
 		default:
 			return &chapServer{link: l, method: m, digest: m.digest()}
 		}
@@ -96,6 +138,8 @@ func (l *Link) newExchange() exchange {
 	switch m := l.lcp.auth; m {
 	case PAP:
 		return &papClient{link: l}
+	case EAPMD5, EAPMSCHAPv2:
+		return &eapClient{link: l, methods: eapMethods(l.cfg.Methods)}
 	default:
 		return &chapClient{link: l, method: m, digest: m.digest()}
 	}

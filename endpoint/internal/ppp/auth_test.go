@@ -171,23 +171,22 @@ func TestMethodNegotiation(t *testing.T) {
 		x.want("that Nak was lost", "LCP Configure-Nak 1 <auth mschapv2>")
 		x.lcp(configureRequest, 2, auth(PAP))
 		x.want("the peer does not take it: another", "LCP Configure-Nak 2 <auth chap>")
-		for id := uint8(3); id < 5; id++ {
-			x.lcp(configureRequest, id, auth(PAP))
-		}
-		x.forget()
+		x.lcp(configureRequest, 3, auth(PAP))
+		x.lcp(configureRequest, 4, auth(PAP))
+		x.want("and another, and from the beginning", "LCP Configure-Nak 3 <auth eap>", "LCP Configure-Nak 4 <auth mschapv2>")
 		x.lcp(configureRequest, 5, auth(PAP))
 		x.want("enough", "LCP Configure-Reject 5 <auth pap>")
 		x.lcp(terminateRequest, 6, "peer refused to authenticate")
 		x.wait(3 * time.Second)
 		x.want("what the user needs to know", "LCP Terminate-Ack 6",
-			"Down: the server demands authentication by pap, and only mschapv2, chap is allowed")
+			"Down: the server demands authentication by pap, and only mschapv2, chap, eap-mschapv2 is allowed")
 		var method *MethodError
 		var terminated *TerminatedError
 		if err := x.link.err; !errors.As(err, &method) || method.Demanded != "pap" || !errors.As(err, &terminated) {
 			t.Errorf("error %#v", err)
 		}
 	})
-	if s := fmt.Sprint(Method(0), PAP, CHAPMD5, MSCHAPv2, Method(4)); s != "method 0 pap chap mschapv2 method 4" {
+	if s := fmt.Sprint(Method(0), PAP, CHAPMD5, MSCHAPv2, EAPMD5, EAPMSCHAPv2, Method(6)); s != "method 0 pap chap mschapv2 eap-md5 eap-mschapv2 method 6" {
 		t.Error(s)
 	}
 	for data, want := range map[string]string{"\xc0\x23": "pap", "\xc2\x23\x05": "chap", "\xc2\x23\x80": "mschap", "\xc2\x23\x81": "mschapv2",

@@ -35,16 +35,25 @@ type digest interface {
 }
 
 func (m Method) digest() digest {
-	if m == MSCHAPv2 {
+	switch m {
+	case MSCHAPv2, EAPMSCHAPv2:
 		return &mschapv2{}
+	default:
+		return &chapMD5{}
 	}
-	return &chapMD5{}
 }
 
 // parseValue takes a Challenge or Response apart.
 func parseValue(p packet) (value, name []byte, ok bool) {
 	value, name, ok = counted(p.data)
 	return value, name, ok && len(value) > 0 && len(name) <= maxName
+}
+
+// appendValue appends the data of a Challenge or Response.
+func appendValue(b, value []byte, name string) []byte {
+	b = append(b, uint8(len(value)))
+	b = append(b, value...)
+	return append(b, cutTo(name, maxName)...)
 }
 
 // A chapClient waits for a Challenge, and then repeats its Response until it
@@ -103,9 +112,7 @@ func (x *chapClient) respond(now time.Time, p packet) {
 			return
 		}
 		x.challenge = packet{p.code, p.id, append([]byte(nil), p.data...)}
-		data := append([]byte{uint8(len(value))}, value...)
-		data = append(data, cutTo(x.link.cfg.User, maxName)...)
-		x.response = &packet{chapResponse, p.id, data}
+		x.response = &packet{chapResponse, p.id, appendValue(nil, value, x.link.cfg.User)}
 	}
 	if x.link.phase == authenticate {
 		if !x.repeat.again(now, x.link) {
@@ -124,7 +131,7 @@ func (x *chapClient) conclude(now time.Time, p packet) {
 	if !x.digest.proves(p.data) {
 		// "If the authenticator response is either missing or incorrect, the
 		// peer MUST end the session" (RFC 2759 §5).
-		x.link.refuse(now, x.method, x.link.cfg.User, "the server accepts the user but does not prove that it knows the password")
+		x.link.refuse(now, x.method, x.link.cfg.User, provesNothing)
 		return
 	}
 	x.link.authenticated(now, x.method, x.link.cfg.User, string(p.data))
@@ -162,9 +169,7 @@ func (x *chapServer) expire(now time.Time) {
 		return
 	}
 	if x.repeat.again(now, x.link) {
-		data := append([]byte{uint8(len(x.challenge))}, x.challenge...)
-		data = append(data, x.link.cfg.Name...)
-		x.link.send(protocolCHAP, packet{chapChallenge, x.id, data})
+		x.link.send(protocolCHAP, packet{chapChallenge, x.id, appendValue(nil, x.challenge, x.link.cfg.Name)})
 	}
 }
 

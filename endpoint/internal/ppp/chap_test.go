@@ -43,7 +43,7 @@ func TestCHAPServer(t *testing.T) {
 		{"md5", CHAPMD5, "alice", "s3cret", Credential{Password: []byte("s3cret")}, nil, `CHAP Success 1 "Access granted"`, ""},
 		{"md5, wrong password", CHAPMD5, "alice", "guess", Credential{Password: []byte("s3cret")}, nil, md5No, "wrong password"},
 		{"md5, unknown user", CHAPMD5, "mallory", "guess", Credential{}, errors.New("no such user"), md5No, "no such user"},
-		{"md5, NT hash", CHAPMD5, "alice", "s3cret", Credential{NTHash: &hash}, nil, md5No, "chap needs the password itself, and only its NT hash is known"},
+		{"md5, NT hash", CHAPMD5, "alice", "s3cret", Credential{NTHash: &hash}, nil, md5No, "an MD5 challenge needs the password itself, and only its NT hash is known"},
 		{"ms", MSCHAPv2, "alice", "s3cret", Credential{Password: []byte("s3cret")}, nil, `CHAP Success 1 "S=... M=Access granted"`, ""},
 		{"ms, domain", MSCHAPv2, `BIGCO\alice`, "s3cret", Credential{Password: []byte("s3cret")}, nil, `CHAP Success 1 "S=... M=Access granted"`, ""},
 		{"ms, NT hash", MSCHAPv2, "alice", "s3cret", Credential{NTHash: &hash}, nil, `CHAP Success 1 "S=... M=Access granted"`, ""},

@@ -18,8 +18,10 @@ type Config struct {
 	Name string
 	// Methods are the authentication methods, in order of preference: the
 	// server demands them in this order, the client accepts no others.
-	// Default: MSCHAPv2, CHAPMD5. PAP, which shows the password to whoever
-	// listens, must be listed to be used.
+	// Default: MSCHAPv2, CHAPMD5, EAPMSCHAPv2. The last is there for a peer that
+	// has nothing but EAP: it proves what MSCHAPv2 does, in more packets, so it is
+	// not asked for before that. EAPMD5 gives such a peer less, and PAP shows the
+	// password to whoever listens: they must be listed to be used.
 	Methods []Method
 
 	// User and Password are what a client proves. Without a password it
@@ -81,7 +83,7 @@ func (c Config) withDefaults() Config {
 	}
 	or(&c.Name, defaultName)
 	if c.Methods == nil {
-		c.Methods = []Method{MSCHAPv2, CHAPMD5}
+		c.Methods = []Method{MSCHAPv2, CHAPMD5, EAPMSCHAPv2}
 	}
 	for _, m := range c.Methods {
 		if m == 0 || int(m) >= len(methods) {

@@ -7,7 +7,7 @@ import (
 )
 
 // A Credential answers an [AuthQuestion]: a password, or the MD4 hash of a
-// password in UTF-16LE (RFC 2759 §8.3), which serves MS-CHAPv2 and PAP. A
+// password in UTF-16LE (RFC 2759 §8.3), which serves MS-CHAPv2 (in EAP too) and PAP. A
 // Credential without either fits nobody.
 type Credential struct {
 	Password []byte
@@ -17,7 +17,7 @@ type Credential struct {
 // Why a credential is of no use.
 var (
 	errNoCredential = errors.New("there is neither a password nor an NT hash of the user")
-	errOnlyNTHash   = errors.New("chap needs the password itself, and only its NT hash is known")
+	errOnlyNTHash   = errors.New("an MD5 challenge needs the password itself, and only its NT hash is known")
 )
 
 // errWrong is a proof that does not fit.

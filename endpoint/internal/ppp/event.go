@@ -3,7 +3,7 @@ package ppp
 import "net/netip"
 
 // An Event is what a [Link] tells its owner: [AuthQuestion], [Authenticated],
-// [AddressQuestion], [Up], [NetworkDown] or [Down].
+// [AddressQuestion], [Up], [NetworkDown], [Notice] or [Down].
 type Event interface{ isEvent() }
 
 // An AuthQuestion asks a server's owner for the credential of a user. The
@@ -39,6 +39,14 @@ type Up struct {
 // comes.
 type NetworkDown struct{}
 
+// A Notice is what the peer says to humans, for the log: an Identification (RFC
+// 1570 §1.1) or an EAP Notification (RFC 3748 §5.2). It changes nothing. Only the
+// first few of a link's life are told.
+type Notice struct {
+	Packet string // "LCP Identification", "EAP Notification"
+	Text   string // as received: any octets
+}
+
 // Down says that the link is finished. It comes once and is the last event. A
 // nil Err means that the owner closed it.
 type Down struct{ Err error }
@@ -48,6 +56,7 @@ func (Authenticated) isEvent()   {}
 func (AddressQuestion) isEvent() {}
 func (Up) isEvent()              {}
 func (NetworkDown) isEvent()     {}
+func (Notice) isEvent()          {}
 func (Down) isEvent()            {}
 
 // An Assignment answers an [AddressQuestion].

@@ -13,6 +13,10 @@ const (
 	protocolEAP  = 0xc227
 )
 
+// isNCP reports whether the protocol is a network control protocol: the numbers
+// "in the '8***' to 'b***' range" (RFC 1661 §2).
+func isNCP(protocol uint16) bool { return protocol>>14 == 2 }
+
 // HeaderLen is the length of what a [Link] and a data frame have in front of
 // the information: FF 03 and a protocol of two octets, never compressed.
 const HeaderLen = 4
@@ -40,7 +44,7 @@ func ParseFrame(frame []byte) (protocol uint16, information []byte, ok bool) {
 	return 0, nil, false
 }
 
-// A packet is what LCP, IPCP, PAP and CHAP have in common (RFC 1661 §5):
+// A packet is what LCP, IPCP, PAP, CHAP and EAP have in common (RFC 1661 §5):
 //
 //	| Code 1 | Identifier 1 | Length 2 | Data |
 type packet struct {

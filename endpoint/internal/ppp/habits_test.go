@@ -119,7 +119,7 @@ func TestHabitPppd(t *testing.T) {
 	x.frame(0x0057, 0x60)
 	x.want("others, and data of others", "LCP Protocol-Reject 2 80fd01010004", "LCP Protocol-Reject 3 805701010004", "LCP Protocol-Reject 4 005760")
 	x.lcp(identification, 4, "\x00\x00\x00\x01pppd 2.4.9")
-	x.want("silently")
+	x.want("for the log", "Notice{Packet:LCP Identification Text:pppd 2.4.9}")
 }
 
 // Frames as they come: with and without FF 03, with protocols of one octet and

@@ -89,21 +89,26 @@ func TestReplyWithinMRU(t *testing.T) {
 	}
 }
 
-// An EAP name longer than somebody's buffer, in an EAP that was not
-// negotiated: nothing in the Authenticate phase, a Protocol-Reject after it.
+// An EAP name longer than somebody's buffer (CVE-2020-8597), in an EAP that was
+// not negotiated: "silently discarded" in every phase, as PAP beside CHAP is.
 func TestEAPNotNegotiated(t *testing.T) {
-	eap := append([]byte{1, 1, 4, 0, 4, 16}, bytes.Repeat([]byte{'A'}, 1018)...)
-	x := open(t, clientConfig())
-	x.openLCP(auth(CHAPMD5))
-	x.frame(protocolEAP, eap...)
-	x.want("in the Authenticate phase")
-	x = clientInNetwork(t)
-	x.frame(protocolEAP, eap...)
-	x.want("in the Network phase", "LCP Protocol-Reject 2 c227010104000410...")
-	x = open(t, clientConfig())
-	x.forget()
-	x.frame(protocolEAP, eap...)
-	x.want("before")
+	md5 := append([]byte{4, 16}, bytes.Repeat([]byte{'A'}, 1018)...)
+	for name, x := range map[string]*tester{
+		"Establish": open(t, clientConfig()),
+		"Authenticate": func() *tester {
+			x := open(t, clientConfig())
+			x.openLCP(auth(CHAPMD5))
+			return x
+		}(),
+		"Network":         clientInNetwork(t),
+		"Network, server": serverInNetwork(t),
+	} {
+		x.forget()
+		x.eap(eapRequest, 1, md5)
+		x.eap(eapResponse, 1, md5)
+		x.eap(eapSuccess, 1)
+		x.want(name)
+	}
 }
 
 // Storms that reset the restart counter: a peer that Naks, or acknowledges

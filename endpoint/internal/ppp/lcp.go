@@ -36,13 +36,13 @@ type lcp struct {
 
 	// The peer's options in force.
 	peerMRU int
-	auth    Method // client: how we prove ourselves; zero: not at all
+	auth    Method // client: how we prove ourselves, by EAP's first; zero: not at all
 
 	// A client's Naks of authentication methods: each further request gets
 	// another suggestion, a repeated one (its Nak was lost) the same.
-	demanded      string // by the request that was Nak'd last; "" after an acceptable one
-	suggestion    int
-	suggestionFor int // that request's identifier, or -1
+	demanded      string   // by the request that was Nak'd last; "" after an acceptable one
+	suggestions   []Method // the first one is what we suggest, the others we have not suggested yet
+	suggestionFor int      // that request's identifier, or -1
 
 	echo echo
 }
@@ -101,17 +101,18 @@ func (l *lcp) reviewAuth(o option) (verdict, option, error) {
 	if l.link.cfg.Server || l.link.cfg.Password == nil || len(methods) == 0 {
 		return reject, o, nil
 	}
-	for _, m := range methods {
-		if string(o.data) == string(m.option()) {
-			return ack, o, nil
-		}
+	if byOption(methods, o.data) != 0 {
+		return ack, o, nil
 	}
 	l.demanded = describeMethod(o.data)
 	if l.suggestionFor >= 0 && l.suggestionFor != int(l.in.id) {
-		l.suggestion = (l.suggestion + 1) % len(methods)
+		l.suggestions = withoutOption(l.suggestions, l.suggestions[0].option())
+	}
+	if len(l.suggestions) == 0 {
+		l.suggestions = methods
 	}
 	l.suggestionFor = int(l.in.id)
-	return nak, option{lcpAuth, methods[l.suggestion].option()}, nil
+	return nak, option{lcpAuth, l.suggestions[0].option()}, nil
 }
 
 // reviewMagic detects a loop: "If the two Magic-Numbers are equal, then it is
@@ -138,17 +139,13 @@ func (l *lcp) prompt(func(uint8) bool) []option { return nil }
 // Configuration Option is assumed" (RFC 1661 §6).
 func (l *lcp) granted(list []option) {
 	l.peerMRU, l.auth = fullMRU, 0
-	l.demanded, l.suggestion, l.suggestionFor = "", 0, -1
+	l.demanded, l.suggestions, l.suggestionFor = "", nil, -1
 	for _, o := range list {
 		switch o.kind {
 		case lcpMRU:
 			l.peerMRU = int(binary.BigEndian.Uint16(o.data))
 		case lcpAuth:
-			for _, m := range l.link.cfg.Methods {
-				if string(o.data) == string(m.option()) {
-					l.auth = m
-				}
-			}
+			l.auth = byOption(l.link.cfg.Methods, o.data)
 		}
 	}
 }
@@ -204,13 +201,9 @@ func (l *lcp) refusedDemand(suggested []byte) error {
 	if len(l.demands) == 0 {
 		return nil // a client: the peer asks to be asked
 	}
-	left := append([]Method(nil), l.demands[1:]...)
-	for i, m := range left {
-		if string(suggested) == string(m.option()) {
-			copy(left[1:], left[:i])
-			left[0] = m
-			break
-		}
+	left := withoutOption(l.demands, l.demands[0].option())
+	if m := byOption(left, suggested); m != 0 {
+		left = append([]Method{m}, withoutOption(left, suggested)...)
 	}
 	if len(left) == 0 {
 		return &NegotiationError{Protocol: l.name, Reason: fmt.Sprintf(
@@ -246,6 +239,9 @@ func (l *lcp) terminated(reason string) error {
 		return &AuthError{Method: l.auth, User: l.link.cfg.User,
 			Reason: "the server terminates the link instead of an answer", Message: reason}
 	}
+	if x, ok := l.link.exchange.(*eapServer); ok && x.refusal != nil {
+		return x.refusal // and the peer has not waited for us to say so again
+	}
 	return &TerminatedError{Reason: reason}
 }
 
@@ -256,7 +252,11 @@ func (l *lcp) receivePacket(now time.Time, p packet) {
 		l.receiveProtocolReject(now, p)
 	case echoRequest, echoReply, discardRequest:
 		l.receiveEcho(now, p)
-	case identification, timeRemaining: // RFC 1570: for the log, if for anybody
+	case identification: // "… MAY be sent at any time, including before LCP has reached the Opened state" (RFC 1570 §1.1)
+		if len(p.data) >= 4 {
+			l.link.notice("LCP Identification", p.data[4:])
+		}
+	case timeRemaining: // RFC 1570 §1.2: of no use to anybody
 	default:
 		l.receive(now, p)
 	}

@@ -33,6 +33,7 @@ type Link struct {
 	unassigned   bool   // and is the owner's to answer
 	early        []byte // the peer's last IPCP packet before we knew the answer
 
+	notices  int    // how many have been told
 	closed   bool   // by the owner
 	farewell string // the data of our Terminate-Request
 	err      error  // why the link ends: the first cause
@@ -222,12 +223,15 @@ func (l *Link) Handle(now time.Time, frame []byte) {
 		return
 	}
 	l.lcp.heard(now)
+	if x, ok := l.exchange.(*eapClient); ok && l.phase == authenticate && isNCP(protocol) {
+		x.implied(now)
+	}
 	switch protocol {
 	case protocolLCP:
 		if p, ok := parsePacket(information); ok {
 			l.lcp.receivePacket(now, p)
 		}
-	case protocolPAP, protocolCHAP:
+	case protocolPAP, protocolCHAP, protocolEAP:
 		// "Authentication packets received during any other phase MUST be
 		// silently discarded", and those of a protocol that was not agreed on.
 		p, ok := parsePacket(information)
@@ -281,6 +285,17 @@ func (l *Link) Expire(now time.Time) {
 // Deadline is when Expire is to be called.
 func (l *Link) Deadline() time.Time {
 	return machine.Earliest(l.lcp.deadline(), l.ipcp.deadline(), l.wait, l.lcp.echo.timer, l.setup)
+}
+
+// noticesMax is how many Notices there are in a link's life: a peer fills no log.
+const noticesMax = 8
+
+// notice hands up words of the peer that are for humans.
+func (l *Link) notice(packet string, text []byte) {
+	if l.notices < noticesMax {
+		l.notices++
+		l.Emit(Notice{Packet: packet, Text: string(text)})
+	}
 }
 
 func (l *Link) send(protocol uint16, p packet) { l.Send(p.frame(protocol)) }

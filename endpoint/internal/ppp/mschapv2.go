@@ -20,6 +20,9 @@ type mschapv2 struct {
 	authenticator [sha1.Size]byte // client: what the Success must show
 }
 
+// provesNothing is what is wrong with a server that cannot have the password.
+const provesNothing = "the server accepts the user but does not prove that it knows the password"
+
 // The Value of a Response (RFC 2759 §4):
 //
 //	| Peer-Challenge 16 | Reserved 8, zero | NT-Response 24 | Flags 1, zero |

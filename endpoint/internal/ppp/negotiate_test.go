@@ -189,5 +189,5 @@ func TestCodeReject(t *testing.T) {
 	x.want("an NCP has the first seven codes", "IPCP Code-Reject 2 08090007616263")
 	x.lcp(identification, 3, "\x00\x00\x00\x00pppd")
 	x.lcp(timeRemaining, 3, "\x00\x00\x00\x00\x00\x00\x00\x01")
-	x.want("these are known, and ignored")
+	x.want("these are known", "Notice{Packet:LCP Identification Text:pppd}")
 }

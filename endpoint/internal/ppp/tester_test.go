@@ -112,6 +112,10 @@ func (x *tester) chap(code, id uint8, data ...any) {
 	x.Helper()
 	x.packet(protocolCHAP, code, id, data...)
 }
+func (x *tester) eap(code, id uint8, data ...any) {
+	x.Helper()
+	x.packet(protocolEAP, code, id, data...)
+}
 func (x *tester) pap(code, id uint8, data ...any) {
 	x.Helper()
 	x.packet(protocolPAP, code, id, data...)
@@ -208,6 +212,7 @@ var (
 	codes = map[uint8]string{1: "Configure-Request", 2: "Configure-Ack", 3: "Configure-Nak", 4: "Configure-Reject",
 		5: "Terminate-Request", 6: "Terminate-Ack", 7: "Code-Reject", 8: "Protocol-Reject", 9: "Echo-Request", 10: "Echo-Reply"}
 	papCodes  = map[uint8]string{1: "Request", 2: "Ack", 3: "Nak"}
+	eapCodes  = map[uint8]string{1: "Request", 2: "Response", 3: "Success", 4: "Failure"}
 	chapCodes = map[uint8]string{1: "Challenge", 2: "Response", 3: "Success", 4: "Failure"}
 )
 
@@ -243,13 +248,54 @@ func describe(frame []byte) string {
 		return s
 	case protocolPAP:
 		return fmt.Sprintf("PAP %s %d %q", papCodes[p.code], p.id, p.data)
+	case protocolEAP:
+		return "EAP " + describeEAP(p)
 	case protocolCHAP:
-		if value, name, ok := parseValue(p); ok && p.code <= chapResponse {
-			return fmt.Sprintf("CHAP %s %d %d octets %q", chapCodes[p.code], p.id, len(value), name)
-		}
-		return fmt.Sprintf("CHAP %s %d %q", chapCodes[p.code], p.id, p.data)
+		return "CHAP " + describeCHAP(p)
 	}
 	return fmt.Sprintf("protocol %04x", protocol)
+}
+
+func describeCHAP(p packet) string {
+	if value, name, ok := parseValue(p); ok && p.code <= chapResponse {
+		return fmt.Sprintf("%s %d %d octets %q", chapCodes[p.code], p.id, len(value), name)
+	}
+	return fmt.Sprintf("%s %d %q", chapCodes[p.code], p.id, p.data)
+}
+
+// describeEAP is such as
+//
+//	Request 2 eap-mschapv2 Challenge 2 16 octets "l2tpnet"
+func describeEAP(p packet) string {
+	s := fmt.Sprintf("%s %d", eapCodes[p.code], p.id)
+	t, data, ok := parseEAP(p.data)
+	if !ok {
+		return s
+	}
+	if t.expanded {
+		s += " expanded"
+	}
+	switch {
+	case t.is(eapIdentity):
+		return s + fmt.Sprintf(" identity %q", data)
+	case t.is(eapNotification):
+		return s + fmt.Sprintf(" notification %q", data)
+	case t.is(eapNak):
+		return s + fmt.Sprintf(" nak %x", data)
+	}
+	s += " " + t.String()
+	inner, whole := parsePacket(data)
+	switch {
+	case t.is(4):
+		if value, name, ok := counted(data); ok {
+			return s + fmt.Sprintf(" %d octets %q", len(value), name)
+		}
+	case whole:
+		return s + " " + describeCHAP(inner)
+	case len(data) == 1:
+		return s + " " + chapCodes[data[0]]
+	}
+	return s + fmt.Sprintf(" %x", data)
 }
 
 func describeOption(protocol uint16, o option) string {
