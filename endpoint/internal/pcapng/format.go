@@ -27,6 +27,15 @@ const (
 	Outbound
 )
 
+// What the captures of an endpoint say of themselves: the section's application,
+// and the names of the interfaces with its UDP datagrams and with the IP packets
+// of its sessions.
+const (
+	Application = "l2tpnet"
+	Outer       = "outer"
+	Inner       = "inner"
+)
+
 // Block types.
 const (
 	blockSection    = 0x0a0d0d0a

@@ -1,0 +1,48 @@
+// Package decode tells in words what a capture has of L2TPv2 and PPP: a line
+// for each control message and each message of PPP's control protocols, with
+// the state that it led to. [Print] is all of it.
+//
+//	A is 10.99.0.3:1701, B is 10.99.0.2:1701
+//	  0.000 A > B 0/0         SCCRQ "lac", tunnel 49753, window 4     wait-ctl-reply
+//	  0.012 A > B 10300/7216  ICCN 10000000 bit/s, framing sync  session established
+//	  0.038 B > A 49753/51901 LCP Conf-Req 1 ACCM 0, auth PAP, magic        req-sent
+//	  │     │     │           │                                             │
+//	  │     │     │           └ message, identifier, AVPs or options        └ state
+//	  │     │     └ Tunnel ID / Session ID of the header: the receiver's
+//	  │     └ from whom to whom; a line before says who they are
+//	  └ seconds since the capture's first packet
+//
+// # What it is made of
+//
+//	capture ──► pcapng.Reader ──► link.go      Ethernet … UDP
+//	                                │ datagrams
+//	                              tunnel.go     which tunnel, which session
+//	                                │
+//	                ┌───────────────┴────────────┐
+//	           control.go                      ppp.go       messages in words
+//	           their states,                   auth.go
+//	           RFC 2661 §7                     layer.go     states, RFC 1661 §4
+//	                └───────────────┬────────────┘
+//	                              line.go       80 columns
+//
+// # The states
+//
+// An observer does not see inside the peers. It applies the RFCs' tables to
+// what it sees, and takes it that what was sent arrives: the state is the one
+// that the message's sender has when it has sent it, "wait-ctl-reply" after
+// SCCRQ, or "ack-sent" after a Configure-Ack. (After a Terminate-Ack, whose
+// sender had its new state before, it is the receiver's.) A tunnel or session is
+// "idle" again when it is over. What is sent again leads nowhere new and is
+// marked "retransmitted".
+//
+// A capture may begin in the middle and have gaps; then less is known, and
+// nothing is guessed.
+//
+// # What is not shown
+//
+// Passwords, and the values of challenges and responses. Everything else that
+// peers wrote is shown quoted and cut. Data packets are counted only.
+//
+// Captures come from anybody: nothing in them makes this package panic, and
+// what it remembers is bounded; the oldest is forgotten first.
+package decode

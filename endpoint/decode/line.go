@@ -1,0 +1,139 @@
+package decode
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+)
+
+const (
+	columns = 80
+	indent  = 26 // columns of time, direction and identifiers
+)
+
+// A line is a message in words.
+type line struct {
+	what     string   // the message's name, and its identifier
+	items    []string // its AVPs or options
+	wrong    string   // what is wrong with it; "": nothing
+	repeated bool     // it was seen before
+	state    string   // that it led to; "": none
+}
+
+func (l *line) add(format string, args ...any) {
+	l.items = append(l.items, fmt.Sprintf(format, args...))
+}
+
+// quote adds a peer's text, if it is not empty.
+func (l *line) quote(text []byte) {
+	if len(text) > 0 {
+		l.add("%s", wire.Quote(string(text)))
+	}
+}
+
+// A printer writes lines, and says who is who.
+type printer struct {
+	w      io.Writer
+	err    error // the first of w's
+	begin  time.Time
+	now    time.Time
+	names  map[netip.AddrPort]string
+	naming int // names given so far
+}
+
+// namesMax bounds the addresses that are remembered. Above it all are forgotten
+// and named anew.
+const namesMax = 1 << 14
+
+// known reports whether an address has a name, because of messages before.
+func (p *printer) known(a netip.AddrPort) bool { return p.names[a] != "" }
+
+// introduce gives names to addresses that have none, and says so.
+func (p *printer) introduce(addrs ...netip.AddrPort) {
+	if len(p.names)+len(addrs) > namesMax {
+		clear(p.names)
+	}
+	var said []string
+	for _, a := range addrs {
+		if p.known(a) {
+			continue
+		}
+		p.names[a] = name(p.naming)
+		p.naming++
+		said = append(said, fmt.Sprintf("%s is %v", p.names[a], a))
+	}
+	if len(said) > 0 {
+		p.printf("%s\n", strings.Join(said, ", "))
+	}
+}
+
+// name is A, B, …, Z, AA, AB, …
+func name(n int) string {
+	s := string(rune('A' + n%26))
+	for n = n/26 - 1; n >= 0; n = n/26 - 1 {
+		s = string(rune('A'+n%26)) + s
+	}
+	return s
+}
+
+// print writes the line of a message from one address to another.
+func (p *printer) print(from, to netip.AddrPort, tunnel, session uint32, l line) {
+	p.introduce(from, to)
+	begin := ""
+	if !p.now.IsZero() {
+		begin = fmt.Sprintf("%7.3f", p.now.Sub(p.begin).Seconds())
+	}
+	begin = fmt.Sprintf("%7s %s > %s %-11s", begin, p.names[from], p.names[to], fmt.Sprintf("%d/%d", tunnel, session))
+	p.printf("%s", l.fold(begin))
+}
+
+func (p *printer) printf(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format, args...)
+	}
+}
+
+// fold puts the line behind its beginning, and breaks it between items where it
+// would be too long for the columns. The state ends at the last column, behind
+// the last item.
+func (l *line) fold(begin string) string {
+	words := slices.Concat([]string{l.what}, l.items)
+	if l.wrong != "" {
+		words[0] = "malformed " + words[0]
+		words = append(words, l.wrong)
+	}
+	if l.repeated {
+		words = append(words, "retransmitted")
+	}
+	var b strings.Builder
+	b.WriteString(begin)
+	at := utf8.RuneCountInString(begin)
+	state := utf8.RuneCountInString(l.state)
+	for i, w := range words {
+		room := 0
+		switch {
+		case i < len(words)-1 && i > 0:
+			w += ","
+		case i == len(words)-1 && state > 0:
+			room = 2 + state
+		}
+		n := utf8.RuneCountInString(w)
+		if i > 0 && at+1+n+room > columns {
+			b.WriteString("\n" + strings.Repeat(" ", indent-1))
+			at = indent - 1
+		}
+		b.WriteString(" " + w)
+		at += 1 + n
+	}
+	if state > 0 {
+		b.WriteString(strings.Repeat(" ", max(2, columns-at-state)) + l.state)
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
