@@ -181,11 +181,14 @@ func (l *Link) admit(user string) error {
 }
 
 // authenticated ends the phase with success.
-func (l *Link) authenticated(now time.Time, m Method, user, message string) {
+func (l *Link) authenticated(now time.Time, m Method, d digest, user, message string) {
 	if l.phase != authenticate {
 		return // the peer had another look at us, and was content
 	}
 	l.user = user
+	if d, ok := d.(*mschapv2); ok {
+		l.master = d.master
+	}
 	l.Emit(Authenticated{Method: m, User: user, Message: message})
 	l.setPhase(now, network)
 }

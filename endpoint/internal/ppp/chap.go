@@ -134,7 +134,7 @@ func (x *chapClient) conclude(now time.Time, p packet) {
 		x.link.refuse(now, x.method, x.link.cfg.User, provesNothing)
 		return
 	}
-	x.link.authenticated(now, x.method, x.link.cfg.User, string(p.data))
+	x.link.authenticated(now, x.method, x.digest, x.link.cfg.User, string(p.data))
 }
 
 // A chapServer repeats its Challenge until it has a Response, and answers that.
@@ -207,5 +207,5 @@ func (x *chapServer) examine(now time.Time, c Credential, refusal error) {
 	}
 	x.reply = success
 	x.link.send(protocolCHAP, packet{chapSuccess, x.id, x.reply})
-	x.link.authenticated(now, x.method, x.user, "")
+	x.link.authenticated(now, x.method, x.digest, x.user, "")
 }

@@ -32,6 +32,14 @@ type Config struct {
 	// of one that no host may have: whatever the server gives.
 	Address netip.Addr
 
+	// NoIPv6 turns IPv6 off: IPV6CP is rejected. Otherwise a link carries what the
+	// peer agrees to, IPv4, IPv6 or both.
+	NoIPv6 bool
+	// MPPE is encryption: off, allowed or required. Only MSCHAPv2, within EAP too,
+	// gives keys for it; Methods must have it when MPPE is required, and others are
+	// then not used.
+	MPPE MPPEMode
+
 	// MRU is the Maximum-Receive-Unit that we ask for, in octets of a PPP
 	// frame's information, and the most that [Up] allows to send. Default:
 	// 1400; values are cut to 576 … 65535.
@@ -63,6 +71,16 @@ type Config struct {
 	EchoFailures int
 }
 
+// An MPPEMode is how much a link insists on MPPE (RFC 3078): stateless, 128 bit, or
+// less when the peer asks for less.
+type MPPEMode uint8
+
+const (
+	MPPEOff      MPPEMode = iota // CCP is rejected
+	MPPEAllowed                  // if the peer agrees
+	MPPERequired                 // without it the link ends
+)
+
 // The implementation's defaults, and those of RFC 1661 §4.6.
 const (
 	defaultName         = "l2tpnet"
@@ -84,6 +102,9 @@ func (c Config) withDefaults() Config {
 	or(&c.Name, defaultName)
 	if c.Methods == nil {
 		c.Methods = []Method{MSCHAPv2, CHAPMD5, EAPMSCHAPv2}
+	}
+	if c.MPPE == MPPERequired {
+		c.Methods = withKeys(c.Methods)
 	}
 	for _, m := range c.Methods {
 		if m == 0 || int(m) >= len(methods) {

@@ -42,7 +42,7 @@ func TestConfiguredTimers(t *testing.T) {
 	x.ipcp(configureRequest, 1)
 	x.forget()
 	x.wait(13 * time.Second)
-	x.want("one echo, one Terminate-Request", "LCP Echo-Request ...", "NetworkDown{}", "LCP Terminate-Request ...", "Down: no answer to LCP Echo-Request after 1 tries")
+	x.want("one echo, one Terminate-Request", "LCP Echo-Request ...", "NetworkDown{IPv4}", "LCP Terminate-Request ...", "Down: no answer to LCP Echo-Request after 1 tries")
 
 	cfg = serverConfig()
 	cfg.SetupTimeout, cfg.AuthTimeout, cfg.EchoInterval = -1, time.Second, -1

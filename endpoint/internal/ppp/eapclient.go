@@ -170,9 +170,9 @@ func (x *eapClient) impostor(now time.Time) {
 }
 
 func (x *eapClient) succeed(now time.Time) {
-	m, words := x.method, x.words
+	m, d, words := x.method, x.digest, x.words
 	x.under, x.proved, x.method, x.digest, x.naked, x.words = false, false, 0, nil, eapType{}, ""
-	x.link.authenticated(now, m, x.link.cfg.User, words)
+	x.link.authenticated(now, m, d, x.link.cfg.User, words)
 }
 
 // implied takes a packet of a network control protocol for the Success, which is

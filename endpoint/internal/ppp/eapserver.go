@@ -191,7 +191,7 @@ func (x *eapServer) examine(now time.Time, c Credential, refusal error) {
 func (x *eapServer) succeed(now time.Time) {
 	x.step = eapDone
 	x.link.send(protocolEAP, packet{eapSuccess, x.request.id, nil})
-	x.link.authenticated(now, x.method, x.user, "")
+	x.link.authenticated(now, x.method, x.digest, x.user, "")
 }
 
 // fail ends the link, for the refusal.

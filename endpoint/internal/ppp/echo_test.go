@@ -27,7 +27,7 @@ func TestEcho(t *testing.T) {
 	x.wait(90 * time.Second)
 	x.want("it answers, and then it does not", "LCP Echo-Request 3 "+magic, "LCP Echo-Request 4 "+magic, "LCP Echo-Request 5 "+magic, "LCP Echo-Request 6 "+magic)
 	x.wait(30 * time.Second)
-	x.want("enough", "NetworkDown{}", `LCP Terminate-Request 7 "timeout"`)
+	x.want("enough", "NetworkDown{IPv4}", `LCP Terminate-Request 7 "timeout"`)
 	x.wait(6 * time.Second)
 	x.want("down", `LCP Terminate-Request 8 "timeout"`, "Down: no answer to LCP Echo-Request after 4 tries")
 

@@ -57,7 +57,7 @@ func (e *TerminatedError) Error() string {
 // A NegotiationError is the [Down] error of a link whose two ends could not
 // agree.
 type NegotiationError struct {
-	Protocol string // "LCP" or "IPCP"
+	Protocol string // "LCP", "IPCP", "IPV6CP", "CCP"
 	Reason   string
 	Err      error // what the owner answered, or nil
 }
@@ -71,6 +71,29 @@ func (e *NegotiationError) Error() string {
 }
 
 func (e *NegotiationError) Unwrap() error { return e.Err }
+
+// A NetworkError is the [Down] error of a link that serves no network protocol
+// any longer, of several that were wanted.
+type NetworkError struct {
+	Errs []error // why not, of each
+}
+
+func (e *NetworkError) Error() string {
+	s := "no network protocol is left"
+	for i, err := range e.Errs {
+		s += [...]string{": ", "; "}[min(i, 1)] + err.Error()
+	}
+	return s
+}
+
+func (e *NetworkError) Unwrap() []error { return e.Errs }
+
+// An EncryptionError is the [Down] error of a link whose encryption is required
+// and not to be had, or has ended.
+type EncryptionError struct{ Err error }
+
+func (e *EncryptionError) Error() string { return "no encryption by MPPE: " + e.Err.Error() }
+func (e *EncryptionError) Unwrap() error { return e.Err }
 
 // A TimeoutError is the [Down] error of a link that waited in vain.
 type TimeoutError struct {

@@ -3,7 +3,7 @@ package ppp
 import "net/netip"
 
 // An Event is what a [Link] tells its owner: [AuthQuestion], [Authenticated],
-// [AddressQuestion], [Up], [NetworkDown], [Notice] or [Down].
+// [AddressQuestion], [Up], [Up6], [NetworkDown], [Settled], [Notice] or [Down].
 type Event interface{ isEvent() }
 
 // An AuthQuestion asks a server's owner for the credential of a user. The
@@ -32,12 +32,28 @@ type Up struct {
 	Local, Peer netip.Addr   // a client's Peer is the zero Addr when the server named none
 	DNS         []netip.Addr // what the server gave the client, at most two
 	MTU         int          // the most octets that an IPv4 datagram to the peer may have
+	Encryption  *Encryption  // nil: datagrams go in the clear
+}
+
+// Up6 says that IPv6 datagrams may flow, as [Up] does for IPv4. Each comes without
+// the other, and in any order; their Encryption is the same.
+type Up6 struct {
+	Local, Peer [8]byte // interface identifiers: the link-local addresses are fe80::/64 with them
+	MTU         int     // at least 1280
+	Encryption  *Encryption
 }
 
 // NetworkDown says that a link that was up is renegotiated, or on its way
-// down: datagrams are dropped in both directions until the next [Up], if one
-// comes.
-type NetworkDown struct{}
+// down: datagrams of the protocol are dropped in both directions until the next
+// [Up] or [Up6], if one comes.
+type NetworkDown struct {
+	Protocol uint16 // ProtocolIPv4 or ProtocolIPv6
+}
+
+// Settled comes once, after the first [Up] or [Up6]: each network protocol that
+// we want is up or has failed, so that the session is complete. What the peer has
+// not answered in time may come up later nevertheless.
+type Settled struct{}
 
 // A Notice is what the peer says to humans, for the log: an Identification (RFC
 // 1570 §1.1) or an EAP Notification (RFC 3748 §5.2). It changes nothing. Only the
@@ -55,7 +71,9 @@ func (AuthQuestion) isEvent()    {}
 func (Authenticated) isEvent()   {}
 func (AddressQuestion) isEvent() {}
 func (Up) isEvent()              {}
+func (Up6) isEvent()             {}
 func (NetworkDown) isEvent()     {}
+func (Settled) isEvent()         {}
 func (Notice) isEvent()          {}
 func (Down) isEvent()            {}
 

@@ -5,12 +5,16 @@ import "encoding/binary"
 // Protocol numbers (RFC 1661 §2).
 const (
 	ProtocolIPv4 = 0x0021
+	ProtocolIPv6 = 0x0057
+	ProtocolMPPE = 0x00fd // "Compressed datagram"
 
-	protocolIPCP = 0x8021
-	protocolLCP  = 0xc021
-	protocolPAP  = 0xc023
-	protocolCHAP = 0xc223
-	protocolEAP  = 0xc227
+	protocolIPCP   = 0x8021
+	protocolIPV6CP = 0x8057
+	protocolCCP    = 0x80fd
+	protocolLCP    = 0xc021
+	protocolPAP    = 0xc023
+	protocolCHAP   = 0xc223
+	protocolEAP    = 0xc227
 )
 
 // isNCP reports whether the protocol is a network control protocol: the numbers

@@ -18,7 +18,7 @@ const (
 
 // ipcp is the IP Control Protocol: its automaton, and what is negotiated.
 type ipcp struct {
-	automaton
+	ncp
 
 	// What we ask for: a server its own address, a client one for itself and
 	// those of two name servers, each the zero Addr until the server has told
@@ -33,7 +33,8 @@ type ipcp struct {
 }
 
 func (i *ipcp) init(link *Link) {
-	i.automaton = automaton{link: link, layer: i, protocol: protocolIPCP, name: "IPCP"}
+	i.automaton = automaton{link: link, layer: i, protocol: protocolIPCP, name: "IPCP", tries: link.cfg.MaxConfigure}
+	i.data = ProtocolIPv4
 	i.local = link.cfg.Address
 	if link.cfg.Server {
 		i.unserved = [2]bool{true, true}
@@ -150,10 +151,6 @@ func (i *ipcp) rejected(list []option) error {
 	return nil
 }
 
-func (i *ipcp) error(format string, args ...any) error {
-	return &NegotiationError{Protocol: i.name, Reason: fmt.Sprintf(format, args...)}
-}
-
 // usable is false for an address that no host of a network may have: 0/8, 127/8,
 // and from 224/4 on.
 func usable(a netip.Addr) bool {
@@ -169,31 +166,24 @@ func describeAddr(a netip.Addr, ok bool) string {
 }
 
 func (i *ipcp) up(now time.Time) {
+	up := Up{MTU: i.link.mtu(), Encryption: i.link.ccp.encryption}
 	if i.link.cfg.Server {
-		i.link.networkUp(now, Up{Local: i.gift.Local, Peer: i.gift.Peer, DNS: i.gift.DNS})
+		up.Local, up.Peer, up.DNS = i.gift.Local, i.gift.Peer, i.gift.DNS
+		i.link.networkUp(now, &i.ncp, up)
 		return
 	}
 	if !i.local.IsValid() {
-		i.link.fail(now, i.error("the server gives no address: it acknowledges 0.0.0.0"))
+		i.giveUp(now, i.error("the server gives no address: it acknowledges 0.0.0.0"))
 		return
 	}
-	up := Up{Local: i.local, Peer: i.peer}
+	up.Local, up.Peer = i.local, i.peer
 	for n, a := range i.dns {
 		// pppd with one name server gives it twice.
 		if a.IsValid() && !i.unserved[n] && !slices.Contains(up.DNS, a) {
 			up.DNS = append(up.DNS, a)
 		}
 	}
-	i.link.networkUp(now, up)
-}
-
-func (i *ipcp) down(now time.Time) { i.link.networkDown(now) }
-
-// finished: without IPCP the link serves nothing. Why it ended has been said.
-func (i *ipcp) finished(now time.Time) { i.link.takeDown(now, "IPCP has ended") }
-
-func (i *ipcp) terminated(reason string) error {
-	return i.error("the peer terminates it: %s", quote(reason))
+	i.link.networkUp(now, &i.ncp, up)
 }
 
 // Assign answers the [AddressQuestion]. An error takes the link down. An
@@ -218,21 +208,5 @@ func (l *Link) Assign(now time.Time, a Assignment, err error) {
 		}
 	}
 	l.ipcp.gift, l.ipcp.local = gift, gift.Local
-	if l.phase == network {
-		l.startIPCP(now)
-	}
-}
-
-// startIPCP opens IPCP, when the server knows the addresses.
-func (l *Link) startIPCP(now time.Time) {
-	if l.ipcp.state == initial {
-		l.ipcp.event(now, evOpen)
-	}
-	l.ipcp.event(now, evUp)
-	if early := l.early; early != nil {
-		l.early = nil
-		if p, ok := parsePacket(early); ok {
-			l.ipcp.receive(now, p)
-		}
-	}
+	l.startNetworks(now)
 }

@@ -48,7 +48,7 @@ type lcp struct {
 }
 
 func (l *lcp) init(link *Link) {
-	l.automaton = automaton{link: link, layer: l, protocol: protocolLCP, name: "LCP"}
+	l.automaton = automaton{link: link, layer: l, protocol: protocolLCP, name: "LCP", tries: link.cfg.MaxConfigure}
 	l.mru = link.cfg.MRU
 	l.magic = link.random32()
 	l.peerMRU = fullMRU
@@ -230,6 +230,9 @@ func (l *lcp) down(now time.Time) {
 }
 
 func (l *lcp) finished(now time.Time) { l.link.setPhase(now, dead) }
+
+func (l *lcp) blame(err error)                 { l.link.blame(err) }
+func (l *lcp) giveUp(now time.Time, err error) { l.link.fail(now, err) }
 
 // terminated: "When the Failure is lost, and the authenticator terminates the
 // link, the LCP Terminate-Request and Terminate-Ack provide an alternative

@@ -19,7 +19,7 @@ type Link struct {
 	beforeOpen [][]byte  // frames that came before Open
 	ended      bool      // Down has been told
 	setup      time.Time // when the way to the network phase is too long; zero: not on the way
-	up         bool      // Up has been told, and no NetworkDown since
+	up         bool      // a network is
 
 	lcp      lcp
 	exchange exchange  // of the Authenticate phase; nil before
@@ -27,11 +27,17 @@ type Link struct {
 	authID   uint8     // the last identifier of a PAP request or CHAP challenge
 	asked    bool      // an AuthQuestion is the owner's to answer
 	user     string
-	ipcp     ipcp
+	master   *[16]byte // what the authentication leaves for encryption; nil: nothing
 
-	askedAddress bool   // the AddressQuestion has been asked
-	unassigned   bool   // and is the owner's to answer
-	early        []byte // the peer's last IPCP packet before we knew the answer
+	ccp      ccp
+	ipcp     ipcp
+	ipv6cp   ipv6cp
+	started  bool      // the NCPs are, in this network phase
+	settled  bool      // Settled has been told
+	patience time.Time // when it is told without IPV6CP
+
+	askedAddress bool // the AddressQuestion has been asked
+	unassigned   bool // and is the owner's to answer
 
 	notices  int    // how many have been told
 	closed   bool   // by the owner
@@ -60,7 +66,9 @@ func (p phase) String() string {
 func New(cfg Config) *Link {
 	l := &Link{cfg: cfg.withDefaults()}
 	l.lcp.init(l)
+	l.ccp.init(l)
 	l.ipcp.init(l)
+	l.ipv6cp.init(l)
 	return l
 }
 
@@ -105,6 +113,8 @@ func (l *Link) fail(now time.Time, err error) {
 		}
 	case *TimeoutError:
 		reason = "timeout"
+	case *EncryptionError:
+		reason = "encryption required"
 	}
 	l.takeDown(now, reason)
 }
@@ -139,14 +149,14 @@ func (l *Link) setPhase(now time.Time, p phase) {
 	}
 	was := l.phase
 	l.phase = p
-	if was == network && l.ipcp.state >= closed {
-		l.ipcp.event(now, evDown)
+	if was == network {
+		l.stopNetworks(now)
 	}
-	l.wait, l.early = time.Time{}, nil
+	l.wait = time.Time{}
 	l.lcp.echo.timer = time.Time{}
 	switch p {
 	case establish:
-		l.exchange = nil
+		l.exchange, l.master = nil, nil
 		if l.setup.IsZero() && l.cfg.SetupTimeout > 0 {
 			l.setup = now.Add(l.cfg.SetupTimeout)
 		}
@@ -166,46 +176,17 @@ func (l *Link) setPhase(now time.Time, p phase) {
 	}
 }
 
-// enterNetwork starts IPCP; a server needs to know the addresses first, and
-// asks once.
-func (l *Link) enterNetwork(now time.Time) {
-	switch {
-	case !l.cfg.Server || l.ipcp.gift.Peer.IsValid():
-		l.startIPCP(now)
-	case !l.askedAddress:
-		l.askedAddress, l.unassigned = true, true
-		l.Emit(AddressQuestion{User: l.user})
-	}
-}
-
-// networkUp tells that IPCP is opened.
-func (l *Link) networkUp(now time.Time, up Up) {
-	up.MTU = min(l.lcp.peerMRU, l.cfg.MRU)
-	l.up = true
-	l.setup = time.Time{}
-	l.lcp.requests, l.ipcp.requests = 0, 0
-	l.Emit(up)
-}
-
-// networkDown tells that IPCP is not opened any longer.
-func (l *Link) networkDown(now time.Time) {
-	if !l.up {
-		return
-	}
-	l.up = false
-	if l.cfg.SetupTimeout > 0 {
-		l.setup = now.Add(l.cfg.SetupTimeout)
-	}
-	l.Emit(NetworkDown{})
-}
-
 // protocolRejected takes the peer's word that it does not know a protocol of
 // ours.
 func (l *Link) protocolRejected(now time.Time, protocol uint16) {
 	switch {
 	case protocol == protocolIPCP && l.ipcp.state >= closed:
-		l.blame(l.ipcp.error("the peer rejects the protocol"))
-		l.ipcp.event(now, evRXJbad)
+		l.ipcp.protocolRejected(now)
+	case protocol == protocolIPV6CP && l.ipv6cp.state >= closed:
+		l.ipv6cp.protocolRejected(now)
+	case protocol == protocolCCP && l.ccp.state >= closed:
+		l.ccp.protocolRejected(now)
+		l.ccp.check(now)
 	case l.phase == authenticate && protocol == l.exchange.protocol():
 		l.fail(now, &NegotiationError{Protocol: "LCP", Reason: "the peer rejects the authentication protocol that it agreed to"})
 	}
@@ -238,30 +219,12 @@ func (l *Link) Handle(now time.Time, frame []byte) {
 		if ok && (l.phase == authenticate || l.phase == network) && l.exchange != nil && l.exchange.protocol() == protocol {
 			l.exchange.handle(now, p)
 		}
-	case protocolIPCP:
-		l.receiveIPCP(now, information)
-	case ProtocolIPv4:
 	default:
-		// "While LCP is in the Opened state, any protocol packet which is
-		// unsupported by the implementation MUST be returned in a
-		// Protocol-Reject", but not in the Authenticate phase, where all but LCP
-		// and authentication packets "MUST be silently discarded" (RFC 1661 §3.5, §3.6).
+		// The rest is of the Network phase. Before it, packets of NCPs and others
+		// "MUST be silently discarded" (RFC 1661 §3.4, §3.5).
 		if l.phase == network {
-			l.lcp.rejectProtocol(protocol, information)
+			l.receiveNetwork(now, protocol, information)
 		}
-	}
-}
-
-func (l *Link) receiveIPCP(now time.Time, information []byte) {
-	p, ok := parsePacket(information)
-	switch {
-	case !ok || l.phase != network:
-	case l.unassigned:
-		// The peer is ahead of the owner's answer; its request would come again,
-		// but seconds later.
-		l.early = append(l.early[:0], information...)
-	default:
-		l.ipcp.receive(now, p)
 	}
 }
 
@@ -271,7 +234,12 @@ func (l *Link) Expire(now time.Time) {
 		return
 	}
 	l.lcp.expire(now)
+	l.ccp.expire(now)
 	l.ipcp.expire(now)
+	l.ipv6cp.expire(now)
+	if past(now, l.patience) {
+		l.tellSettled()
+	}
 	if past(now, l.wait) {
 		l.wait = time.Time{}
 		l.exchange.expire(now)
@@ -284,7 +252,8 @@ func (l *Link) Expire(now time.Time) {
 
 // Deadline is when Expire is to be called.
 func (l *Link) Deadline() time.Time {
-	return machine.Earliest(l.lcp.deadline(), l.ipcp.deadline(), l.wait, l.lcp.echo.timer, l.setup)
+	return machine.Earliest(l.lcp.deadline(), l.ccp.deadline(), l.ipcp.deadline(), l.ipv6cp.deadline(),
+		l.patience, l.wait, l.lcp.echo.timer, l.setup)
 }
 
 // noticesMax is how many Notices there are in a link's life: a peer fills no log.

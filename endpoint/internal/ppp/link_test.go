@@ -35,7 +35,7 @@ func TestClient(t *testing.T) {
 	x.want("up", "Up{Local:10.77.0.10 Peer:10.77.0.1 DNS:[10.77.0.53 10.77.0.54] MTU:1400}")
 
 	x.do(func(now time.Time) { x.link.Close(now, "bye") })
-	x.want("the owner closes", "NetworkDown{}", `LCP Terminate-Request 2 "bye"`)
+	x.want("the owner closes", "NetworkDown{IPv4}", `LCP Terminate-Request 2 "bye"`)
 	x.lcp(terminateAck, 2)
 	x.want("down", "Down: <nil>")
 	x.wait(time.Hour)
@@ -75,7 +75,7 @@ func TestServer(t *testing.T) {
 	x.want("up", "Up{Local:10.77.0.1 Peer:10.77.0.10 DNS:[10.77.0.53] MTU:1400}")
 
 	x.lcp(terminateRequest, 3, "User request")
-	x.want("the peer closes", "NetworkDown{}", "LCP Terminate-Ack 3")
+	x.want("the peer closes", "NetworkDown{IPv4}", "LCP Terminate-Ack 3")
 	// "The receiver of a Terminate-Request … MUST NOT disconnect until at least
 	// one Restart time has passed after sending a Terminate-Ack."
 	x.wait(3*time.Second - 1)
@@ -148,7 +148,7 @@ func TestRenegotiation(t *testing.T) {
 	x.forget()
 
 	x.lcp(configureRequest, 101, uint16Option(lcpMRU, 1200))
-	x.want("the link is established anew", "NetworkDown{}",
+	x.want("the link is established anew", "NetworkDown{IPv4}",
 		"LCP Configure-Request 2 <mru 1400> <auth pap> <magic ours>", "LCP Configure-Ack 101 <mru 1200>")
 	x.ipcp(configureRequest, 2, addrOption(ipcpAddress, inside))
 	x.pap(papRequest, 1, withLength("alice"), withLength("s3cret"))
@@ -183,7 +183,7 @@ func TestRenegotiationOfIPCP(t *testing.T) {
 	x.ackOurs(&x.link.ipcp.automaton)
 	x.forget()
 	x.ipcp(configureRequest, 2, addrOption(ipcpAddress, netip.MustParseAddr("10.77.0.2")))
-	x.want("the server has another address now", "NetworkDown{}",
+	x.want("the server has another address now", "NetworkDown{IPv4}",
 		"IPCP Configure-Request 3 <addr 10.77.0.10> <dns1 10.77.0.53> <dns2 10.77.0.54>", "IPCP Configure-Ack 2 <addr 10.77.0.2>")
 	x.ackOurs(&x.link.ipcp.automaton)
 	x.want("up again", "Up{Local:10.77.0.10 Peer:10.77.0.2 DNS:[10.77.0.53 10.77.0.54] MTU:1400}")

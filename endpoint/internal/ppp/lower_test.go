@@ -41,7 +41,7 @@ func TestLost(t *testing.T) {
 			x.ackOurs(&x.link.ipcp.automaton)
 			x.ipcp(configureRequest, 1, addrOption(ipcpAddress, inside))
 			return x
-		}, []string{"NetworkDown{}", "Down: call cleared"}},
+		}, []string{"NetworkDown{IPv4}", "Down: call cleared"}},
 		"closed by the owner": {func(t *testing.T) *tester {
 			x := clientInNetwork(t)
 			x.do(func(now time.Time) { x.link.Close(now, "bye") })

@@ -18,6 +18,7 @@ import (
 // password too.
 type mschapv2 struct {
 	authenticator [sha1.Size]byte // client: what the Success must show
+	master        *[16]byte       // for encryption
 }
 
 // provesNothing is what is wrong with a server that cannot have the password.
@@ -44,6 +45,7 @@ func (x *mschapv2) respond(l *Link, _ uint8, challenge []byte) []byte {
 	short := challengeHash(peer, challenge, user)
 	copy(value[msResponseAt:], challengeResponse(short, hash))
 	x.authenticator = authenticatorResponse(hash, value[msResponseAt:msResponseAt+msResponseLen], short)
+	x.master = masterKey(hash, value[msResponseAt:msResponseAt+msResponseLen])
 	return value
 }
 
@@ -95,7 +97,7 @@ func (*mschapv2) explain(message []byte) (reason, words string) {
 
 func (*mschapv2) challengeLen() int { return msChallengeLen }
 
-func (*mschapv2) verify(c Credential, _ uint8, challenge, value, user []byte) ([]byte, error) {
+func (x *mschapv2) verify(c Credential, _ uint8, challenge, value, user []byte) ([]byte, error) {
 	hash, err := c.ntHash()
 	if err != nil {
 		return nil, err
@@ -108,6 +110,7 @@ func (*mschapv2) verify(c Credential, _ uint8, challenge, value, user []byte) ([
 	if err := same(challengeResponse(short, hash), response); err != nil {
 		return nil, err
 	}
+	x.master = masterKey(hash, response)
 	proof := authenticatorResponse(hash, response, short)
 	return fmt.Appendf(nil, "S=%X M=%s", proof, saysYes), nil
 }

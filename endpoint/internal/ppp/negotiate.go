@@ -26,12 +26,12 @@ const (
 	timeRemaining    = 13
 )
 
-// A layer is what an automaton negotiates about and for: LCP or IPCP.
+// A layer is what an automaton negotiates about and for: LCP, an NCP or CCP.
 type layer interface {
 	// request is the options of a Configure-Request, as we want them now.
 	request() []option
 	// review judges an option of the peer's Configure-Request. A Nak comes
-	// with the option as we would take it. An error is fatal to the link.
+	// with the option as we would take it. An error is fatal to the layer.
 	review(o option) (verdict, option, error)
 	// prompt is the options that the peer should have listed and has not: they
 	// are appended to a Configure-Nak.
@@ -39,7 +39,7 @@ type layer interface {
 	// granted puts the peer's options in force: all of those that we acknowledge.
 	granted(list []option)
 	// naked and rejected take what the peer says about the options of our
-	// request. An error is fatal to the link.
+	// request. An error is fatal to the layer.
 	naked(list []option) error
 	rejected(list []option) error
 
@@ -47,8 +47,11 @@ type layer interface {
 	down(now time.Time)     // This-Layer-Down
 	finished(now time.Time) // This-Layer-Finished
 
-	// terminated is the error of a link that ends by the peer's Terminate-Request.
+	// terminated is the error of a layer that ends by the peer's Terminate-Request.
 	terminated(reason string) error
+	// blame notes why the layer is going to end. giveUp ends it.
+	blame(err error)
+	giveUp(now time.Time, err error)
 }
 
 // A verdict is the reply that an option of the peer's deserves.
@@ -67,6 +70,7 @@ type automaton struct {
 	layer    layer
 	protocol uint16
 	name     string // of the protocol, in errors
+	tries    int    // its Max-Configure
 
 	state    state
 	timer    time.Time // the restart timer; zero: stopped
@@ -99,7 +103,7 @@ func (a *automaton) event(now time.Time, e trigger) {
 		panic(fmt.Sprintf("BUG: ppp: %s: event %v in state %v", a.name, e, a.state))
 	}
 	if t&scr != 0 && a.requests == maxRequests*a.link.cfg.MaxConfigure {
-		a.link.fail(now, &NegotiationError{Protocol: a.name,
+		a.layer.giveUp(now, &NegotiationError{Protocol: a.name,
 			Reason: fmt.Sprintf("no agreement after %d Configure-Requests", a.requests)})
 		return
 	}
@@ -108,7 +112,7 @@ func (a *automaton) event(now time.Time, e trigger) {
 		a.layer.down(now)
 	}
 	if t&irc != 0 {
-		a.restart = a.link.cfg.MaxConfigure
+		a.restart = a.tries
 		if t&str != 0 {
 			a.restart = a.link.cfg.MaxTerminate
 		}
@@ -182,9 +186,9 @@ func (a *automaton) expire(now time.Time) {
 		a.event(now, evTOgood)
 		return
 	case a.parting != nil:
-		a.link.blame(a.parting)
+		a.layer.blame(a.parting)
 	case a.state >= reqSent:
-		a.link.blame(&TimeoutError{Waited: a.name + " Configure-Request", Tries: a.link.cfg.MaxConfigure})
+		a.layer.blame(&TimeoutError{Waited: a.name + " Configure-Request", Tries: a.tries})
 	}
 	a.event(now, evTObad)
 }
@@ -236,7 +240,7 @@ func (a *automaton) receiveRequest(now time.Time, p packet) {
 	}
 	answer, err := a.judge(list)
 	if err != nil {
-		a.link.fail(now, err)
+		a.layer.giveUp(now, err)
 		return
 	}
 	if a.state >= reqSent {
@@ -307,7 +311,7 @@ func (a *automaton) receiveRefusal(now time.Time, p packet) {
 	}
 	a.outstanding = false
 	if err := refuse(list); err != nil {
-		a.link.fail(now, err)
+		a.layer.giveUp(now, err)
 		return
 	}
 	a.event(now, evRCN)
@@ -335,7 +339,7 @@ func (a *automaton) receiveCodeReject(now time.Time, p packet) {
 	}
 	code := p.data[0]
 	if code >= configureRequest && code <= codeReject {
-		a.link.blame(&NegotiationError{Protocol: a.name, Reason: fmt.Sprintf("the peer rejects packets of code %d", code)})
+		a.layer.blame(&NegotiationError{Protocol: a.name, Reason: fmt.Sprintf("the peer rejects packets of code %d", code)})
 		a.event(now, evRXJbad)
 		return
 	}
@@ -343,6 +347,12 @@ func (a *automaton) receiveCodeReject(now time.Time, p packet) {
 		a.link.lcp.stopEcho()
 	}
 	a.event(now, evRXJgood)
+}
+
+// protocolRejected takes the Protocol-Reject of the automaton's protocol.
+func (a *automaton) protocolRejected(now time.Time) {
+	a.layer.blame(&NegotiationError{Protocol: a.name, Reason: "the peer rejects the protocol"})
+	a.event(now, evRXJbad)
 }
 
 // sendRequest sends a Configure-Request, or the last one again. "The Identifier

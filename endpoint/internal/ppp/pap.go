@@ -54,7 +54,7 @@ func (x *papClient) handle(now time.Time, p packet) {
 	}
 	switch p.code {
 	case papAck:
-		x.link.authenticated(now, PAP, x.link.cfg.User, message)
+		x.link.authenticated(now, PAP, nil, x.link.cfg.User, message)
 	case papNak:
 		x.link.refused(now, PAP, refusesProof, message)
 	}
@@ -143,7 +143,7 @@ func (x *papServer) examine(now time.Time, c Credential, refusal error) {
 	}
 	x.reply = withLength(saysYes)
 	x.link.send(protocolPAP, packet{papAck, x.id, x.reply})
-	x.link.authenticated(now, PAP, x.user, "")
+	x.link.authenticated(now, PAP, nil, x.user, "")
 }
 
 // refusesProof is what a client knows when the server says no.

@@ -42,13 +42,15 @@ func record(t *testing.T, name string) (frames []recorded) {
 }
 
 // replica is the random source of the end that a link takes the place of: a
-// magic number has four octets, a challenge sixteen.
-type replica struct{ magic, challenge []byte }
+// magic number has four octets, an interface identifier eight, a challenge sixteen.
+type replica struct{ magic, id, challenge []byte }
 
 func (r *replica) Read(b []byte) (int, error) {
 	switch len(b) {
 	case len(r.magic):
 		return copy(b, r.magic), nil
+	case len(r.id):
+		return copy(b, r.id), nil
 	case len(r.challenge):
 		return copy(b, r.challenge), nil
 	}
@@ -65,6 +67,8 @@ type replay struct {
 
 	auth    *Authenticated
 	up      *Up
+	up6     *Up6
+	settled int
 	down    *Down
 	rejects map[uint16]int // our Protocol-Rejects
 	same    int            // our replies that are those of the live end
@@ -82,23 +86,28 @@ func (r *replay) find(ours bool, protocol uint16, code uint8) (packet, bool) {
 	return packet{}, false
 }
 
-func newReplay(t *testing.T, name string, server bool, m Method) *replay {
-	r := &replay{T: t, server: server, frames: record(t, name), rejects: map[uint16]int{}}
-	source := &replica{challenge: make([]byte, 16)}
-	request, ok := r.find(true, protocolLCP, configureRequest)
-	if !ok {
-		t.Fatal("the live end asks nothing")
-	}
+// asked is the data of an option that our live end asks for.
+func (r *replay) asked(protocol uint16, kind uint8) []byte {
+	request, _ := r.find(true, protocol, configureRequest)
 	list, _ := parseOptions(request.data)
 	for _, o := range list {
-		if o.kind == lcpMagic {
-			source.magic = o.data
+		if o.kind == kind {
+			return o.data
 		}
 	}
+	r.Fatalf("the live end does not ask for option %d of protocol %04x", kind, protocol)
+	return nil
+}
+
+func newReplay(t *testing.T, name string, server bool, m Method, mppe MPPEMode) *replay {
+	r := &replay{T: t, server: server, frames: record(t, name), rejects: map[uint16]int{}}
+	source := &replica{challenge: make([]byte, 16)}
+	source.magic = r.asked(protocolLCP, lcpMagic)
+	source.id = r.asked(protocolIPV6CP, ipv6cpInterface)
 	if response, ok := r.find(true, protocolCHAP, chapResponse); ok && m == MSCHAPv2 {
 		source.challenge = response.data[1:][:16]
 	}
-	cfg := Config{Rand: source, Server: server, Name: "umllns", Methods: []Method{m}}
+	cfg := Config{Rand: source, Server: server, Name: "umllns", Methods: []Method{m}, MPPE: mppe}
 	if !server {
 		cfg.User, cfg.Password = "alice", []byte("s3cret")
 	}
@@ -110,7 +119,7 @@ func (r *replay) run() {
 	r.link.Open(r.frames[0].at)
 	r.drain(r.frames[0].at)
 	for _, f := range r.frames {
-		if r.ours(f) || f.protocol == ProtocolIPv4 {
+		if r.ours(f) || f.protocol == ProtocolIPv4 || f.protocol == ProtocolIPv6 {
 			continue
 		}
 		if x, ok := r.link.exchange.(*chapServer); ok && f.protocol == protocolCHAP {
@@ -141,6 +150,10 @@ func (r *replay) adapt(f *recorded) bool {
 		a = &r.link.lcp.automaton
 	case protocolIPCP:
 		a = &r.link.ipcp.automaton
+	case protocolIPV6CP:
+		a = &r.link.ipv6cp.automaton
+	case protocolCCP:
+		a = &r.link.ccp.automaton
 	}
 	if a == nil || f.packet.code < configureAck || f.packet.code > configureReject {
 		return true
@@ -184,6 +197,10 @@ func (r *replay) drain(now time.Time) {
 			r.auth = &event
 		case Up:
 			r.up = &event
+		case Up6:
+			r.up6 = &event
+		case Settled:
+			r.settled++
 		case Down:
 			r.down = &event
 		}
@@ -218,7 +235,7 @@ func (r *replay) sent(frame []byte) {
 	case protocol == protocolLCP && p.code == protocolReject:
 		r.rejects[binary.BigEndian.Uint16(p.data)]++
 		return
-	case (protocol == protocolLCP || protocol == protocolIPCP) && (p.code == configureAck || p.code == configureNak || p.code == configureReject || p.code == echoReply):
+	case (protocol == protocolLCP || isNCP(protocol)) && (p.code == configureAck || p.code == configureNak || p.code == configureReject || p.code == echoReply):
 	case protocol == protocolPAP && p.code == papRequest:
 	case protocol == protocolCHAP && p.code != chapChallenge:
 	default:
@@ -247,36 +264,49 @@ func TestReplay(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		method Method
-		ccp    bool
+		mppe   MPPEMode
 	}{
-		{"uml-v2-pap", PAP, false},
-		{"uml-xl2tpd-lac-lns-chap", CHAPMD5, false},
-		{"uml-lns-qemu-lac-chap", CHAPMD5, false},
-		{"uml-v2-hidden-challenge", CHAPMD5, false},
-		{"uml-v2-mschapv2", MSCHAPv2, false},
-		{"qemu-lns-uml-lac-mschapv2", MSCHAPv2, false},
-		{"uml-v2-mschapv2-mppe128", MSCHAPv2, true},
+		{"uml-v2-pap", PAP, MPPEOff},
+		{"uml-xl2tpd-lac-lns-chap", CHAPMD5, MPPEOff},
+		{"uml-lns-qemu-lac-chap", CHAPMD5, MPPEOff},
+		{"uml-v2-hidden-challenge", CHAPMD5, MPPEOff},
+		{"uml-v2-mschapv2", MSCHAPv2, MPPEOff},
+		{"qemu-lns-uml-lac-mschapv2", MSCHAPv2, MPPEOff},
+		{"uml-v2-mschapv2-mppe128", MSCHAPv2, MPPEOff},
+		{"uml-v2-mschapv2-mppe128", MSCHAPv2, MPPEAllowed},
+		{"uml-v2-mschapv2-mppe128", MSCHAPv2, MPPERequired},
 	} {
 		for _, server := range []bool{false, true} {
 			role := map[bool]string{false: "client", true: "server"}[server]
+			if test.mppe != MPPEOff {
+				role += "/mppe"
+			}
 			t.Run(test.name+"/"+role, func(t *testing.T) {
-				r := newReplay(t, test.name, server, test.method)
+				r := newReplay(t, test.name, server, test.method, test.mppe)
 				r.run()
 				if r.auth == nil || r.auth.Method != test.method || r.auth.User != "alice" {
 					t.Fatalf("authenticated %+v, phase %v, %+v", r.auth, r.link.phase, r.down)
 				}
 				want := netip.MustParseAddr("10.77.0.10")
-				if r.up == nil || r.up.DNS[0] != netip.MustParseAddr("10.77.0.53") || r.up.MTU != 1400 || server && r.up.Peer != want || !server && r.up.Local != want {
+				if r.up == nil || r.up.DNS[0] != netip.MustParseAddr("10.77.0.53") || r.up.MTU != r.link.mtu() || server && r.up.Peer != want || !server && r.up.Local != want {
 					t.Fatalf("up %+v, phase %v", r.up, r.link.phase)
 				}
 				if r.same < 4 { // LCP's Ack, an Echo-Reply, the authentication, IPCP's Ack
 					t.Errorf("only %d replies compared", r.same)
 				}
-				if got := r.rejects[0x80fd] > 0; got != test.ccp {
+				theirs, _ := r.find(false, protocolIPV6CP, configureRequest)
+				if r.up6 == nil || !bytes.Equal(r.up6.Local[:], r.asked(protocolIPV6CP, ipv6cpInterface)) || !bytes.HasSuffix(theirs.data, r.up6.Peer[:]) {
+					t.Errorf("up6 %+v", r.up6)
+				}
+				if r.settled != 1 {
+					t.Errorf("settled %d times", r.settled)
+				}
+				_, ccp := r.find(false, protocolCCP, configureRequest)
+				if got := r.rejects[protocolCCP] > 0; got != (ccp && test.mppe == MPPEOff) || r.rejects[protocolIPV6CP] > 0 {
 					t.Errorf("Protocol-Rejects %v", r.rejects)
 				}
-				if r.rejects[0x8057] == 0 {
-					t.Error("IPV6CP is not rejected")
+				if mtu := map[bool]int{false: 1400, true: 1396}[test.mppe != MPPEOff]; r.up.MTU != mtu || r.up6.MTU != mtu {
+					t.Errorf("MTU %d and %d", r.up.MTU, r.up6.MTU)
 				}
 				terminates, ok := r.find(false, protocolLCP, terminateRequest)
 				if ok != (r.down != nil) || ok && r.down.Err.Error() != (&TerminatedError{string(terminates.data)}).Error() {

@@ -28,6 +28,8 @@ type tester struct {
 	link *Link
 	now  time.Time
 	out  []output // in their order, since the last want
+
+	settled int // Settled, which is not part of out
 }
 
 type output struct {
@@ -36,13 +38,13 @@ type output struct {
 	words string
 }
 
-// clientConfig and serverConfig are alice's.
+// clientConfig and serverConfig are alice's, without IPv6.
 func clientConfig() Config {
-	return Config{Rand: random(1), User: "alice", Password: []byte("s3cret"), Methods: []Method{MSCHAPv2, CHAPMD5, PAP}}
+	return Config{Rand: random(1), NoIPv6: true, User: "alice", Password: []byte("s3cret"), Methods: []Method{MSCHAPv2, CHAPMD5, PAP}}
 }
 
 func serverConfig() Config {
-	return Config{Rand: random(2), Server: true, Methods: []Method{MSCHAPv2, CHAPMD5, PAP}}
+	return Config{Rand: random(2), NoIPv6: true, Server: true, Methods: []Method{MSCHAPv2, CHAPMD5, PAP}}
 }
 
 func open(t *testing.T, cfg Config) *tester {
@@ -63,14 +65,27 @@ func (x *tester) drain() {
 		if !ok {
 			return
 		}
-		o := output{event: event, words: fmt.Sprintf("%T%+v", event, event)}
-		if event == nil {
-			o = output{frame: frame, words: describe(frame)}
-			o.words = strings.ReplaceAll(o.words, fmt.Sprintf("<magic %08x>", x.link.lcp.magic), "<magic ours>")
-		} else if d, ok := event.(Down); ok {
-			o.words = fmt.Sprintf("Down: %v", d.Err)
+		o := output{frame: frame, event: event}
+		switch event := event.(type) {
+		case nil:
+			o.words = strings.ReplaceAll(describe(frame), fmt.Sprintf("<magic %08x>", x.link.lcp.magic), "<magic ours>")
+			o.words = strings.ReplaceAll(o.words, fmt.Sprintf("<id %x>", x.link.ipv6cp.local), "<id ours>")
+		case Down:
+			o.words = fmt.Sprintf("Down: %v", event.Err)
+		case Up6:
+			o.words = fmt.Sprintf("Up6{Peer:%x MTU:%d Encryption:%v}", event.Peer, event.MTU, event.Encryption)
+			if event.Local != x.link.ipv6cp.local {
+				x.Errorf("Up6 has %x, we are %x", event.Local, x.link.ipv6cp.local)
+			}
+		case NetworkDown:
+			o.words = map[uint16]string{ProtocolIPv4: "NetworkDown{IPv4}", ProtocolIPv6: "NetworkDown{IPv6}"}[event.Protocol]
+		case Settled:
+			x.settled++
+			continue
+		default:
+			o.words = strings.TrimPrefix(fmt.Sprintf("%T%+v", event, event), "ppp.")
 		}
-		o.words = strings.TrimPrefix(o.words, "ppp.")
+		o.words = strings.Replace(o.words, " Encryption:none", "", 1)
 		x.out = append(x.out, o)
 	}
 }
@@ -107,6 +122,14 @@ func (x *tester) lcp(code, id uint8, data ...any) {
 func (x *tester) ipcp(code, id uint8, data ...any) {
 	x.Helper()
 	x.packet(protocolIPCP, code, id, data...)
+}
+func (x *tester) ipv6cp(code, id uint8, data ...any) {
+	x.Helper()
+	x.packet(protocolIPV6CP, code, id, data...)
+}
+func (x *tester) ccp(code, id uint8, data ...any) {
+	x.Helper()
+	x.packet(protocolCCP, code, id, data...)
 }
 func (x *tester) chap(code, id uint8, data ...any) {
 	x.Helper()
@@ -210,7 +233,7 @@ func (x *tester) ackOurs(a *automaton) {
 
 var (
 	codes = map[uint8]string{1: "Configure-Request", 2: "Configure-Ack", 3: "Configure-Nak", 4: "Configure-Reject",
-		5: "Terminate-Request", 6: "Terminate-Ack", 7: "Code-Reject", 8: "Protocol-Reject", 9: "Echo-Request", 10: "Echo-Reply"}
+		5: "Terminate-Request", 6: "Terminate-Ack", 7: "Code-Reject", 8: "Protocol-Reject", 9: "Echo-Request", 10: "Echo-Reply", 14: "Reset-Request", 15: "Reset-Ack"}
 	papCodes  = map[uint8]string{1: "Request", 2: "Ack", 3: "Nak"}
 	eapCodes  = map[uint8]string{1: "Request", 2: "Response", 3: "Success", 4: "Failure"}
 	chapCodes = map[uint8]string{1: "Challenge", 2: "Response", 3: "Success", 4: "Failure"}
@@ -226,8 +249,8 @@ func describe(frame []byte) string {
 		return fmt.Sprintf("malformed %x", frame)
 	}
 	switch protocol {
-	case protocolLCP, protocolIPCP:
-		name := map[uint16]string{protocolLCP: "LCP", protocolIPCP: "IPCP"}[protocol]
+	case protocolLCP, protocolIPCP, protocolIPV6CP, protocolCCP:
+		name := map[uint16]string{protocolLCP: "LCP", protocolIPCP: "IPCP", protocolIPV6CP: "IPV6CP", protocolCCP: "CCP"}[protocol]
 		s := fmt.Sprintf("%s %s %d", name, codes[p.code], p.id)
 		if p.code <= configureReject {
 			list, ok := parseOptions(p.data)
@@ -308,6 +331,12 @@ func describeOption(protocol uint16, o option) string {
 		case ipcpDNS2:
 			return fmt.Sprintf("<dns2 %v>", a)
 		}
+	}
+	switch {
+	case protocol == protocolIPV6CP && o.kind == ipv6cpInterface:
+		return fmt.Sprintf("<id %x>", o.data)
+	case protocol == protocolCCP && o.kind == ccpMPPE:
+		return fmt.Sprintf("<mppe %x>", o.data)
 	}
 	if protocol == protocolLCP {
 		switch o.kind {
