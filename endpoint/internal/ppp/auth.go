@@ -123,6 +123,19 @@ type claimant interface {
 	claimed() bool
 }
 
+// A forsaken exchange is a client's whose server rejects the protocol that it
+// demanded. A SoftEther of before 2021 rejects EAP when we do not agree to EAP-TLS,
+// and negotiates MS-CHAPv2 then: we wait for that.
+type forsaken struct {
+	claimant
+	link *Link
+}
+
+func (*forsaken) handle(time.Time, packet) {}
+func (x *forsaken) expire(now time.Time)   { x.link.fail(now, errForsaken) }
+
+var errForsaken = &NegotiationError{Protocol: "LCP", Reason: "the peer rejects the authentication protocol that it agreed to"}
+
 // newExchange is what LCP has agreed on.
 func (l *Link) newExchange() exchange {
 	if l.cfg.Server {

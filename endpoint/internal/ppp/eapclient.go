@@ -2,9 +2,10 @@ package ppp
 
 import "time"
 
-// An eapClient answers the Requests of a conversation, of which the server
-// repeats what is lost (RFC 3748 §2). EAP-MSCHAPv2 has packets of the shape of
-// CHAP's in its Type-Data, and two rounds: the Success is a Request too.
+// An eapClient answers the Requests of a conversation. What is lost the server
+// repeats: "Responses MUST only be sent in reply to a valid Request and never be
+// retransmitted on a timer" (RFC 3748 §4.1). EAP-MSCHAPv2 has packets of the shape
+// of CHAP's in its Type-Data, and two rounds: its Success is a Request too.
 type eapClient struct {
 	link    *Link
 	methods []Method // that we agree to, best first
@@ -23,7 +24,15 @@ func (x *eapClient) claimed() bool    { return x.under }
 
 func (x *eapClient) start(now time.Time) { x.link.wait = now.Add(x.link.cfg.AuthTimeout) }
 
+// expire: when both sides have said that they are content, which is so when
+// EAP-MSCHAPv2 is proved, "the peer MAY, in the event that an EAP Success is not
+// received, conclude that the EAP Success packet was lost and that authentication
+// concluded successfully" (RFC 3748 §4.2).
 func (x *eapClient) expire(now time.Time) {
+	if x.proved && x.method == EAPMSCHAPv2 {
+		x.succeed(now)
+		return
+	}
 	x.link.fail(now, &TimeoutError{Waited: "EAP Request", After: x.link.cfg.AuthTimeout})
 }
 
@@ -44,8 +53,8 @@ func (x *eapClient) handle(now time.Time, p packet) {
 // another look at us.
 func (x *eapClient) receiveRequest(now time.Time, p packet) {
 	if x.last != nil && p.id == x.last.id {
-		// "If a peer receives a duplicate Request for which it has already sent a
-		// Response, it MUST resend its original Response" (RFC 3748 §4.1).
+		// "If a peer receives a valid duplicate Request for which it has already
+		// sent a Response, it MUST resend its original Response" (RFC 3748 §4.1).
 		x.link.send(protocolEAP, *x.last)
 		return
 	}
@@ -122,6 +131,9 @@ func (x *eapClient) prove(now time.Time, id uint8, t eapType, data []byte) {
 		}
 		x.proved, x.words = true, string(p.data)
 		x.respond(now, id, t, chapSuccess)
+		if x.link.phase == authenticate {
+			x.link.wait = now.Add(x.link.cfg.Restart)
+		}
 	case p.code == chapFailure:
 		x.respond(now, id, t, chapFailure)
 		reason, words := x.digest.explain(p.data)
@@ -146,12 +158,14 @@ func (x *eapClient) answer(m Method, id uint8, data []byte) ([]byte, bool) {
 	return appendValue(nil, value, x.link.cfg.User), true
 }
 
-// conclude takes the Success or Failure. A Success that comes too early, or
-// "canned", at once, is silently discarded (RFC 3748 §4.2); but that of a server
-// which we have given our proof, and which owes us its own, ends the link, as
-// RFC 2759 §5 has it.
+// conclude takes the Success or Failure. A Success that comes before there is
+// anything to conclude is silently discarded; so is a Failure "after success
+// result indications have been exchanged by both sides" (RFC 3748 §4.2). But the
+// Success of a server that we have given our proof, and which owes us its own,
+// ends the link, as RFC 2759 §5 has it.
 func (x *eapClient) conclude(now time.Time, p packet) {
 	switch {
+	case p.code == eapFailure && x.proved && x.method == EAPMSCHAPv2:
 	case p.code == eapFailure:
 		m := x.method
 		if m == 0 {
@@ -175,9 +189,10 @@ func (x *eapClient) succeed(now time.Time) {
 	x.link.authenticated(now, m, d, x.link.cfg.User, words)
 }
 
-// implied takes a packet of a network control protocol for the Success, which is
-// not repeated when it is lost: "implementations … MAY" take "alternative
-// indications" of it (RFC 3748 §4.2). It counts for no more than the Success does.
+// implied takes a packet of a network control protocol for the Success. "Because
+// the Success and Failure packets are not acknowledged, they are not retransmitted
+// by the authenticator, and may be potentially lost. A peer MUST allow for this"
+// (RFC 3748 §4.2). It counts for no more than the Success does.
 func (x *eapClient) implied(now time.Time) {
 	if x.proved {
 		x.succeed(now)

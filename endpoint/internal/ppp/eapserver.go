@@ -44,8 +44,9 @@ func (x *eapServer) start(now time.Time) {
 	x.ask(now, eapIdentifying, eapIdentity)
 }
 
-// ask sends the next Request. "The Identifier field of the outstanding Request
-// … MUST be different … from the previous one" (RFC 3748 §4.1).
+// ask sends the next Request. "The Identifier field MUST be the same if a Request
+// packet is retransmitted … Any new (non-retransmission) Requests MUST modify the
+// Identifier field" (RFC 3748 §4.1).
 func (x *eapServer) ask(now time.Time, step eapStep, kind uint8, data ...byte) {
 	x.step = step
 	x.link.authID++
@@ -54,19 +55,23 @@ func (x *eapServer) ask(now time.Time, step eapStep, kind uint8, data ...byte) {
 	x.expire(now)
 }
 
+// expire repeats the Request. "The authenticator MUST NOT send a Success or Failure
+// packet … when it fails to get a response from the peer" (RFC 3748 §2).
 func (x *eapServer) expire(now time.Time) {
 	switch {
 	case x.asking:
 		x.link.fail(now, &TimeoutError{Waited: "answer of the authenticator", After: x.link.cfg.AuthTimeout})
 	case x.step == eapRefusing && x.repeat.tries == x.link.cfg.MaxTerminate:
-		x.fail(now)
+		x.link.fail(now, x.refusal)
 	case x.repeat.again(now, x.link):
 		x.link.send(protocolEAP, x.request)
 	}
 }
 
-// handle takes a Response to the outstanding Request; others are "silently
-// discarded" (RFC 3748 §4.1).
+// handle takes a Response to the outstanding Request. "An authenticator receiving a
+// Response whose Identifier value does not match that of the currently outstanding
+// Request MUST silently discard the Response" (RFC 3748 §4.1), and so one of
+// another Type.
 func (x *eapServer) handle(now time.Time, p packet) {
 	if p.code != eapResponse || p.id != x.request.id {
 		return

@@ -2,7 +2,6 @@ package ppp
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"testing"
@@ -23,6 +22,7 @@ import (
 //	12    a right proof of the user alice
 //	13    the owner closes
 //	14    the lower layer is lost
+//	15    a packet of EAP, code and octets from the bytes, with the identifier that is waited for
 type adversary struct {
 	t    *testing.T
 	link *Link
@@ -74,7 +74,7 @@ func (a *adversary) play(data []byte) {
 
 func (a *adversary) step() {
 	l := a.link
-	switch op := a.byte() % 15; op {
+	switch op := a.byte() % 16; op {
 	case 0, 1, 2, 3, 4, 5:
 		protocol := [...]uint16{protocolLCP, protocolIPCP, protocolPAP, protocolCHAP, 0x80fd, protocolLCP}[op]
 		p := packet{a.byte(), a.byte(), a.bytes()}
@@ -111,11 +111,21 @@ func (a *adversary) step() {
 			peer := New(Config{Rand: random(1), User: "alice", Password: []byte("s3cret")})
 			value := x.digest.respond(peer, x.id, x.challenge)
 			a.handle(packet{chapResponse, x.id, join(append([]byte{uint8(len(value))}, value...), "alice")}.frame(protocolCHAP))
+		} else if x, ok := l.exchange.(*eapServer); ok {
+			a.handle(eapAnswer(x, "alice", "s3cret").frame(protocolEAP))
 		}
 	case 13:
 		l.Close(a.now, "closed")
 	case 14:
 		l.Lost(a.now, errors.New("lost"))
+	case 15:
+		p := packet{a.byte(), a.byte(), a.bytes()}
+		if x, ok := l.exchange.(*eapServer); ok {
+			p.id = x.request.id
+		} else if x, ok := l.exchange.(*eapClient); ok && x.last != nil && p.code != eapRequest {
+			p.id = x.last.id
+		}
+		a.handle(p.frame(protocolEAP))
 	}
 }
 
@@ -175,16 +185,24 @@ func (a *adversary) drain() {
 
 // The seeds are the ways through a link's life.
 func seedLink(f *testing.F) {
-	add := func(steps []byte) { f.Add(append([]byte{0}, steps...)) }
+	add := func(steps []byte) {
+		for method := range uint8(4) {
+			f.Add(append([]byte{method << 6}, steps...))
+		}
+	}
 	ack, request := []byte{7}, func(options ...option) []byte {
 		data := join(options)
 		return append([]byte{0, configureRequest, 1, uint8(len(data))}, data...)
 	}
 	ipcpRequest := join([]byte{1, configureRequest, 1, 6}, addrOption(ipcpAddress, inside))
-	for _, m := range []Method{PAP, CHAPMD5, MSCHAPv2} {
+	for _, m := range everyMethod {
 		add(join(request(auth(m)), ack))
 	}
-	up := join(request(), ack, []byte{12, 10, 0, 10, 2}, ipcpRequest, []byte{8})
+	add(join(request(auth(EAPMD5)), ack, []byte{15, eapRequest, 1, 1, 1, 15, eapRequest, 2, 3, 4, 1, 'c', 15, eapSuccess, 2, 0}))
+	challenge := msPacket(chapChallenge, 2, "\x10"+sixteen)
+	add(join(request(auth(EAPMSCHAPv2)), ack, []byte{15, eapRequest, 1, 1, 13, 15, eapRequest, 2, uint8(len(challenge))}, challenge, []byte{15, eapRequest, 3, 8, 26, 3, 2, 0, 7, 'S', '=', '0'}))
+	identity, acknowledge := []byte{15, eapResponse, 0, 2, 1, 'a'}, []byte{15, eapResponse, 0, 2, 26, chapSuccess}
+	up := join(request(), ack, identity, []byte{12, 10, 0}, acknowledge, []byte{10, 2}, ipcpRequest, []byte{8})
 	add(up)
 	add(join(up, request(), ack, []byte{12, 10, 0}, ipcpRequest, []byte{8, 13}))
 	add(join(up, []byte{0, protocolReject, 1, 2, 0x80, 0x21}))
@@ -199,7 +217,7 @@ func seedLink(f *testing.F) {
 func FuzzLinkClient(f *testing.F) {
 	seedLink(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		cfg := clientConfig()
+		cfg := everyClient()
 		(&adversary{t: t, link: New(cfg), now: epoch}).play(data)
 	})
 }
@@ -208,8 +226,8 @@ func FuzzLinkServer(f *testing.F) {
 	seedLink(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg := serverConfig()
-		if len(data) > 0 && data[0]&0x80 != 0 { // else MSCHAPv2
-			cfg.Methods = []Method{PAP}
+		if len(data) > 0 { // the first octet's two highest bits choose the method
+			cfg.Methods = [...][]Method{{MSCHAPv2, CHAPMD5, PAP}, {EAPMSCHAPv2, EAPMD5}, {PAP}, {EAPMD5, EAPMSCHAPv2}}[data[0]>>6]
 		}
 		(&adversary{t: t, link: New(cfg), now: epoch}).play(data)
 	})
@@ -267,7 +285,7 @@ func FuzzOptions(f *testing.F) {
 	})
 }
 
-// Packets of PAP and CHAP by a peer that does not know the password, at both
+// Packets of PAP, CHAP and EAP by a peer that does not know the password, at both
 // ends of every method: nobody is let in, and nobody is taken for the server.
 func FuzzAuth(f *testing.F) {
 	f.Add(uint8(papRequest), uint8(1), join(withLength("alice"), withLength("guess")))
@@ -277,30 +295,44 @@ func FuzzAuth(f *testing.F) {
 	f.Add(uint8(chapResponse), uint8(1), append([]byte{49}, make([]byte, 54)...))
 	f.Add(uint8(chapSuccess), uint8(1), []byte("S=0123456789ABCDEF0123456789ABCDEF01234567 M=hi"))
 	f.Add(uint8(chapFailure), uint8(1), []byte("E=691 R=1 C=0 V=3 M=no"))
+	f.Add(uint8(eapResponse), uint8(2), append([]byte{4, 16}, make([]byte, 21)...))
+	f.Add(uint8(eapResponse), uint8(2), msPacket(chapResponse, 2, append([]byte{49}, make([]byte, 54)...)))
+	f.Add(uint8(eapRequest), uint8(3), msPacket(chapSuccess, 2, "S=0123456789ABCDEF0123456789ABCDEF01234567 M=hi"))
+	f.Add(uint8(eapSuccess), uint8(2), []byte{})
 	f.Fuzz(func(t *testing.T, code, id uint8, data []byte) {
-		for _, m := range []Method{PAP, CHAPMD5, MSCHAPv2} {
+		for _, m := range everyMethod {
 			protocol := uint16(protocolCHAP)
-			if m == PAP {
+			switch m {
+			case PAP:
 				protocol = protocolPAP
+			case EAPMD5, EAPMSCHAPv2:
+				protocol = protocolEAP
 			}
 			if bytes.Contains(data, []byte("s3cret")) {
 				return
 			}
 			x := open(t, chapConfig(m))
 			x.openLCP()
+			if protocol == protocolEAP {
+				x.eap(eapResponse, 1, "\x01alice")
+			}
 			x.packet(protocol, code, id, data)
 			x.do(func(now time.Time) { x.link.Credential(now, Credential{Password: []byte("s3cret")}, nil) })
 			if x.link.phase == network {
 				t.Fatalf("%v: the server is content with %x", m, data)
 			}
 
-			x = open(t, clientConfig())
+			x = open(t, eapConfig(m))
 			x.openLCP(auth(m))
-			if m != PAP {
-				x.chap(chapChallenge, 1, "\x10", binary.BigEndian.AppendUint64(nil, 1), binary.BigEndian.AppendUint64(nil, 2), "lns")
+			switch m {
+			case CHAPMD5, MSCHAPv2:
+				x.chap(chapChallenge, 1, "\x10"+sixteen, "lns")
+			case EAPMSCHAPv2:
+				x.eap(eapRequest, 2, msPacket(chapChallenge, 2, "\x10"+sixteen, "lns"))
 			}
 			x.packet(protocol, code, id, data)
-			if m == MSCHAPv2 && x.link.phase == network {
+			x.ipcp(configureRequest, 1)
+			if (m == MSCHAPv2 || m == EAPMSCHAPv2) && x.link.phase == network {
 				t.Fatalf("the client is content with %x", data)
 			}
 		}

@@ -111,6 +111,87 @@ func TestEAPNotNegotiated(t *testing.T) {
 	}
 }
 
+// EAP that was negotiated, by a peer that means no good: nothing is taken for a
+// Success that is none, and no octet past the end is read.
+func TestHostileEAP(t *testing.T) {
+	name := strings.Repeat("A", 1018)
+	t.Run("client", func(t *testing.T) {
+		x := openEAP(t, EAPMD5)
+		x.eap(eapSuccess, 0)
+		x.eap(eapSuccess, 1)
+		x.eap(eapFailure, 1)
+		x.want("a \"canned\" Success, sent immediately upon connection, and a Failure of nothing")
+		x.eap(eapRequest, 1, "\x01")
+		x.forget()
+		x.eap(eapSuccess, 1)
+		x.want("prior to conclusion of the method conversation")
+		for _, data := range []string{"", "\x04", "\x04\x00", "\x04\x00lns", "\x04\x09short", "\x04\xff" + sixteen, "\x03\x04", "\xfe", "\xfe\x00\x00\x00\x00\x00\x00",
+			"\x04\x10" + sixteen + name} {
+			x.eap(eapRequest, 2, data)
+		}
+		x.eap(eapResponse, 2, "\x04\x10"+sixteen)
+		x.eap(5, 2, "\x04\x10"+sixteen)
+		x.want("cut, without a Value, a Nak, a name longer than a buffer (CVE-2020-8597), other codes")
+		x.frame(protocolEAP, packet{eapRequest, 2, bytes.Repeat([]byte{4}, 1500)}.appendTo(nil)...)
+		x.frame(protocolEAP, eapRequest, 2, 0xff, 0xff, 4, 1, 'c')
+		x.want("longer than the MRU, longer than its frame")
+		x.eap(eapRequest, 2, "\x04\x01c")
+		x.want("a good one", `EAP Response 2 eap-md5 16 octets "alice"`)
+		for id := range 256 {
+			if id != 2 && id != 3 { // pppd's Success has the next identifier
+				x.eap(eapSuccess, uint8(id))
+				x.eap(eapFailure, uint8(id))
+			}
+		}
+		x.want("of other identifiers")
+	})
+	t.Run("client, storms", func(t *testing.T) {
+		x := openEAP(t, EAPMSCHAPv2)
+		for id := range 1000 {
+			x.eap(eapRequest, uint8(id), "\x02", words)
+			x.wait(100 * time.Millisecond)
+		}
+		notices := 0
+		for _, o := range x.out {
+			if _, ok := o.event.(Notice); ok {
+				notices++
+			}
+		}
+		if notices > noticesMax {
+			t.Errorf("%d notices", notices)
+		}
+		x.forget()
+		for id := 0; !x.link.ended; id++ {
+			x.eap(eapRequest, uint8(id), "\x01")
+			x.wait(time.Second)
+		}
+		if last := x.out[len(x.out)-1].words; last != "Down: no working network (still in the Authenticate phase) within 2m0s" {
+			t.Error(last)
+		}
+	})
+	t.Run("server", func(t *testing.T) {
+		x := open(t, chapConfig(EAPMSCHAPv2))
+		x.openLCP()
+		x.eap(eapResponse, 1, "\x01", name)
+		x.want("an identity longer than a buffer")
+		x.eap(eapResponse, 1, "\x01alice")
+		x.forget()
+		zeros := make([]byte, 49)
+		for _, data := range [][]byte{{26}, {26, 2, 2, 0}, {26, 2, 2, 0xff, 0xff}, msPacket(chapResponse, 2), msPacket(chapResponse, 2, "\x00alice"),
+			msPacket(chapResponse, 2, "\x31short"), msPacket(chapResponse, 2, "\x31", zeros, name), msPacket(chapSuccess, 2, "S=0"), {26, chapSuccess}, {4, 1, 'r'}} {
+			x.eap(eapResponse, 2, data)
+		}
+		x.want("cut, without a Value, a name longer than a buffer, a Success of the peer's own, another Type")
+		x.eap(eapResponse, 2, msPacket(chapResponse, 2, "\x01r", "alice"))
+		x.do(func(now time.Time) { x.link.Credential(now, Credential{Password: []byte("s3cret")}, nil) })
+		x.want("a Value of one octet", "AuthQuestion{Method:eap-mschapv2 User:alice}", "EAP Request 3 eap-mschapv2 Failure ...")
+		x.eap(eapResponse, 3, "\x1a\x03")
+		x.lcp(terminateAck, 2)
+		x.want("nor is it a Success to say so", "EAP Failure 3", "LCP Terminate-Request ...",
+			`Down: eap-mschapv2 authentication of user "alice" failed: the peer's response has 1 octets instead of 49`)
+	})
+}
+
 // Storms that reset the restart counter: a peer that Naks, or acknowledges
 // beside a request that is never acceptable, keeps the automaton busy for ever
 // by the table. It ends after three times Max-Configure requests.
@@ -290,6 +371,16 @@ func TestRejected(t *testing.T) {
 		x.lcp(terminateAck, 2)
 		x.want("down", "Down: IPCP: the peer rejects the protocol")
 	})
+	t.Run("the client's authentication", func(t *testing.T) {
+		x := openEAP(t, EAPMSCHAPv2)
+		for range 1000 {
+			x.lcp(protocolReject, 1, "\xc2\x27")
+		}
+		x.eap(eapRequest, 1, "\x01")
+		x.wait(3 * time.Second)
+		x.lcp(terminateAck, 2)
+		x.want("which the server had demanded, and may exchange for another", `LCP Terminate-Request 2 "negotiation failed"`, "Down: LCP: the peer rejects the authentication protocol that it agreed to")
+	})
 	t.Run("CHAP", func(t *testing.T) {
 		x := open(t, serverConfig())
 		x.openLCP()
@@ -373,10 +464,11 @@ func TestTerminateInEveryState(t *testing.T) {
 	}
 }
 
+var words = "\x1b[31mred\r\nNov 1 root: " + strings.Repeat("A", 400)
+
 // Control characters in names and messages: quoted and cut to 128 octets in
 // errors.
 func TestHostileWords(t *testing.T) {
-	words := "\x1b[31mred\r\nNov 1 root: " + strings.Repeat("A", 400)
 	x := open(t, clientConfig())
 	x.openLCP(auth(CHAPMD5))
 	x.chap(chapChallenge, 1, "\x01x", words[:100])

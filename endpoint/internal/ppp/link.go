@@ -188,7 +188,13 @@ func (l *Link) protocolRejected(now time.Time, protocol uint16) {
 		l.ccp.protocolRejected(now)
 		l.ccp.check(now)
 	case l.phase == authenticate && protocol == l.exchange.protocol():
-		l.fail(now, &NegotiationError{Protocol: "LCP", Reason: "the peer rejects the authentication protocol that it agreed to"})
+		switch x := l.exchange.(type) {
+		case *forsaken:
+		case claimant:
+			l.exchange, l.wait = &forsaken{x, l}, now.Add(l.cfg.Restart)
+		default:
+			l.fail(now, errForsaken)
+		}
 	}
 }
 
