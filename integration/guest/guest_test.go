@@ -3,11 +3,16 @@ package guest
 import (
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"testing"
 )
 
-// The guests' peers meet each other here, without us: if this fails, the guest is at fault and not l2tpnet.
+// The guests' peers meet each other here, without us: if this fails, the guest is at fault and not l2tpnet. That is worth
+// its two guests in the full run, and where the tests with l2tpnet fail.
 func TestXl2tpdCallsXl2tpd(t *testing.T) {
+	if os.Getenv("L2TPNET_FULL") != "1" {
+		t.Skip("SKIPPED: the guest's peers among themselves; L2TPNET_FULL=1 runs it")
+	}
 	lns := Boot(t, 1701, 1702)
 	lac := Boot(t)
 	for _, call := range []struct {
