@@ -115,7 +115,7 @@ func (s *Session) named(id uint32) {
 
 // call places the call, on the loop.
 func (s *Session) call(now time.Time) {
-	s.named(s.tunnel.machine.Call(now))
+	s.named(s.tunnel.machine.Call(now, control.CallConfig{}))
 	s.tunnel.setSession(s.id, s)
 }
 

@@ -9,14 +9,27 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
-// sessionState is where a call is (RFC 2661 §7.4.1 and §7.4.2).
+// role is which of the tables of RFC 2661 §7.4 and §7.5 a call follows.
+type role uint8
+
+const (
+	incomingLAC role = iota // Call
+	incomingLNS             // IncomingCall
+	outgoingLAC             // OutgoingCallRequest
+	outgoingLNS             // PlaceCall
+)
+
+// lac reports whether we are the LAC of the call.
+func (r role) lac() bool { return r == incomingLAC || r == outgoingLAC }
+
+// sessionState is where a call is (RFC 2661 §7.4 and §7.5).
 type sessionState uint8
 
 const (
-	waitTunnel      sessionState = iota // LAC: ICRQ waits for the tunnel, or for room in its queue
-	waitReply                           // LAC: ICRQ was sent
-	ringing                             // LNS: the owner is asked; in the RFC still idle
-	waitConnect                         // LNS: ICRP was sent
+	waitTunnel      sessionState = iota // ours: ICRQ or OCRQ waits for the tunnel, or for room in its queue
+	waitReply                           // ours: ICRQ or OCRQ was sent
+	ringing                             // the peer's: the owner is asked; in the RFC still idle
+	waitConnect                         // the LNS: ICRP was sent, or OCRP came
 	callEstablished                     // the RFC's established
 	callGone                            // the RFC's idle
 )
@@ -27,10 +40,13 @@ func (s sessionState) String() string { return sessionStateNames[s] }
 
 // A session is a call.
 type session struct {
+	role    role
 	state   sessionState
-	id      uint32 // ours
-	peer    uint32 // the peer's; 0: not known yet
-	number  int    // in the order in which they came
+	id      uint32        // ours
+	peer    uint32        // the peer's; 0: not known yet
+	number  int           // in the order in which they came
+	request *wire.Message // ICRQ or OCRQ, in waitTunnel
+	line    Line
 	setupAt time.Time
 }
 
@@ -63,35 +79,40 @@ func newCalls(serial uint32) calls {
 	return calls{byID: make(map[uint32]*session), byPeer: make(map[uint32]*session), serial: serial}
 }
 
-// Call begins a call, as LAC, and returns our session id for it. It waits until
-// the tunnel is established. SessionUp or SessionDown tells what became of it,
-// SessionDown also when the tunnel has ended or has too many sessions.
-func (t *Tunnel) Call(now time.Time) (session uint32) {
-	switch id := t.newSessionID(now); {
+// begin begins a call of ours: its request is sent when the tunnel is there. It
+// returns our session id.
+func (t *Tunnel) begin(now time.Time, r role, request *wire.Message, line Line) uint32 {
+	id := t.newSessionID(now)
+	switch {
 	case t.state >= closing:
 		t.Emit(SessionDown{id, ErrTunnelClosed})
-		return id
 	case len(t.calls.byID) >= t.cfg.MaxSessions:
 		t.Emit(SessionDown{id, ErrTooManySessions})
-		return id
 	default:
-		t.calls.waiting = append(t.calls.waiting, t.addSession(id, 0, waitTunnel))
+		s := t.addSession(r, id, 0, waitTunnel)
+		s.request, s.line = request, line
+		t.calls.waiting = append(t.calls.waiting, s)
 		t.startCalls(now)
-		return id
 	}
+	return id
 }
 
-// AcceptCall takes the call that IncomingCall has asked about. If it has ended
-// meanwhile, nothing happens.
-func (t *Tunnel) AcceptCall(now time.Time, session uint32) {
-	if s := t.calls.byID[session]; s != nil && s.state == ringing {
-		t.setSessionState(now, s, waitConnect)
-		t.sendMessage(now, s.peer, s.id, &wire.Message{Type: wire.ICRP, AssignedSessionID: s.id})
+// ring takes a call of the peer's, as far as it is known that the owner is to be
+// asked. It returns nil when the call was refused.
+func (t *Tunnel) ring(now time.Time, r role, m *wire.Message) *session {
+	if s := t.calls.byPeer[m.AssignedSessionID]; s != nil {
+		t.outOfPlace(now, s, m)
+		return nil
 	}
+	if len(t.calls.byID) >= t.cfg.MaxSessions {
+		t.refuseCall(now, m, wire.Result{Code: wire.CallNoFacilities, Error: wire.ErrorResources, Text: "too many sessions"})
+		return nil
+	}
+	return t.addSession(r, t.newSessionID(now), m.AssignedSessionID, ringing)
 }
 
 // Hangup ends a session, established or not, or refuses the call that
-// IncomingCall has asked about: CDN with the result, zero meaning
+// IncomingCall or OutgoingCallRequest has asked about: CDN with the result, zero meaning
 // administrative reasons. If it has ended already, nothing happens.
 func (t *Tunnel) Hangup(now time.Time, session uint32, r wire.Result) {
 	if r == (wire.Result{}) {
@@ -128,9 +149,9 @@ func (t *Tunnel) lingers(id uint32) bool {
 	return slices.ContainsFunc(t.calls.lingering, func(l lingering) bool { return l.id == id })
 }
 
-func (t *Tunnel) addSession(id, peer uint32, st sessionState) *session {
+func (t *Tunnel) addSession(r role, id, peer uint32, st sessionState) *session {
 	t.calls.number++
-	s := &session{state: st, id: id, peer: peer, number: t.calls.number}
+	s := &session{role: r, state: st, id: id, peer: peer, number: t.calls.number}
 	t.calls.byID[id] = s
 	if peer != 0 {
 		t.calls.byPeer[peer] = s
@@ -144,8 +165,13 @@ func (t *Tunnel) setSessionState(now time.Time, s *session, st sessionState) {
 	s.setupAt = time.Time{}
 	switch st {
 	case waitReply, waitConnect:
-		// The wait for the answer begins when our message has been acknowledged.
+		// The wait for the answer begins when our message has been acknowledged,
+		// unless it has been answered already: OCCN follows OCRP.
+		if s.role == outgoingLNS && st == waitConnect {
+			s.setupAt = now.Add(t.cfg.SetupTimeout)
+		}
 	case callEstablished:
+		t.Emit(SessionUp{s.id, s.peer, s.role.lac(), s.line})
 	case callGone:
 		delete(t.calls.byID, s.id)
 		if t.calls.byPeer[s.peer] == s {
@@ -160,15 +186,22 @@ func (t *Tunnel) setSessionState(now time.Time, s *session, st sessionState) {
 	}
 }
 
-// startCalls sends ICRQ for calls that wait, if the tunnel is there and its
-// queue has room.
+// startCalls sends the requests of calls that wait, if the tunnel is there and
+// its queue has room.
 func (t *Tunnel) startCalls(now time.Time) {
 	for t.state == established && len(t.calls.waiting) > 0 && len(t.reliable.queue) < callQueueMax {
 		s := t.calls.waiting[0]
+		m := s.request
+		if err := t.able(m); err != nil {
+			t.endCall(now, s, err)
+			continue
+		}
 		t.calls.waiting = slices.Delete(t.calls.waiting, 0, 1)
-		t.setSessionState(now, s, waitReply)
-		t.sendMessage(now, 0, s.id, &wire.Message{Type: wire.ICRQ, AssignedSessionID: s.id, CallSerialNumber: t.calls.serial})
+		s.request = nil
+		m.AssignedSessionID, m.CallSerialNumber = s.id, t.calls.serial
 		t.calls.serial++
+		t.setSessionState(now, s, waitReply)
+		t.sendMessage(now, 0, s.id, m)
 	}
 }
 
@@ -214,10 +247,10 @@ func (t *Tunnel) inOrder(want func(*session) bool) (found []*session) {
 	return found
 }
 
-// callAcknowledged begins the wait for the answer to ICRQ or ICRP.
+// callAcknowledged begins the wait for the answer to ICRQ, ICRP or OCRQ.
 func (t *Tunnel) callAcknowledged(now time.Time, o outgoing) {
 	s := t.calls.byID[o.session]
-	if s != nil && (s.state == waitReply || s.state == waitConnect) {
+	if s != nil && s.setupAt.IsZero() && (s.state == waitReply || s.state == waitConnect) {
 		s.setupAt = now.Add(t.cfg.SetupTimeout)
 	}
 }
@@ -228,9 +261,16 @@ func (t *Tunnel) expireCalls(now time.Time) {
 		if t.state != established {
 			return // the CDN of the one before found no room
 		}
-		err := &TimeoutError{Sent: wire.ICRQ, Awaited: wire.ICRP, Heard: true, After: t.cfg.SetupTimeout}
-		if s.state == waitConnect {
+		err := &TimeoutError{Heard: true, After: t.cfg.SetupTimeout}
+		switch {
+		case s.role == incomingLAC:
+			err.Sent, err.Awaited = wire.ICRQ, wire.ICRP
+		case s.role == incomingLNS:
 			err.Sent, err.Awaited = wire.ICRP, wire.ICCN
+		case s.state == waitReply:
+			err.Sent, err.Awaited = wire.OCRQ, wire.OCRP
+		default:
+			err.Sent, err.Awaited = wire.OCRQ, wire.OCCN
 		}
 		t.clearCall(now, s, wire.Result{Code: wire.CallTimeout}, err)
 	}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ import (
 func inCallState(t *testing.T, st sessionState, lac bool) *script {
 	s := answered(t, Config{})
 	if lac {
-		s.do(func(now time.Time) { s.m.Call(now) })
+		s.do(func(now time.Time) { s.m.Call(now, CallConfig{}) })
 		if st == callEstablished {
 			s.peer(1, icrp(9))
 		}
@@ -76,10 +77,12 @@ func TestCallTables(t *testing.T) {
 		{lns, callEstablished, 1, icrq(9), sendCDN, callGone},
 		{lns, callEstablished, 1, icrp(9), sendCDN, callGone},
 		{lns, callEstablished, 1, iccn(), sendCDN, callGone},
-		// §7.5: outgoing calls have no place in any state.
-		{lac, callEstablished, 1, &wire.Message{Type: wire.OCCN, TxConnectSpeed: 1, FramingType: 1}, sendCDN, callGone},
-		{lns, waitConnect, 1, &wire.Message{Type: wire.OCRP, AssignedSessionID: 9}, sendCDN, callGone},
-		{lns, waitConnect, 5, &wire.Message{Type: wire.OCRP, AssignedSessionID: 8}, cleanUp, waitConnect},
+		// §7.5's messages have no place in an incoming call. OCRP for nobody is
+		// answered as ICRP is.
+		{lac, callEstablished, 1, occn(), sendCDN, callGone},
+		{lns, waitConnect, 1, ocrp(9), sendCDN, callGone},
+		{lns, waitConnect, 5, ocrp(8), sendCDN, waitConnect},
+		{lns, waitConnect, 5, occn(), cleanUp, waitConnect},
 	} {
 		t.Run(row.state.String()+" "+row.receive.Type.String(), func(t *testing.T) {
 			s := inCallState(t, row.state, row.role)
@@ -110,7 +113,7 @@ func TestIncomingCall(t *testing.T) {
 	s := dialled(t, Config{}, 0)
 	s.zlb()
 	s.do(func(now time.Time) {
-		if id := s.m.Call(now); id != 1 {
+		if id := s.m.Call(now, CallConfig{}); id != 1 {
 			t.Errorf("session %d, expected 1", id)
 		}
 	})
@@ -157,7 +160,7 @@ func TestIncomingCallEvent(t *testing.T) {
 	m := &wire.Message{Type: wire.ICRQ, AssignedSessionID: 9, CallSerialNumber: 77, CalledNumber: "123", CallingNumber: "456", SubAddress: "7"}
 	s.m.Handle(s.now, packet(ourTunnel, 0, 2, 1, m.Append(nil)))
 	_, event, _ := s.m.Next()
-	if want := (IncomingCall{1, 9, 77, "123", "456", "7"}); event != want {
+	if want := (IncomingCall{Session: 1, PeerSession: 9, CallSerialNumber: 77, CalledNumber: "123", CallingNumber: "456", SubAddress: "7"}); event != want {
 		t.Errorf("event %+v, expected %+v", event, want)
 	}
 	s.m.AcceptCall(s.now, 1)
@@ -166,7 +169,7 @@ func TestIncomingCallEvent(t *testing.T) {
 	s.m.Handle(s.now, packet(ourTunnel, 1, 3, 2, m.Append(nil)))
 	s.m.Next()
 	_, event, _ = s.m.Next()
-	if want := (SessionUp{1, 9, true}); event != want {
+	if want := (SessionUp{1, 9, false, Line{TxConnectSpeed: 1, FramingType: 1, SequencingRequired: true}}); !reflect.DeepEqual(event, want) {
 		t.Errorf("event %+v, expected %+v", event, want)
 	}
 }
@@ -179,7 +182,7 @@ func TestFramingType(t *testing.T) {
 		s := newScript(t, Dial, Config{})
 		s.peer(0, sccrp(func(m *wire.Message) { m.FramingCapabilities = capabilities }))
 		s.zlb()
-		s.do(func(now time.Time) { s.m.Call(now) })
+		s.do(func(now time.Time) { s.m.Call(now, CallConfig{}) })
 		s.peer(1, icrp(9))
 		if s.last.Type != wire.ICCN || s.last.FramingType != want {
 			t.Errorf("framing %d for a peer with capabilities %d, expected %d", s.last.FramingType, capabilities, want)
@@ -192,7 +195,11 @@ func TestFramingType(t *testing.T) {
 // Calls that wait may be given up, and fail with the tunnel.
 func TestCallsWaitForTheTunnel(t *testing.T) {
 	s := newScript(t, Dial, Config{})
-	s.do(func(now time.Time) { s.m.Call(now); s.m.Call(now); s.m.Call(now) })
+	s.do(func(now time.Time) {
+		s.m.Call(now, CallConfig{})
+		s.m.Call(now, CallConfig{})
+		s.m.Call(now, CallConfig{})
+	})
 	s.do(func(now time.Time) { s.m.Hangup(now, 2, wire.Result{}) })
 	s.want("0s SCCRQ ns=0 nr=0 tunnel=0", "0s SessionDown 2 <nil>")
 	s.peer(0, sccrp())
@@ -205,13 +212,13 @@ func TestCallsWaitForTheTunnel(t *testing.T) {
 	}
 
 	s = newScript(t, Dial, Config{})
-	s.do(func(now time.Time) { s.m.Call(now) })
+	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}) })
 	s.run(time.Minute)
 	if got := s.lines[len(s.lines)-3:]; got[0] != "31s SessionDown 1 no answer to SCCRQ within 31s" {
 		t.Errorf("did %q", got)
 	}
 	s.lines = nil
-	s.do(func(now time.Time) { s.m.Call(now) })
+	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}) })
 	s.want("1m0s SessionDown 2 the tunnel is closed")
 }
 
@@ -339,7 +346,7 @@ func TestDuplicatePeerSession(t *testing.T) {
 	// In the answers to two calls of ours, the second call is cleared, and the
 	// first one stands.
 	s = inCallState(t, callEstablished, true)
-	s.do(func(now time.Time) { s.m.Call(now) })
+	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}) })
 	s.peer(2, icrp(9))
 	s.want("100ms ICRQ ns=3 nr=3", "100ms CDN ns=4 nr=4 result=2/5",
 		"100ms SessionDown 2 we ended the call because of the peer's ICRP: another session has this Assigned Session ID")
@@ -351,25 +358,6 @@ func TestDuplicatePeerSession(t *testing.T) {
 	}
 }
 
-// RFC 2661 §7.5.1: "idle, Receive OCRQ, not acceptable: Send CDN, Clean up".
-func TestOutgoingCallIsRefused(t *testing.T) {
-	s := answered(t, Config{})
-	s.peer(0, &wire.Message{Type: wire.OCRQ, AssignedSessionID: 9, CalledNumber: "1"})
-	s.want("100ms CDN ns=1 nr=3 session=9 result=5/0")
-}
-
-// WEN and SLI tell about a modem's line: they are acknowledged, and that is all.
-func TestLineReportsAreIgnored(t *testing.T) {
-	s := inCallState(t, callEstablished, false)
-	s.peer(1, &wire.Message{Type: wire.WEN})
-	s.peer(1, &wire.Message{Type: wire.SLI})
-	s.run(time.Second)
-	s.want("200ms ZLB ns=2 nr=6")
-	if c := s.m.Counters(); c.IgnoredMessage != 2 {
-		t.Errorf("counted %+v, expected 2 ignored messages", c)
-	}
-}
-
 // A call that waits for room in the queue is one of which the peer does not
 // know, so nothing that it sends can be meant for it.
 func TestCallsWaitForRoom(t *testing.T) {
@@ -377,7 +365,7 @@ func TestCallsWaitForRoom(t *testing.T) {
 	for len(s.m.reliable.queue) < callQueueMax {
 		s.m.sendMessage(s.now, 0, 0, &wire.Message{Type: wire.HELLO})
 	}
-	s.do(func(now time.Time) { s.m.Call(now); s.m.Call(now) })
+	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}); s.m.Call(now, CallConfig{}) })
 	s.lines = nil
 	s.peerAt(2, 1, 1, cdn(9, wire.Result{Code: 1}).Append(nil))
 	s.want()
@@ -424,10 +412,10 @@ func TestOverrunWhileCallsTimeOut(t *testing.T) {
 func TestMaxSessions(t *testing.T) {
 	s := answered(t, Config{MaxSessions: 2})
 	s.peer(0, icrq(9))
-	s.do(func(now time.Time) { s.m.Call(now) })
+	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}) })
 	s.want("100ms IncomingCall 1 peer=9", "100ms ICRQ ns=1 nr=3")
 	s.peer(0, icrq(10))
-	s.do(func(now time.Time) { s.m.Call(now) })
+	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}) })
 	s.want("100ms CDN ns=2 nr=4 session=10 result=4/4",
 		"100ms SessionDown 3 the tunnel has as many sessions as it may have")
 	if id := s.last.AssignedSessionID; s.m.calls.byID[id] != nil {
@@ -458,7 +446,7 @@ func TestSessionIDsAreRandom(t *testing.T) {
 	s := answered(t, Config{Rand: chacha(1)})
 	seen := make(map[uint32]bool)
 	for range 50 {
-		seen[s.m.Call(s.now)] = true
+		seen[s.m.Call(s.now, CallConfig{})] = true
 	}
 	neighbours := 0
 	for id := range seen {

@@ -17,61 +17,14 @@ type callRow struct {
 
 type sessionStates = []sessionState
 
-// callTable is the tables of RFC 2661 §7.4.1 and §7.4.2: their rows for messages
+// callTables are the tables of RFC 2661 §7.4 and §7.5: their rows for messages
 // that are received, in their order, each above what does it. In idle there is
-// no session yet: its rows are receiveInIdle's. The other rows are Call (idle,
-// bearer ring), startCalls (wait-tunnel, tunnel-open) and Hangup (local close
-// request, bearer line drop).
-var callTable = []callRow{
-	// §7.4.1, LAC
-	//
-	// State         Event                         Action              New State
-	// -----         -----                         ------              ---------
-
-	// wait-reply    Receive ICRP, acceptable      Send ICCN           established
-	// wait-reply    Receive ICRP, not acceptable  Send CDN, Clean up  idle
-	{sessionStates{waitReply}, messages{wire.ICRP}, (*Tunnel).receiveICRP},
-
-	// wait-reply    Receive ICRQ                  Send CDN, Clean up  idle
-	{sessionStates{waitReply}, messages{wire.ICRQ}, (*Tunnel).outOfPlace},
-
-	// wait-reply    Receive CDN, ICCN             Clean up            idle
-	{sessionStates{waitReply}, messages{wire.CDN}, (*Tunnel).receiveCDN},
-	{sessionStates{waitReply}, messages{wire.ICCN}, (*Tunnel).forget},
-
-	// established   Receive CDN                   Clean up            idle
-	// established   Receive ICRQ, ICRP, ICCN      Send CDN, Clean up  idle
-	//
-	// as for the LNS, below.
-
-	// §7.4.2, LNS. Until the owner has found ICRQ acceptable, idle is ringing.
-	//
-	// State         Event                         Action              New State
-	// -----         -----                         ------              ---------
-
-	// idle          Receive ICRP                  Send CDN, Clean up  idle
-	{sessionStates{ringing}, messages{wire.ICRP}, (*Tunnel).outOfPlace},
-
-	// idle          Receive ICCN                  Clean up            idle
-	{sessionStates{ringing}, messages{wire.ICCN}, (*Tunnel).forget},
-
-	// wait-connect  Receive ICCN, acceptable      Prepare for data    established
-	{sessionStates{waitConnect}, messages{wire.ICCN}, (*Tunnel).receiveICCN},
-
-	// wait-connect  Receive ICRQ, ICRP            Send CDN, Clean up  idle
-	{sessionStates{waitConnect, ringing}, messages{wire.ICRQ}, (*Tunnel).outOfPlace},
-	{sessionStates{waitConnect}, messages{wire.ICRP}, (*Tunnel).outOfPlace},
-
-	// idle,         Receive CDN                   Clean up            idle
-	// wait-connect,
-	// established
-	{sessionStates{ringing, waitConnect, callEstablished}, messages{wire.CDN}, (*Tunnel).receiveCDN},
-
-	// established   Receive ICRQ, ICRP, ICCN      Send CDN, Clean up  idle
-	{sessionStates{callEstablished}, messages{wire.ICRQ, wire.ICRP, wire.ICCN}, (*Tunnel).outOfPlace},
-
-	// §7.5: calls are not placed for a peer, so their messages have no place.
-	{sessionStates{waitReply, ringing, waitConnect, callEstablished}, messages{wire.OCRQ, wire.OCRP, wire.OCCN}, (*Tunnel).outOfPlace},
+// no session yet: its rows are receiveInIdle's.
+var callTables = [...][]callRow{
+	incomingLAC: incomingLACTable,
+	incomingLNS: incomingLNSTable,
+	outgoingLAC: outgoingLACTable,
+	outgoingLNS: outgoingLNSTable,
 }
 
 // receiveCall takes a message for a session: the one with the id in the header,
@@ -80,21 +33,37 @@ func (t *Tunnel) receiveCall(now time.Time, header uint32, m *wire.Message) {
 	s := t.findSession(header, m)
 	switch {
 	case m.Type == wire.WEN || m.Type == wire.SLI:
-		// About a modem's line, of which we have none: to be acknowledged is
-		// all that they get.
-		t.counters.IgnoredMessage++
+		t.receiveReport(s, m)
 		return
 	case s == nil:
 		t.receiveInIdle(now, header, m)
 		return
 	}
-	for _, row := range callTable {
+	for _, row := range callTables[s.role] {
 		if slices.Contains(row.in, s.state) && slices.Contains(row.on, m.Type) {
 			row.act(t, now, s, m)
 			return
 		}
 	}
-	panic(fmt.Sprintf("BUG: control: no row for %v in %v", m.Type, s.state))
+	if outgoing := m.Type <= wire.OCCN; outgoing == (s.role >= outgoingLAC) {
+		panic(fmt.Sprintf("BUG: control: no row for %v in %v", m.Type, s.state))
+	}
+	// What is said in incoming calls has no place in an outgoing one, in any
+	// state, nor the other way round.
+	t.outOfPlace(now, s, m)
+}
+
+// receiveReport hands up what a LAC reports of its line, and what an LNS wants
+// of it. They change no state, and may come late.
+func (t *Tunnel) receiveReport(s *session, m *wire.Message) {
+	switch {
+	case s == nil || s.state != callEstablished || s.role.lac() != (m.Type == wire.SLI):
+		t.counters.IgnoredMessage++
+	case m.Type == wire.WEN:
+		t.Emit(WANError{s.id, m.CallErrors})
+	default:
+		t.Emit(LinkInfo{s.id, m.ACCM})
+	}
 }
 
 // receiveInIdle takes a message for which there is no session.
@@ -105,19 +74,22 @@ func (t *Tunnel) receiveInIdle(now time.Time, header uint32, m *wire.Message) {
 	case m.Type == wire.ICRQ:
 		t.receiveICRQ(now, m)
 
+	// §7.5.1  idle  Receive OCRQ, acceptable      Send OCRP           wait-cs-answer
+	//         idle  Receive OCRQ, not acceptable  Send CDN, Clean up  idle
+	case m.Type == wire.OCRQ:
+		t.receiveOCRQ(now, m)
+
 	// §7.4.1  idle  Receive ICRP                  Clean up            idle
 	// §7.4.2  idle  Receive ICRP                  Send CDN, Clean up  idle
+	// §7.5.1  idle  Receive OCRP                  Send CDN, Clean up  idle
+	// §7.5.2  idle  Receive OCRP                  Clean up            idle
 	//
 	// Clean up is for one who has just hung up: that CDN is on its way.
-	case m.Type == wire.ICRP && !t.lingers(header):
+	case (m.Type == wire.ICRP || m.Type == wire.OCRP) && !t.lingers(header):
 		t.refuseCall(now, m, wire.Result{Code: wire.CallError, Error: wire.ErrorSessionID, Text: "no call of ours"})
 
-	// §7.5.1  idle  Receive OCRQ, not acceptable  Send CDN, Clean up  idle
-	case m.Type == wire.OCRQ:
-		t.refuseCall(now, m, wire.Result{Code: wire.CallNoFacilitiesEver, Text: "no calls are placed here"})
-
 	// §7.4    idle  Receive ICCN, CDN             Clean up            idle
-	// §7.5    idle  Receive OCRP, OCCN            Clean up            idle
+	// §7.5    idle  Receive OCCN, CDN             Clean up            idle
 	default:
 		t.counters.IgnoredMessage++
 	}
@@ -169,46 +141,25 @@ func (t *Tunnel) forget(now time.Time, s *session, m *wire.Message) {
 }
 
 func (t *Tunnel) receiveCDN(now time.Time, s *session, m *wire.Message) {
-	t.endCall(now, s, &PeerError{wire.CDN, s.state != callEstablished, m.Result})
+	t.endCall(now, s, &PeerError{wire.CDN, s.state != callEstablished, m.Result, m.Q931Cause, m.DisconnectCause})
 }
 
-func (t *Tunnel) receiveICRQ(now time.Time, m *wire.Message) {
-	if s := t.calls.byPeer[m.AssignedSessionID]; s != nil {
-		t.outOfPlace(now, s, m)
-		return
-	}
-	if len(t.calls.byID) >= t.cfg.MaxSessions {
-		t.refuseCall(now, m, wire.Result{Code: wire.CallNoFacilities, Error: wire.ErrorResources, Text: "too many sessions"})
-		return
-	}
-	s := t.addSession(t.newSessionID(now), m.AssignedSessionID, ringing)
-	t.Emit(IncomingCall{s.id, s.peer, m.CallSerialNumber, m.CalledNumber, m.CallingNumber, m.SubAddress})
-}
-
-func (t *Tunnel) receiveICRP(now time.Time, s *session, m *wire.Message) {
+// learnSession takes the peer's id for a session of ours from ICRP or OCRP. It
+// reports false, and the session ends, when another one has it.
+func (t *Tunnel) learnSession(now time.Time, s *session, m *wire.Message) bool {
 	if t.calls.byPeer[m.AssignedSessionID] != nil {
 		// s.peer stays 0: the peer must find the session by our id.
 		r := wire.Result{Code: wire.CallError, Error: wire.ErrorSessionID, Text: "another session has this Assigned Session ID"}
 		t.clearCall(now, s, r, &RefusedError{m.Type, wire.CDN, r})
-		return
+		return false
 	}
 	s.peer = m.AssignedSessionID
 	t.calls.byPeer[s.peer] = s
-	reply := &wire.Message{Type: wire.ICCN, TxConnectSpeed: connectSpeed, FramingType: wire.FramingSync}
-	if t.peerFraming&wire.FramingSync == 0 && t.peerFraming&wire.FramingAsync != 0 {
-		reply.FramingType = wire.FramingAsync
-	}
-	if t.sendMessage(now, s.peer, s.id, reply) {
-		t.setSessionState(now, s, callEstablished)
-		t.Emit(SessionUp{Session: s.id, PeerSession: s.peer})
-	}
+	return true
 }
 
-// connectSpeed is the (Tx) Connect Speed that we tell, in bits per second. There
-// is no line whose speed it could be.
-const connectSpeed = 1_000_000_000
-
-func (t *Tunnel) receiveICCN(now time.Time, s *session, m *wire.Message) {
+// receiveConnected takes the LAC's ICCN or OCCN.
+func (t *Tunnel) receiveConnected(now time.Time, s *session, m *wire.Message) {
+	s.line.learn(m)
 	t.setSessionState(now, s, callEstablished)
-	t.Emit(SessionUp{s.id, s.peer, m.SequencingRequired})
 }

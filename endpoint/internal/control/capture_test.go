@@ -108,7 +108,7 @@ func replay(t *testing.T, packets []capture.Packet, us netip.Addr) {
 
 	if live[0].Type == wire.SCCRQ {
 		m = Dial(now, cfg)
-		m.Call(now)
+		m.Call(now, CallConfig{})
 	} else {
 		m = Answer(now, cfg)
 	}

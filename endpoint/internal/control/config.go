@@ -20,6 +20,17 @@ type Config struct {
 	// Secret is what both ends prove to each other that they know (§5.1.1).
 	// Empty: no tunnel authentication; a peer that asks for it is refused.
 	Secret []byte
+	// HideAVPs has the values of all AVPs hidden that may be (§4.3), except in
+	// SCCRQ, where some peers refuse that, and in StopCCN, which a peer without
+	// the secret must understand. It needs a Secret. What a peer hides is taken
+	// whenever there is one.
+	HideAVPs bool
+	// TieBreaker has SCCRQ carry a random Tie Breaker: the wish that a single
+	// tunnel exist between the two ends (§4.4.3). See [Collide].
+	TieBreaker bool
+	// PlacesCalls tells the peer that we place calls for it, as LAC (Bearer
+	// Capabilities, §4.4.3). Without it, those that it asks for are refused.
+	PlacesCalls bool
 	// ReceiveWindow is how many control messages the peer may send ahead.
 	// Zero: 16.
 	ReceiveWindow int
@@ -36,7 +47,8 @@ type Config struct {
 	// it. Zero: 100 ms; negative: not at all.
 	AckDelay time.Duration
 	// SetupTimeout bounds the wait for an answer that was acknowledged but does
-	// not come, and the time that someone who dials us has. Zero: 30 s.
+	// not come, the time that someone who dials us has, and the time that a LAC
+	// has to connect an outgoing call that it has accepted. Zero: 30 s.
 	SetupTimeout time.Duration
 	// MaxSessions bounds the sessions at once, of both directions together.
 	// Zero: 64; at most 32,768.
@@ -52,6 +64,9 @@ func (c Config) withDefaults() Config {
 	}
 	if len(c.Secret) == 0 {
 		c.Secret = nil
+	}
+	if c.HideAVPs && c.Secret == nil {
+		panic("BUG: control: AVPs are hidden with a secret")
 	}
 	c.ReceiveWindow = orDefault(c.ReceiveWindow, 16)
 	c.RetryInterval = orDefault(c.RetryInterval, time.Second)

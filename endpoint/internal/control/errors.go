@@ -14,12 +14,22 @@ var ErrTooManySessions = errors.New("the tunnel has as many sessions as it may h
 // ErrTunnelClosed refuses a Call on a tunnel that has ended.
 var ErrTunnelClosed = errors.New("the tunnel is closed")
 
+// ErrLostTie ends a tunnel after [Tunnel.LoseTie].
+var ErrLostTie = errors.New("the peer was dialling us as well, and its tunnel goes first")
+
+// ErrSuperseded ends a tunnel after [Tunnel.Superseded].
+var ErrSuperseded = errors.New("the peer has begun anew with another tunnel")
+
 // A PeerError is the peer's refusal or ending of a tunnel or session: what its
 // StopCCN or CDN says.
 type PeerError struct {
 	Message wire.MessageType // StopCCN or CDN
 	Refused bool             // it was not established yet
 	Result  wire.Result
+	// Q931Cause is why a call ended for the telephone network, and
+	// DisconnectCause for PPP at the peer (RFC 3145); zero: it did not say.
+	Q931Cause       wire.Q931Cause
+	DisconnectCause wire.DisconnectCause
 }
 
 func (e *PeerError) Error() string {
@@ -30,7 +40,14 @@ func (e *PeerError) Error() string {
 	if e.Message == wire.StopCCN {
 		what = "tunnel"
 	}
-	return fmt.Sprintf("the peer %s the %s: %s", verb, what, e.Result.Words(e.Message))
+	s := fmt.Sprintf("the peer %s the %s: %s", verb, what, e.Result.Words(e.Message))
+	if e.Q931Cause != (wire.Q931Cause{}) {
+		s += "; " + q931Words(e.Q931Cause)
+	}
+	if e.DisconnectCause != (wire.DisconnectCause{}) {
+		s += "; " + e.DisconnectCause.Words()
+	}
+	return s
 }
 
 // A RefusedError is our refusal of something that the peer has sent, and what
@@ -94,6 +111,21 @@ func (e AuthError) Error() string {
 		return "tunnel authentication failed: the peer asks for a tunnel secret, and none is configured"
 	}
 	panic(fmt.Sprintf("BUG: control: AuthError %d", uint8(e)))
+}
+
+// A CapabilityError tells that an outgoing call was not asked for, since the
+// peer has not told that it can place it.
+type CapabilityError struct {
+	Attribute  wire.AVPType // Bearer Capabilities or Framing Capabilities
+	Advertised uint32       // by the peer: a mask; 0: it places no calls at all
+	Needed     uint32
+}
+
+func (e *CapabilityError) Error() string {
+	if e.Advertised == 0 {
+		return fmt.Sprintf("the peer places no calls: it has told no %v", e.Attribute)
+	}
+	return fmt.Sprintf("the peer cannot place this call: its %v are %#x, it needs %#x", e.Attribute, e.Advertised, e.Needed)
 }
 
 // An OverrunError tells that the tunnel was given up because the peer asks for

@@ -51,8 +51,8 @@ var connectionTable = []connectionRow{
 	//                 lose tie-breaker               SCCRQ for idle state
 	//
 	// The RFC means an SCCRQ that belongs to another tunnel, and the owner takes
-	// it for one: it names none of ours. In the sequence of this tunnel it is out
-	// of place.
+	// it for one, since it names none of ours: see Collide. In the sequence of
+	// this tunnel it is out of place.
 	{states{waitCtlReply}, messages{wire.SCCRQ}, (*Tunnel).improper},
 
 	// wait-ctl-reply  Receive SCCCN                  Send StopCCN         idle
@@ -126,7 +126,7 @@ func (t *Tunnel) stop(now time.Time, m *wire.Message) {
 	}
 	t.learnID(m)
 	if t.state < closing {
-		t.err = &PeerError{wire.StopCCN, t.state < established, m.Result}
+		t.err = &PeerError{Message: wire.StopCCN, Refused: t.state < established, Result: m.Result}
 	}
 	t.stopped = true
 	t.reliable.clear()
@@ -161,19 +161,23 @@ func (t *Tunnel) hello(m wire.MessageType) *wire.Message {
 		AssignedTunnelID:    t.cfg.LocalID,
 		ReceiveWindowSize:   uint16(t.cfg.ReceiveWindow),
 		Challenge:           t.challenge,
+		BearerCapabilities:  t.bearers(),
 	}
 }
 
 func (t *Tunnel) sendSCCRQ(now time.Time) {
 	t.challengePeer()
+	m := t.hello(wire.SCCRQ)
+	t.addTieBreaker(m)
 	t.setState(now, waitCtlReply)
-	t.sendMessage(now, 0, 0, t.hello(wire.SCCRQ))
+	t.sendMessage(now, 0, 0, m)
 }
 
 func (t *Tunnel) receiveSCCRQ(now time.Time, m *wire.Message) {
 	if !t.learn(now, m) {
 		return
 	}
+	t.peer.SingleTunnel = m.Has(wire.AVPTieBreaker)
 	t.challengePeer()
 	reply := t.hello(wire.SCCRP)
 	if t.respond(now, m, reply) {
@@ -209,6 +213,7 @@ func (t *Tunnel) learnID(m *wire.Message) {
 func (t *Tunnel) learn(now time.Time, m *wire.Message) bool {
 	t.learnID(m)
 	t.peer.HostName, t.peer.VendorName, t.peer.FirmwareRevision = m.HostName, m.VendorName, m.FirmwareRevision
+	t.peer.BearerCapabilities = m.BearerCapabilities
 	t.peerFraming = m.FramingCapabilities
 	if m.Has(wire.AVPReceiveWindowSize) {
 		t.reliable.setWindow(int(m.ReceiveWindowSize))

@@ -1,5 +1,7 @@
 package control
 
+import "github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+
 // An Event is what a [Tunnel] tells its owner: one of the types below.
 type Event interface{ event() }
 
@@ -8,6 +10,11 @@ type TunnelUp struct {
 	PeerID               uint32 // the peer's Assigned Tunnel ID
 	HostName, VendorName string // as the peer sent them
 	FirmwareRevision     uint16
+	// BearerCapabilities are not 0 when the peer places calls for us.
+	BearerCapabilities uint32
+	// SingleTunnel: the peer dialled with a Tie Breaker, and so "wishes a single
+	// tunnel to exist" between the two ends (RFC 2661 §4.4.3).
+	SingleTunnel bool
 }
 
 // TunnelDown tells, once, that the tunnel has ended. Err is nil after our
@@ -23,15 +30,50 @@ type Gone struct{}
 type IncomingCall struct {
 	Session, PeerSession                    uint32
 	CallSerialNumber                        uint32
+	BearerType                              uint32
+	PhysicalChannelID                       uint32
 	CalledNumber, CallingNumber, SubAddress string
 }
 
+// OutgoingCallRequest asks, as IncomingCall does, whether to place a call for
+// the peer; [Tunnel.AcceptOutgoing] or [Tunnel.Hangup] answers.
+type OutgoingCallRequest struct {
+	Session, PeerSession uint32
+	CallSerialNumber     uint32
+	OutgoingCall
+}
+
 // SessionUp tells that a session is established: data may flow.
+//
+// Either end may have begun it, and either may be the LAC:
+//
+//	begun by          the LAC is
+//	Call              we
+//	IncomingCall      the peer
+//	PlaceCall         the peer
+//	OutgoingCallReq…  we
+//
+// The role of LAC decides who controls sequence numbers (RFC 2661 §5.4). Who is
+// called and who calls, which is what PPP's roles follow in this module, is who
+// has begun: the caller is PPP's client unless the owner has it otherwise.
 type SessionUp struct {
 	Session, PeerSession uint32
-	// SequencingRequired is the LAC's demand that data messages always carry
-	// sequence numbers (RFC 2661 §4.4.6).
-	SequencingRequired bool
+	LAC                  bool // we are the LAC
+	Line                      // as the LAC has told it, be it us or the peer
+}
+
+// WANError tells what a LAC counts of errors on a session's line (WEN, RFC 2661
+// §6.13).
+type WANError struct {
+	Session uint32
+	wire.CallErrors
+}
+
+// LinkInfo tells a LAC how the LNS has negotiated asynchronous framing (SLI, RFC
+// 2661 §6.14).
+type LinkInfo struct {
+	Session uint32
+	wire.ACCM
 }
 
 // SessionDown tells, once, that a session has ended. Err is nil after our
@@ -41,9 +83,12 @@ type SessionDown struct {
 	Err     error
 }
 
-func (TunnelUp) event()     {}
-func (TunnelDown) event()   {}
-func (Gone) event()         {}
-func (IncomingCall) event() {}
-func (SessionUp) event()    {}
-func (SessionDown) event()  {}
+func (TunnelUp) event()            {}
+func (TunnelDown) event()          {}
+func (Gone) event()                {}
+func (IncomingCall) event()        {}
+func (OutgoingCallRequest) event() {}
+func (SessionUp) event()           {}
+func (WANError) event()            {}
+func (LinkInfo) event()            {}
+func (SessionDown) event()         {}

@@ -116,7 +116,7 @@ func TestHostileStormAfterTheEnd(t *testing.T) {
 	}
 	s.peer(0, stopccn(wire.Result{Code: 1}))
 	s.do(func(now time.Time) {
-		s.m.Call(now)
+		s.m.Call(now, CallConfig{})
 		s.m.Hangup(now, 1, wire.Result{})
 		s.m.AcceptCall(now, 1)
 		s.m.Close(now, wire.Result{})
@@ -232,7 +232,7 @@ func TestHostileSessionIDCollisions(t *testing.T) {
 	s := answered(t, Config{MaxSessions: 40000, Rand: fewValues{}})
 	seen := make(map[uint32]bool)
 	for range 5000 {
-		id := s.m.Call(s.now)
+		id := s.m.Call(s.now, CallConfig{})
 		if id == 0 || id > 0xffff || seen[id] {
 			t.Fatalf("session id %d, again or impossible", id)
 		}

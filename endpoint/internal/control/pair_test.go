@@ -51,6 +51,7 @@ type end struct {
 type told struct {
 	begun    time.Time // when ICRQ was first sent, or rang
 	up, down bool
+	lac      bool
 	peer     uint32
 	settled  time.Time // of the first of SessionUp and SessionDown
 	err      error
@@ -146,7 +147,15 @@ func (p *pair) do(e *end, command func(m *Tunnel)) {
 
 // call has an end call the other.
 func (p *pair) call(e *end) (session uint32) {
-	session = e.m.Call(p.now)
+	session = e.m.Call(p.now, CallConfig{})
+	e.note(session).begun = p.now
+	p.drain()
+	return session
+}
+
+// place has an end ask the other to place a call.
+func (p *pair) place(e *end) (session uint32) {
+	session = e.m.PlaceCall(p.now, OutgoingCall{CalledNumber: "123"})
 	e.note(session).begun = p.now
 	p.drain()
 	return session
@@ -201,7 +210,7 @@ func (p *pair) send(e *end, to int, packet []byte) {
 		if err != nil {
 			p.Fatalf("%s sent %x: %v", e.name, packet, err)
 		}
-		if s := e.sessions[m.AssignedSessionID]; m.Type == wire.ICRQ && s.begun.Before(e.upAt) {
+		if s := e.sessions[m.AssignedSessionID]; (m.Type == wire.ICRQ || m.Type == wire.OCRQ) && s.begun.Before(e.upAt) {
 			s.begun = e.upAt // the call waited for the tunnel
 		}
 	}
@@ -243,21 +252,25 @@ func (p *pair) event(e *end, event Event) {
 		}
 		e.gone = true
 	case IncomingCall:
-		s := e.sessions[ev.Session]
-		if s != nil && !s.down || !e.up || e.down {
-			wrong()
-		}
-		delete(e.sessions, ev.Session)
-		e.note(ev.Session).begun = p.now
+		p.rings(e, ev.Session, wrong)
 		if !p.byHand {
 			e.m.AcceptCall(p.now, ev.Session)
+		}
+	case OutgoingCallRequest:
+		p.rings(e, ev.Session, wrong)
+		if !p.byHand {
+			e.m.AcceptOutgoing(p.now, ev.Session)
+		}
+	case WANError, LinkInfo:
+		if !p.byHand {
+			wrong()
 		}
 	case SessionUp:
 		s := e.sessions[ev.Session]
 		if s == nil || s.up || s.down || !e.up || e.down {
 			wrong()
 		}
-		s.up, s.peer, s.settled = true, ev.PeerSession, p.now
+		s.up, s.lac, s.peer, s.settled = true, ev.LAC, ev.PeerSession, p.now
 	case SessionDown:
 		s := e.note(ev.Session)
 		if s.down {
@@ -270,6 +283,15 @@ func (p *pair) event(e *end, event Event) {
 	default:
 		wrong()
 	}
+}
+
+// rings notes a session that the other end has begun.
+func (p *pair) rings(e *end, session uint32, wrong func()) {
+	if s := e.sessions[session]; s != nil && !s.down || !e.up || e.down {
+		wrong()
+	}
+	delete(e.sessions, session)
+	e.note(session).begun = p.now
 }
 
 // standing is the sessions that an end believes to be established, as

@@ -274,6 +274,13 @@ func (r *reliable) expireRetry(now time.Time) bool {
 	return true
 }
 
+// pause puts off the next retransmission; the count of tries begins anew.
+func (r *reliable) pause(now time.Time, d time.Duration) {
+	if !r.retryAt.IsZero() {
+		r.tries, r.retryAt = 0, now.Add(d)
+	}
+}
+
 // expireAck acknowledges when it is time.
 func (r *reliable) expireAck(now time.Time) {
 	if !r.ackAt.IsZero() && !now.Before(r.ackAt) {

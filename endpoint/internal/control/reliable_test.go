@@ -50,7 +50,7 @@ func TestBackOffAsConfigured(t *testing.T) {
 // then.
 func TestBackOffStartsAnew(t *testing.T) {
 	s := dialled(t, Config{}, 0)
-	s.do(func(now time.Time) { s.m.Call(now) })
+	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}) })
 	s.want("0s ICRQ ns=2 nr=1")
 	s.run(4 * time.Second)
 	s.want("1s SCCCN ns=1 nr=1", "3s SCCCN ns=1 nr=1")
@@ -81,7 +81,7 @@ func TestAcknowledgementIsDelayedOrCarried(t *testing.T) {
 
 	s.peer(0, &wire.Message{Type: wire.HELLO})
 	s.run(50 * time.Millisecond)
-	s.do(func(now time.Time) { s.m.Call(now) })
+	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}) })
 	s.zlb()
 	s.run(time.Second)
 	s.want("1.2s ICRQ ns=1 nr=5")
@@ -101,7 +101,7 @@ func TestAcknowledgementIsDelayedOrCarried(t *testing.T) {
 func TestSlowStart(t *testing.T) {
 	s := dialled(t, Config{}, 8) // the first ACK, of SCCRQ, made CWND 2
 	for range 20 {
-		s.m.Call(s.now)
+		s.m.Call(s.now, CallConfig{})
 	}
 	s.drain()
 	s.want("0s ICRQ ns=2 nr=1") // with SCCCN two in flight
@@ -122,7 +122,7 @@ func TestSlowStart(t *testing.T) {
 func TestCongestionAvoidance(t *testing.T) {
 	s := dialled(t, Config{MaxSessions: 1000}, 8)
 	for range 40 {
-		s.m.Call(s.now)
+		s.m.Call(s.now, CallConfig{})
 	}
 	next := func() int { return s.m.reliable.next }
 	for nr := uint16(2); nr < 8; nr++ { // six ACKs
@@ -152,7 +152,7 @@ func TestCongestionAvoidance(t *testing.T) {
 // to have been queued.
 func TestPeerThatDiscardsOutOfOrder(t *testing.T) {
 	s := dialled(t, Config{}, 0)
-	s.do(func(now time.Time) { s.m.Call(now) })
+	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}) })
 	s.want("0s ICRQ ns=2 nr=1")
 	s.run(time.Second)
 	s.want("1s SCCCN ns=1 nr=1")
@@ -160,7 +160,7 @@ func TestPeerThatDiscardsOutOfOrder(t *testing.T) {
 	s.want("1s ICRQ ns=2 nr=1")
 
 	s = dialled(t, Config{}, 0)
-	s.do(func(now time.Time) { s.m.Call(now) })
+	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}) })
 	s.run(time.Second)
 	s.peerAt(1, 3, 0, nil)
 	s.run(time.Second)
@@ -302,7 +302,7 @@ func TestNrBeyondWhatWasSent(t *testing.T) {
 	// Nor can be acknowledged what only waits to be sent; and a ZLB has the Ns
 	// of the message that is sent next.
 	s = dialled(t, Config{}, 0)
-	s.do(func(now time.Time) { s.m.Call(now); s.m.Call(now) })
+	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}); s.m.Call(now, CallConfig{}) })
 	s.want("0s ICRQ ns=2 nr=1")
 	s.peerAt(1, 4, 0, nil)
 	if c := s.m.Counters(); c.InvalidNr != 1 {

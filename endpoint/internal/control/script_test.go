@@ -94,6 +94,19 @@ func icrp(session uint32) *wire.Message {
 func iccn() *wire.Message {
 	return &wire.Message{Type: wire.ICCN, TxConnectSpeed: 1, FramingType: 1}
 }
+func ocrq(session uint32, change ...func(*wire.Message)) *wire.Message {
+	m := &wire.Message{Type: wire.OCRQ, AssignedSessionID: session, MaximumBPS: 64000, BearerType: 1, FramingType: 1, CalledNumber: "123"}
+	for _, f := range change {
+		f(m)
+	}
+	return m
+}
+func ocrp(session uint32) *wire.Message {
+	return &wire.Message{Type: wire.OCRP, AssignedSessionID: session}
+}
+func occn() *wire.Message {
+	return &wire.Message{Type: wire.OCCN, TxConnectSpeed: 1, FramingType: 1}
+}
 func cdn(session uint32, r wire.Result) *wire.Message {
 	return &wire.Message{Type: wire.CDN, AssignedSessionID: session, Result: r}
 }
@@ -223,8 +236,14 @@ func describe(event Event) string {
 		return "Gone"
 	case IncomingCall:
 		return fmt.Sprintf("IncomingCall %d peer=%d", e.Session, e.PeerSession)
+	case OutgoingCallRequest:
+		return fmt.Sprintf("OutgoingCallRequest %d peer=%d %s", e.Session, e.PeerSession, e.CalledNumber)
 	case SessionUp:
 		return fmt.Sprintf("SessionUp %d peer=%d", e.Session, e.PeerSession)
+	case WANError:
+		return fmt.Sprintf("WANError %d %+v", e.Session, e.CallErrors)
+	case LinkInfo:
+		return fmt.Sprintf("LinkInfo %d %+v", e.Session, e.ACCM)
 	case SessionDown:
 		return fmt.Sprintf("SessionDown %d %v", e.Session, e.Err)
 	}

@@ -27,8 +27,9 @@ var stateNames = [...]string{"idle", "wait-ctl-reply", "wait-ctl-conn", "establi
 func (s state) String() string { return stateNames[s] }
 
 // A Tunnel is a control connection with its calls: a [machine.Machine] of
-// [Event]. Its commands are Call, AcceptCall, Hangup and Close. Whoever owns it
-// calls one method at a time.
+// [Event]. Its commands are Call, PlaceCall, AcceptCall, AcceptOutgoing, Hangup
+// and Close, and where tunnels compete Yield, LoseTie and Superseded. Whoever
+// owns it calls one method at a time.
 type Tunnel struct {
 	machine.Output[Event]
 
@@ -40,6 +41,7 @@ type Tunnel struct {
 	peer        TunnelUp // what the peer has told of itself
 	peerFraming uint32   // its Framing Capabilities
 	challenge   []byte   // ours; nil: the peer is not to prove anything
+	tieBreaker  *[8]byte // of our SCCRQ; nil: none
 	stopped     bool     // the peer's StopCCN came
 	err         error    // for TunnelDown
 
@@ -129,7 +131,9 @@ func (t *Tunnel) acknowledged(now time.Time, o outgoing) {
 // deliver handles a message in its turn.
 func (t *Tunnel) deliver(now time.Time, in incoming) {
 	m, err := wire.ParseMessage(in.avps, t.cfg.Secret)
-	if t.state == closing && m.Type != wire.StopCCN {
+	if t.state == closing && m.Type != wire.StopCCN || m.Type == wire.CSUN || m.Type == wire.CSURQ {
+		// The last two tell of the speed of a line (RFC 5515), without the M
+		// bit: no harm is done when nobody heeds them.
 		t.counters.IgnoredMessage++
 		return
 	}
@@ -288,7 +292,7 @@ func (t *Tunnel) setState(now time.Time, s state) {
 // sendMessage queues a message for the peer. When as many wait for it as may,
 // it is not keeping up: the tunnel ends, and sendMessage reports false.
 func (t *Tunnel) sendMessage(now time.Time, peerSession, session uint32, m *wire.Message) bool {
-	packet := m.Append(wire.AppendControlHeader(nil, t.peer.PeerID, peerSession, 0, 0))
+	packet := t.appendAVPs(wire.AppendControlHeader(nil, t.peer.PeerID, peerSession, 0, 0), m)
 	wire.SetLength(packet)
 	if t.reliable.push(now, outgoing{packet, m.Type, session}) {
 		return true
@@ -296,4 +300,12 @@ func (t *Tunnel) sendMessage(now time.Time, peerSession, session uint32, m *wire
 	t.end(now, wire.Result{Code: wire.StopError, Error: wire.ErrorResources,
 		Text: "too many messages are not acknowledged"}, &OverrunError{len(t.reliable.queue)})
 	return false
+}
+
+// appendAVPs appends a message's AVPs, hidden if that is wanted.
+func (t *Tunnel) appendAVPs(b []byte, m *wire.Message) []byte {
+	if !t.cfg.HideAVPs || m.Type == wire.SCCRQ || m.Type == wire.StopCCN {
+		return m.Append(b)
+	}
+	return m.AppendHidden(b, t.cfg.Secret, t.cfg.Rand)
 }

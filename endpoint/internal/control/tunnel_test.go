@@ -122,7 +122,7 @@ func TestLockStepEstablishment(t *testing.T) {
 	}
 	s.peer(0, sccrp(func(m *wire.Message) { m.VendorName, m.FirmwareRevision = "them", 0x690 }))
 	s.want("0s SCCCN ns=1 nr=1", "0s TunnelUp peer=7 lns")
-	if s.m.PeerID() != peerTunnel || s.m.peer != (TunnelUp{peerTunnel, "lns", "them", 0x690}) {
+	if s.m.PeerID() != peerTunnel || s.m.peer != (TunnelUp{PeerID: peerTunnel, HostName: "lns", VendorName: "them", FirmwareRevision: 0x690}) {
 		t.Errorf("learnt %+v", s.m.peer)
 	}
 	s.zlb()
@@ -211,7 +211,7 @@ func TestStopCCNReceived(t *testing.T) {
 	// What had not been acknowledged means nothing to the peer any more. The
 	// id of the tunnel is the one that was told first.
 	s = answered(t, Config{})
-	s.do(func(now time.Time) { s.m.Call(now); s.m.Call(now) })
+	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}); s.m.Call(now, CallConfig{}) })
 	m := stopccn(wire.Result{Code: 1})
 	m.AssignedTunnelID = 8
 	s.peerAt(2, 1, 0, m.Append(nil))
@@ -281,7 +281,7 @@ func TestStopCCNsCross(t *testing.T) {
 func TestCloseWithManyMessagesWaiting(t *testing.T) {
 	s := dialled(t, Config{}, 0)
 	for range 30 {
-		s.m.Call(s.now)
+		s.m.Call(s.now, CallConfig{})
 	}
 	s.drain()
 	s.want("0s ICRQ ns=2 nr=1")

@@ -1,0 +1,114 @@
+package control
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+)
+
+// Tunnels that compete: both ends dial each other at once, or a peer that has
+// restarted dials while its old tunnel stands. Each tunnel is a machine of its
+// own, so their owner, who alone sees both, decides, and tells the one that
+// goes.
+
+// A Collision is what becomes of two tunnels when both ends dial each other.
+type Collision uint8
+
+const (
+	BothStand  Collision = iota // two tunnels
+	OursWins                    // the peer's SCCRQ is to be dropped in silence
+	TheirsWins                  // it is to be answered: see [Tunnel.Yield]
+	NoneWins                    // it is to be dropped, and ours is to end: [Tunnel.LoseTie]
+)
+
+// Collide compares the Tie Breaker of our SCCRQ, to which the peer has not
+// replied yet, with the one of an SCCRQ of the peer's; nil means that there is
+// none.
+//
+// RFC 2661 §4.4.3: "The lower value "wins", and the "loser" MUST silently
+// discard its tunnel. In the case where a tie breaker is present on both sides,
+// and the value is equal, both sides MUST discard their tunnels. If a tie
+// breaker is received, and an outstanding SCCRQ had no tie breaker value, the
+// initiator which included the Tie Breaker AVP "wins". If neither side issues a
+// tie breaker, then two separate tunnels are opened."
+func Collide(ours, theirs *[8]byte) Collision {
+	switch {
+	case ours == nil && theirs == nil:
+		return BothStand
+	case theirs == nil:
+		return OursWins
+	case ours == nil:
+		return TheirsWins
+	}
+	switch bytes.Compare(ours[:], theirs[:]) {
+	case -1:
+		return OursWins
+	case 1:
+		return TheirsWins
+	}
+	return NoneWins
+}
+
+// PeerTieBreaker is the Tie Breaker of an SCCRQ for [Collide]; nil if it has
+// none.
+func PeerTieBreaker(sccrq *wire.Message) *[8]byte {
+	if !sccrq.Has(wire.AVPTieBreaker) {
+		return nil
+	}
+	return &sccrq.TieBreaker
+}
+
+// TieBreaker is the one of our SCCRQ; nil: it has none. It never changes.
+func (t *Tunnel) TieBreaker() *[8]byte { return t.tieBreaker }
+
+func (t *Tunnel) addTieBreaker(sccrq *wire.Message) {
+	if !t.cfg.TieBreaker {
+		return
+	}
+	t.tieBreaker = new([8]byte)
+	t.random(t.tieBreaker[:])
+	sccrq.TieBreaker = *t.tieBreaker
+	sccrq.Set(wire.AVPTieBreaker)
+}
+
+// Yield makes room for a tunnel of the peer's that wins: SCCRQ is not sent
+// again for as long as that one has to get established ([Config.SetupTimeout]).
+// When it is, [Tunnel.LoseTie] ends this one; otherwise SCCRQ goes out again
+// then ("Re-queue SCCRQ for idle state", RFC 2661 §7.2.1), and a reply to it is
+// taken all the time. So an SCCRQ that anybody has sent in the peer's name, and
+// an all-zero Tie Breaker wins always, does not end what is being dialled: an
+// honest peer discards our SCCRQ in silence, and one that has sent none replies.
+// After the reply, nothing happens.
+func (t *Tunnel) Yield(now time.Time) {
+	if t.state == waitCtlReply {
+		t.reliable.pause(now, t.cfg.SetupTimeout)
+	}
+}
+
+// LoseTie ends a tunnel that has lost: without a word, with ErrLostTie. Once
+// the peer has replied, nothing happens: it has taken both.
+func (t *Tunnel) LoseTie(now time.Time) {
+	if t.state == waitCtlReply {
+		t.vanish(now, ErrLostTie)
+	}
+}
+
+// Superseded ends a tunnel that stands from before the peer restarted, with
+// ErrSuperseded; its owner has seen another tunnel of the peer's established.
+//
+// Nothing is sent. A peer that has restarted knows nothing of the old tunnel, so
+// every StopCCN, and all its retransmissions, would be for nobody, as many times
+// as there are old tunnels; or worse, since some peers assign the same ids again
+// after each start, for the new tunnel, in whose sequence it might have a place.
+func (t *Tunnel) Superseded(now time.Time) {
+	if t.state < closing {
+		t.vanish(now, ErrSuperseded)
+	}
+}
+
+// vanish ends the tunnel without a word.
+func (t *Tunnel) vanish(now time.Time, err error) {
+	t.err = err
+	t.setState(now, gone)
+}
