@@ -39,17 +39,20 @@
 // satisfy errors.Is for syscall.ECONNREFUSED, ECONNRESET, EHOSTUNREACH,
 // ENETUNREACH, EADDRINUSE and so forth, for os.ErrDeadlineExceeded and for
 // net.ErrClosed. A connection that broke never reads as one that ended: io.EOF
-// means that the peer has sent its FIN and that nothing before it was lost.
+// means that the peer has sent its FIN and that nothing before it was lost (or
+// that CloseRead was called).
 //
 // # Goroutines and buffers
 //
-// gVisor runs GOMAXPROCS goroutines per Stack for TCP; there are no others. A
-// conn has none. What comes in is copied once, from the frame into gVisor's
-// memory, on the goroutine that calls Put. What goes out is not copied: gVisor
-// hands a super-packet of up to 64 segments to the link endpoint, which
-// gives each segment a head of its own and lends the payload
-// ([link.Split]), on the goroutine that wrote, or on the one of gVisor's that an
-// acknowledgement woke, with the connection's lock held. Therefore a Sink below a Stack must not
-// answer a Put by calling that Stack's Put before it returns: an ICMP error
-// would wait for the lock that its own packet was sent under.
+// gVisor runs GOMAXPROCS goroutines per Stack for TCP; there are no others, and
+// none for a conn.
+//
+// What comes in is copied once, from the frame into gVisor's memory, on the
+// goroutine that calls Put. What goes out is not copied: gVisor hands a
+// super-packet of up to 64 segments to the link endpoint, which gives each
+// segment a head of its own and lends the payload ([link.Split]), on the
+// goroutine that wrote, or on the one of gVisor's that an acknowledgement woke.
+// The connection's lock is held meanwhile. Therefore a Sink below a Stack must
+// not answer a Put by calling that Stack's Put before it returns: an ICMP
+// error would wait for the lock that its own packet was sent under.
 package netstack

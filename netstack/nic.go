@@ -68,11 +68,8 @@ func (s *Stack) AddIP(out link.Sink, cfg *IPConfig) (*NIC, error) {
 	return n, nil
 }
 
-// add makes the interface of which n is the base.
-func (s *Stack) add(n *base, x interface {
-	netInterface
-	exit
-}, addresses []netip.Prefix, mtu int) error {
+// add makes the interface x, of which n is the base.
+func (s *Stack) add(n *base, x netInterface, addresses []netip.Prefix, mtu int) error {
 	if mtu == 0 {
 		mtu = defaultMTU
 	}
@@ -143,9 +140,10 @@ func (n *NIC) Put(b *link.Batch) {
 	n.ep.receive(b, n, &n.counters)
 }
 
-func (n *NIC) refuses(src, dst uint32) *atomic.Uint64 { return nil }
-func (n *NIC) toward(uint32) (link.Sink, *counters)   { return n.out, &n.counters }
-func (n *NIC) carrier(netip.Addr) context.Context     { return n.life }
+// A client takes what its tunnel brings, from anywhere, and has one way out.
+func (n *NIC) refuses(uint32, uint32) *atomic.Uint64 { return nil }
+func (n *NIC) toward(uint32) (link.Sink, *counters)  { return n.out, &n.counters }
+func (n *NIC) carrier(netip.Addr) context.Context    { return n.life }
 
 func (n *NIC) shut() {
 	n.end(net.ErrClosed)

@@ -59,6 +59,7 @@ type Stack struct {
 
 // A netInterface is a NIC or a Router.
 type netInterface interface {
+	exit
 	// carrier is the life of what carries packets to remote: of the NIC, or of
 	// one session behind a Router. It is nil when nothing does.
 	carrier(remote netip.Addr) context.Context
