@@ -20,7 +20,10 @@ func (d *decoder) control(msg message) {
 	if msg.missing > 0 || err != nil && slices.Contains(hidden, err.(*wire.Error).Attribute) {
 		err = nil // it is not the message's fault
 	}
-	l := line{what: m.Type.String(), items: describe(m)}
+	l := line{what: "control message", items: describe(m)}
+	if m.Has(wire.AVPMessageType) {
+		l.what = m.Type.String()
+	}
 	for _, t := range hidden {
 		if len(d.cfg.Secret) == 0 {
 			l.add("%v hidden", t)
@@ -131,7 +134,7 @@ func (d *decoder) stillHidden(payload []byte, m *wire.Message) (hidden []wire.AV
 func describe(m *wire.Message) (items []string) {
 	add := func(format string, args ...any) { items = append(items, fmt.Sprintf(format, args...)) }
 	has := m.Has
-	if !m.Type.Known() {
+	if has(wire.AVPMessageType) && !m.Type.Known() {
 		add("unknown")
 	}
 	if has(wire.AVPHostName) {

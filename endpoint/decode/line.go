@@ -99,41 +99,71 @@ func (p *printer) printf(format string, args ...any) {
 	}
 }
 
-// fold puts the line behind its beginning, and breaks it between items where it
-// would be too long for the columns. The state ends at the last column, behind
-// the last item.
+// fold puts the line behind its beginning, and breaks it where it would be too
+// long for the columns: between items, or within one that is too long by
+// itself. The state ends at the last column, behind the last item if it can.
 func (l *line) fold(begin string) string {
 	words := slices.Concat([]string{l.what}, l.items)
 	if l.wrong != "" {
 		words[0] = "malformed " + words[0]
+		words[len(words)-1] += ":"
 		words = append(words, l.wrong)
 	}
 	if l.repeated {
 		words = append(words, "retransmitted")
 	}
-	var b strings.Builder
-	b.WriteString(begin)
-	at := utf8.RuneCountInString(begin)
-	state := utf8.RuneCountInString(l.state)
+	f := folder{at: utf8.RuneCountInString(begin)}
+	f.WriteString(begin)
+	state := 0
+	if l.state != "" {
+		state = 2 + utf8.RuneCountInString(l.state)
+	}
 	for i, w := range words {
 		room := 0
 		switch {
-		case i < len(words)-1 && i > 0:
+		case i == len(words)-1:
+			room = state
+		case i > 0 && !strings.HasSuffix(w, ":"):
 			w += ","
-		case i == len(words)-1 && state > 0:
-			room = 2 + state
 		}
-		n := utf8.RuneCountInString(w)
-		if i > 0 && at+1+n+room > columns {
-			b.WriteString("\n" + strings.Repeat(" ", indent-1))
-			at = indent - 1
-		}
-		b.WriteString(" " + w)
-		at += 1 + n
+		f.add(w, room)
 	}
 	if state > 0 {
-		b.WriteString(strings.Repeat(" ", max(2, columns-at-state)) + l.state)
+		if f.at+state > columns {
+			f.breakLine()
+		}
+		f.WriteString(strings.Repeat(" ", max(2, columns-f.at-state+2)) + l.state)
 	}
-	b.WriteByte('\n')
-	return b.String()
+	f.WriteByte('\n')
+	return f.String()
+}
+
+// A folder is a text and the column at which it ends.
+type folder struct {
+	strings.Builder
+	at int
+}
+
+func (f *folder) breakLine() {
+	f.WriteString("\n" + strings.Repeat(" ", indent-1))
+	f.at = indent - 1
+}
+
+// add adds words on this line if they have room, and so many columns after
+// them, else on the next. What no line has room for is broken between words.
+func (f *folder) add(words string, room int) {
+	n := 1 + utf8.RuneCountInString(words)
+	if first, rest, ok := strings.Cut(words, " "); ok && n > columns-indent+1 {
+		for ok {
+			f.add(first, 0)
+			first, rest, ok = strings.Cut(rest, " ")
+		}
+		f.add(first, room)
+		return
+	}
+	if f.at+n+room > columns && f.at > indent {
+		f.breakLine()
+	}
+	f.WriteString(" " + words)
+	f.at += n
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"strings"
 
 	pppframe "github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
@@ -181,24 +182,23 @@ func configure(protocol uint16, p packet, l *line) (reason string) {
 
 // follow lets the layer's automatons see the packet.
 func (s *ppp) follow(from int, protocol uint16, p packet, sum uint64, l *line) {
-	layer := s.layer(protocol)
-	was := layer.end[from].state
-	state, ok := layer.follow(from, p, sum)
+	both := s.layer(protocol)
+	was := both.end[from].state
+	state, ok := both.follow(from, p, sum)
 	if !ok {
 		return
 	}
 	l.state = state.String()
 	if protocol == protoLCP && was == opened && (state == reqSent || state == closing) {
 		// This-Layer-Down: what LCP carries begins again.
-		for number := range s.layers {
-			if number != protoLCP {
-				delete(s.layers, number)
-			}
+		maps.DeleteFunc(s.layers, func(number uint16, _ *layer) bool { return number != protoLCP })
+		for i := range s.last {
+			maps.DeleteFunc(s.last[i], func(key lastKey, _ uint64) bool { return key.protocol != protoLCP })
 		}
 		s.asked = [2]bool{}
 	}
 	if state == opened && was != opened {
-		l.state += layer.agreement(from)
+		l.state += both.agreement(from)
 	}
 }
 

@@ -3,7 +3,6 @@ package decode
 import (
 	"hash/maphash"
 	"net/netip"
-	"slices"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
@@ -19,14 +18,14 @@ type observer struct {
 	tunnels map[tunnelKey]tunnelEnd // by what is in a header
 	// halves are the ends whose id was not seen yet, the one of to in its
 	// conversation with from.
-	halves   map[pair][]tunnelEnd
+	halves   map[pair]map[tunnelEnd]struct{}
 	order    []*tunnel // the oldest first
 	sessions []*session
 	seed     maphash.Seed
 }
 
 func newObserver() observer {
-	return observer{tunnels: map[tunnelKey]tunnelEnd{}, halves: map[pair][]tunnelEnd{}, seed: maphash.MakeSeed()}
+	return observer{tunnels: map[tunnelKey]tunnelEnd{}, halves: map[pair]map[tunnelEnd]struct{}{}, seed: maphash.MakeSeed()}
 }
 
 // tunnelKey is what names a tunnel to its receiver.
@@ -48,9 +47,9 @@ type tunnel struct {
 	addr [2]netip.AddrPort
 	id   [2]uint32 // what the end has assigned; 0: not seen
 	sent [2]history
-	byID [2]map[uint32]*session // by what the end has assigned
-	half [2][]*session          // those of which the end's id was not seen
-	over bool                   // StopCCN was seen
+	byID [2]map[uint32]*session   // by what the end has assigned
+	half [2]map[*session]struct{} // those of which the end's id was not seen
+	over bool                     // StopCCN was seen
 }
 
 // A session is a call as an observer knows it.
@@ -119,21 +118,29 @@ func (o *observer) tunnelOf(from, to netip.AddrPort, id, assigned uint32) tunnel
 
 // half is the end of to that nothing but its id is missing of, if it is the only one.
 func (o *observer) half(to, from netip.AddrPort) tunnelEnd {
-	if h := o.halves[pair{to, from}]; len(h) == 1 {
-		return h[0]
+	return only(o.halves[pair{to, from}])
+}
+
+// only is a set's member if it has only one, else zero.
+func only[T comparable](set map[T]struct{}) (member T) {
+	if len(set) == 1 {
+		for member = range set {
+		}
 	}
-	return tunnelEnd{}
+	return member
 }
 
 func (o *observer) addHalf(e tunnelEnd) {
 	key := pair{e.addr[e.end], e.addr[1-e.end]}
-	o.halves[key] = append(o.halves[key], e)
+	if o.halves[key] == nil {
+		o.halves[key] = map[tunnelEnd]struct{}{}
+	}
+	o.halves[key][e] = struct{}{}
 }
 
 func (o *observer) deleteHalf(e tunnelEnd) {
 	key := pair{e.addr[e.end], e.addr[1-e.end]}
-	h := slices.DeleteFunc(o.halves[key], func(h tunnelEnd) bool { return h == e })
-	if o.halves[key] = h; len(h) == 0 {
+	if delete(o.halves[key], e); len(o.halves[key]) == 0 {
 		delete(o.halves, key)
 	}
 }
@@ -144,7 +151,10 @@ func (o *observer) newTunnel(addr0, addr1 netip.AddrPort) *tunnel {
 		o.forget(o.order[0])
 		o.order = o.order[1:]
 	}
-	t := &tunnel{addr: [2]netip.AddrPort{addr0, addr1}, byID: [2]map[uint32]*session{{}, {}}}
+	t := &tunnel{
+		addr: [2]netip.AddrPort{addr0, addr1},
+		byID: [2]map[uint32]*session{{}, {}}, half: [2]map[*session]struct{}{{}, {}},
+	}
 	o.order = append(o.order, t)
 	o.addHalf(tunnelEnd{t, 0})
 	o.addHalf(tunnelEnd{t, 1})
@@ -197,13 +207,13 @@ func (o *observer) sessionOf(e tunnelEnd, id, assigned uint32) *session {
 	if s == nil {
 		s = e.byID[sender][assigned]
 	}
-	switch {
-	case s != nil:
-	case id == 0 && assigned == 0:
+	if id == 0 && assigned == 0 {
 		return nil
-	case id != 0 && len(e.half[e.end]) == 1:
-		s = e.half[e.end][0]
-	default:
+	}
+	if s == nil && id != 0 {
+		s = only(e.half[e.end])
+	}
+	if s == nil {
 		s = o.newSession(e.tunnel)
 	}
 	s.assign(e.end, id)
@@ -219,8 +229,7 @@ func (o *observer) newSession(t *tunnel) *session {
 	}
 	s := &session{tunnel: t}
 	o.sessions = append(o.sessions, s)
-	t.half[0] = append(t.half[0], s)
-	t.half[1] = append(t.half[1], s)
+	t.half[0][s], t.half[1][s] = struct{}{}, struct{}{}
 	return s
 }
 
@@ -238,7 +247,7 @@ func (s *session) unassign(end int) {
 	if t.byID[end][s.id[end]] == s {
 		delete(t.byID[end], s.id[end])
 	}
-	t.half[end] = slices.DeleteFunc(t.half[end], func(h *session) bool { return h == s })
+	delete(t.half[end], s)
 }
 
 // forget takes a session out of its tunnel: it is over, or was seen too long ago.
