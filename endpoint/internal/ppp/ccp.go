@@ -32,8 +32,8 @@ type ccp struct {
 	err     error // why it ends
 
 	asks    uint32 // the Supported Bits of our request
-	grants  uint32 // of the peer's request, in force; zero: it has none
-	inForce packet // the peer's request in force
+	grants  uint32 // of the peer's request in force; zero: it has none
+	inForce []byte // the options of that request
 
 	encryption *Encryption // in force
 }
@@ -57,10 +57,7 @@ func (c *ccp) start(now time.Time) {
 	}
 	c.pending, c.err = true, nil
 	c.asks = mppeStateless | uint32(bits128)
-	if c.state == initial {
-		c.event(now, evOpen)
-	}
-	c.event(now, evUp)
+	c.open(now)
 }
 
 // stop takes CCP down with LCP; the keys go with it.
@@ -120,7 +117,7 @@ func (c *ccp) prompt(listed func(uint8) bool) []option {
 }
 
 func (c *ccp) granted(list []option) {
-	c.inForce = packet{c.in.code, c.in.id, bytes.Clone(c.in.data)}
+	c.inForce = bytes.Clone(c.in.data)
 	c.grants = 0
 	for _, o := range list {
 		c.grants = supportedBits(o)
@@ -191,7 +188,7 @@ func (c *ccp) error(format string, args ...any) error {
 
 // receive takes a CCP packet. The initial keys are good for one CCP that is
 // opened: used again, they would show what they have encrypted. So a peer that
-// ends or renegotiates it ends the link. Its last Configure-Request again is
+// ends or renegotiates it ends the link. The same Configure-Request again is
 // neither: our Ack was lost, or the network has doubled the datagram.
 func (c *ccp) receive(now time.Time, p packet) {
 	switch {
@@ -203,7 +200,7 @@ func (c *ccp) receive(now time.Time, p packet) {
 		}
 	case p.code == resetAck: // we request none
 	case c.encryption != nil && p.code == configureRequest:
-		if p.id == c.inForce.id && bytes.Equal(p.data, c.inForce.data) {
+		if bytes.Equal(p.data, c.inForce) {
 			c.send(packet{configureAck, p.id, p.data})
 			return
 		}

@@ -134,7 +134,7 @@ func (i *ipv6cp) up(now time.Time) {
 	case i.peer == (interfaceID{}):
 		i.giveUp(now, i.error("the peer has no interface identifier"))
 	case mtu < minMTU6:
-		i.giveUp(now, i.error("the peer's MRU leaves an MTU of %d, and IPv6 needs %d", mtu, minMTU6))
+		i.giveUp(now, i.error("the MTU is %d, and IPv6 needs %d", mtu, minMTU6))
 	default:
 		i.link.networkUp(now, &i.ncp, Up6{Local: i.local, Peer: i.peer, MTU: mtu, Encryption: i.link.ccp.encryption})
 	}

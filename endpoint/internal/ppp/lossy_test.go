@@ -34,7 +34,11 @@ type end struct {
 	auth  []Authenticated
 	down  *Down
 	isUp  bool
-	users map[string]string
+	isUp6 bool
+
+	settled    int
+	encryption *Encryption
+	users      map[string]string
 }
 
 type delivery struct {
@@ -107,16 +111,28 @@ func (w *line) drain(t testing.TB, e *end) {
 			}
 			e.isUp = true
 			e.ups = append(e.ups, event)
-		case NetworkDown:
-			if !e.isUp {
-				t.Fatal("NetworkDown without Up")
+			e.encryption = event.Encryption
+		case Up6:
+			if e.isUp6 {
+				t.Fatal("Up6 twice")
 			}
-			e.isUp = false
+			e.isUp6 = true
+			e.encryption = event.Encryption
+		case NetworkDown:
+			was := map[uint16]*bool{ProtocolIPv4: &e.isUp, ProtocolIPv6: &e.isUp6}[event.Protocol]
+			if !*was {
+				t.Fatalf("%+v without Up", event)
+			}
+			*was = false
+		case Settled:
+			if e.settled++; e.settled > 1 || !e.isUp && !e.isUp6 {
+				t.Fatalf("Settled: IPv4 %v, IPv6 %v", e.isUp, e.isUp6)
+			}
 		case Down:
 			if e.down != nil {
 				t.Fatal("Down twice")
 			}
-			e.isUp = false
+			e.isUp, e.isUp6 = false, false
 			e.down = &event
 		}
 	}

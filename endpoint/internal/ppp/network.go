@@ -103,11 +103,11 @@ func (l *Link) networkError() error {
 // "peers MUST NOT transmit user data until the MPPE negotiation is complete"
 // (RFC 3078 §9).
 func (l *Link) enterNetwork(now time.Time) {
-	if l.cfg.Server && !l.askedAddress {
+	l.ccp.start(now)
+	if l.phase == network && l.cfg.Server && !l.askedAddress {
 		l.askedAddress, l.unassigned = true, true
 		l.Emit(AddressQuestion{User: l.user})
 	}
-	l.ccp.start(now)
 	l.startNetworks(now)
 }
 
@@ -119,10 +119,11 @@ func (l *Link) startNetworks(now time.Time) {
 	l.started = true
 	for _, n := range l.networks() {
 		n.err = nil
-		if n.state == initial {
-			n.event(now, evOpen)
+	}
+	for _, n := range l.networks() {
+		if l.started { // the one before may have ended the link
+			n.open(now)
 		}
-		n.event(now, evUp)
 	}
 	for _, n := range l.networks() {
 		early := n.early
@@ -131,6 +132,14 @@ func (l *Link) startNetworks(now time.Time) {
 			n.receive(now, p)
 		}
 	}
+}
+
+// open begins the negotiation, when LCP and the authentication are done.
+func (a *automaton) open(now time.Time) {
+	if a.state == initial {
+		a.event(now, evOpen)
+	}
+	a.event(now, evUp)
 }
 
 // stopNetworks takes the NCPs down with the layer below them.

@@ -69,6 +69,7 @@ type replay struct {
 	up      *Up
 	up6     *Up6
 	settled int
+	opened  [][]byte // datagrams that the peer had encrypted
 	down    *Down
 	rejects map[uint16]int // our Protocol-Rejects
 	same    int            // our replies that are those of the live end
@@ -135,9 +136,36 @@ func (r *replay) run() {
 		}
 		r.link.Handle(f.at, append(frame, f.data...))
 		r.drain(f.at)
+		if f.protocol == ProtocolMPPE && r.up6 != nil && r.up6.Encryption != nil {
+			r.open(f)
+		}
 	}
 	r.link.Expire(r.frames[len(r.frames)-1].at.Add(defaultRestart))
 	r.drain(r.frames[len(r.frames)-1].at)
+}
+
+// open decrypts a recorded datagram, as an owner does after the first Up or Up6.
+func (r *replay) open(f recorded) {
+	protocol, datagram, err := r.up6.Encryption.Opener.Open(bytes.Clone(f.data))
+	if err != nil {
+		r.Fatalf("frame %x: %v", f.data, err)
+	}
+	switch {
+	case protocol == ProtocolIPv4 && int(binary.BigEndian.Uint16(datagram[2:])) == len(datagram) && ipv4Sum(datagram[:20]) == 0xffff:
+	case protocol == ProtocolIPv6 && int(binary.BigEndian.Uint16(datagram[4:]))+40 == len(datagram):
+	default:
+		r.Errorf("frame %x is protocol %04x, %x", f.data, protocol, datagram)
+	}
+	r.opened = append(r.opened, datagram)
+}
+
+// ipv4Sum is the sum of an IPv4 header, its checksum included (RFC 1071).
+func ipv4Sum(header []byte) uint16 {
+	sum := uint32(0)
+	for ; len(header) > 0; header = header[2:] {
+		sum += uint32(binary.BigEndian.Uint16(header))
+	}
+	return uint16(sum + sum>>16)
 }
 
 // adapt makes a reply to the live end's Configure-Request one to ours, which
@@ -313,6 +341,40 @@ func TestReplay(t *testing.T) {
 					t.Errorf("down %+v, the live end sent %q", r.down, terminates.data)
 				}
 			})
+		}
+	}
+}
+
+// The recorded datagrams that pppd's ends encrypted, the Linux kernel for them:
+// ours at either end decrypts the other's, and what the live one encrypted of those,
+// ours encrypts to the same octets.
+func TestReplayMPPE(t *testing.T) {
+	const name = "uml-v2-mschapv2-mppe128"
+	var ends [2]*replay
+	for i, server := range []bool{false, true} {
+		ends[i] = newReplay(t, name, server, MSCHAPv2, MPPERequired)
+		ends[i].run()
+		if got := ends[i].up.Encryption; got == nil || got != ends[i].up6.Encryption || got.String() != "MPPE 128 bit" {
+			t.Fatalf("encryption %v", got)
+		}
+	}
+	if c, s := len(ends[0].opened), len(ends[1].opened); c != 7 || s != 9 {
+		t.Errorf("the client decrypts %d datagrams, the server %d", c, s)
+	}
+	for i, r := range ends {
+		datagrams := ends[1-i].opened
+		for _, f := range r.frames {
+			if !r.ours(f) || f.protocol != ProtocolMPPE {
+				continue
+			}
+			protocol := uint16(ProtocolIPv4)
+			if datagrams[0][0]>>4 == 6 {
+				protocol = ProtocolIPv6
+			}
+			if got := r.up.Encryption.Sealer.Seal(nil, protocol, datagrams[0]); !bytes.Equal(got, f.data) {
+				t.Errorf("we encrypt to %x, the live end to %x", got, f.data)
+			}
+			datagrams = datagrams[1:]
 		}
 	}
 }
