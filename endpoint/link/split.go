@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Where things are in the headers of IPv4 (RFC 791 §3.1) and TCP (RFC 9293
-// §3.1), in bytes.
+// Where things are in the headers of IPv4 (RFC 791 §3.1), IPv6 (RFC 8200 §3) and
+// TCP (RFC 9293 §3.1), in bytes.
 const (
 	ipv4TotalLength = 2
 	ipv4ID          = 4
@@ -15,7 +15,13 @@ const (
 	ipv4Checksum    = 10
 	ipv4Addresses   = 12
 	ipv4MinLen      = 20
-	protocolTCP     = 6
+
+	ipv6PayloadLength = 4
+	ipv6NextHeader    = 6
+	ipv6Addresses     = 8
+	ipv6Len           = 40
+
+	protocolTCP = 6
 
 	tcpSequence = 4
 	tcpOffset   = 12
@@ -30,17 +36,18 @@ const (
 
 // Split cuts a TCP super-packet, one that a stack made larger than the link can
 // carry, and hands the segments to out, in batches of at most [BatchMax].
-// Headers are its IPv4 and TCP headers, as one; payload is what follows, in
-// pieces; mss is how many bytes of it each segment but the last carries. It
+// Headers are its IPv4 or IPv6 header and its TCP header, as one; payload is what
+// follows, in pieces; mss is how many bytes of it each segment but the last carries. It
 // reports how many segments there were. A packet no longer than mss is one
 // segment: what Split does for it is to complete its checksum.
 //
 // The checksums in headers are not looked at and computed anew, as is the
-// total length; identification and sequence number count up from what they
+// length; identification (of IPv4) and sequence number count up from what they
 // are; FIN and PSH go with the last segment, CWR with the first (RFC 3168
 // §6.1.2). A segment borrows its payload from at most two pieces; it
-// copies one that lies in more. Headers that are not those of a whole IPv4
-// packet with TCP in it are an error, and nothing is handed to out then.
+// copies one that lies in more. Headers that are not those of a whole IP packet
+// with TCP in it, for IPv6 without extension headers, are an error, and nothing
+// is handed to out then.
 func Split(out Sink, headers []byte, payload [][]byte, mss int) (segments int, err error) {
 	if err := checkHeaders(headers, mss); err != nil {
 		return 0, err
@@ -77,21 +84,26 @@ func Split(out Sink, headers []byte, payload [][]byte, mss int) (segments int, e
 
 func checkHeaders(h []byte, mss int) error {
 	if len(h) < ipv4MinLen+tcpMinLen {
-		return fmt.Errorf("link: %d bytes are too few for the headers of IPv4 and TCP", len(h))
+		return fmt.Errorf("link: %d bytes are too few for the headers of IP and TCP", len(h))
 	}
-	ip := int(h[0]&0x0f) * 4
+	ip, protocol, carries := ipv6Len, h[ipv6NextHeader], 0xffff+ipv6Len
+	switch h[0] >> 4 {
+	case 4:
+		ip, protocol, carries = int(h[0]&0x0f)*4, h[ipv4Protocol], 0xffff
+	case 6:
+	default:
+		return fmt.Errorf("link: cannot split a packet of IP version %d, only of 4 and 6", h[0]>>4)
+	}
 	switch {
-	case h[0]>>4 != 4:
-		return fmt.Errorf("link: cannot split a packet of IP version %d, only of 4", h[0]>>4)
-	case h[ipv4Protocol] != protocolTCP:
-		return fmt.Errorf("link: cannot split protocol %d, only TCP (%d)", h[ipv4Protocol], protocolTCP)
-	case binary.BigEndian.Uint16(h[ipv4Fragment:])&0x3fff != 0: // more fragments, or an offset
+	case protocol != protocolTCP:
+		return fmt.Errorf("link: cannot split protocol %d, only TCP (%d)", protocol, protocolTCP)
+	case h[0]>>4 == 4 && binary.BigEndian.Uint16(h[ipv4Fragment:])&0x3fff != 0: // more fragments, or an offset
 		return fmt.Errorf("link: cannot split a fragment")
 	case ip < ipv4MinLen || ip+tcpMinLen > len(h):
-		return fmt.Errorf("link: an IPv4 header of %d bytes in %d bytes of headers", ip, len(h))
+		return fmt.Errorf("link: an IP header of %d bytes in %d bytes of headers", ip, len(h))
 	case int(h[ip+tcpOffset]>>4)*4 != len(h)-ip:
 		return fmt.Errorf("link: a TCP header of %d bytes where there are %d", int(h[ip+tcpOffset]>>4)*4, len(h)-ip)
-	case mss < 1 || len(h)+mss > 0xffff:
+	case mss < 1 || len(h)+mss > carries:
 		return fmt.Errorf("link: segments of %d bytes of payload", mss)
 	}
 	return nil
@@ -101,36 +113,49 @@ func checkHeaders(h []byte, mss int) error {
 // summed up once.
 type cutter struct {
 	headers []byte
-	ip      int    // length of the IPv4 header
-	ipSum   uint64 // all of the IPv4 header but what differs
+	v6      bool
+	ip      int    // length of the IP header
+	ipSum   uint64 // all of the IPv4 header but what differs; IPv6 has no checksum
 	tcpSum  uint64 // the same of TCP, and of its pseudo-header
-	id      uint16
+	id      uint16 // of IPv4
 	seq     uint32
 }
 
 func newCutter(h []byte) cutter {
-	ip := int(h[0]&0x0f) * 4
-	t := h[ip:]
-	return cutter{
-		headers: h,
-		ip:      ip,
-		ipSum:   uint64(sum(h[:ipv4TotalLength])) + uint64(sum(h[ipv4Fragment:ipv4Checksum])) + uint64(sum(h[ipv4Addresses:ip])),
-		tcpSum: uint64(sum(h[ipv4Addresses:ipv4Addresses+8])) + protocolTCP +
-			uint64(sum(t[:tcpSequence])) + uint64(sum(t[tcpSequence+4:tcpOffset])) +
-			uint64(sum(t[tcpFlags+1:tcpChecksum])) + uint64(sum(t[tcpChecksum+2:])),
-		id:  binary.BigEndian.Uint16(h[ipv4ID:]),
-		seq: binary.BigEndian.Uint32(t[tcpSequence:]),
+	c := cutter{headers: h, v6: h[0]>>4 == 6}
+	var addresses []byte
+	if c.v6 {
+		c.ip = ipv6Len
+		addresses = h[ipv6Addresses:ipv6Len]
+	} else {
+		c.ip = int(h[0]&0x0f) * 4
+		addresses = h[ipv4Addresses : ipv4Addresses+8]
+		c.ipSum = uint64(sum(h[:ipv4TotalLength])) + uint64(sum(h[ipv4Fragment:ipv4Checksum])) + uint64(sum(h[ipv4Addresses:c.ip]))
+		c.id = binary.BigEndian.Uint16(h[ipv4ID:])
 	}
+	// The pseudo-headers of RFC 9293 §3.1 and RFC 8200 §8.1 have the same sum:
+	// addresses, protocol, and TCP's length, which differs.
+	t := h[c.ip:]
+	c.tcpSum = uint64(sum(addresses)) + protocolTCP +
+		uint64(sum(t[:tcpSequence])) + uint64(sum(t[tcpSequence+4:tcpOffset])) +
+		uint64(sum(t[tcpFlags+1:tcpChecksum])) + uint64(sum(t[tcpChecksum+2:]))
+	c.seq = binary.BigEndian.Uint32(t[tcpSequence:])
+	return c
 }
 
 // write writes the headers of the next segment, with n bytes of payload that
 // sum up to payloadSum, to h.
 func (c *cutter) write(h []byte, n int, payloadSum uint16, first, last bool) {
 	copy(h, c.headers)
-	total := uint16(len(h) + n)
-	binary.BigEndian.PutUint16(h[ipv4TotalLength:], total)
-	binary.BigEndian.PutUint16(h[ipv4ID:], c.id)
-	binary.BigEndian.PutUint16(h[ipv4Checksum:], ^fold(c.ipSum+uint64(total)+uint64(c.id)))
+	if c.v6 {
+		binary.BigEndian.PutUint16(h[ipv6PayloadLength:], uint16(len(h)+n-ipv6Len))
+	} else {
+		total := uint16(len(h) + n)
+		binary.BigEndian.PutUint16(h[ipv4TotalLength:], total)
+		binary.BigEndian.PutUint16(h[ipv4ID:], c.id)
+		binary.BigEndian.PutUint16(h[ipv4Checksum:], ^fold(c.ipSum+uint64(total)+uint64(c.id)))
+		c.id++
+	}
 
 	t := h[c.ip:]
 	binary.BigEndian.PutUint32(t[tcpSequence:], c.seq)
@@ -142,7 +167,6 @@ func (c *cutter) write(h []byte, n int, payloadSum uint16, first, last bool) {
 	}
 	differs := uint64(c.seq>>16) + uint64(c.seq&0xffff) + uint64(binary.BigEndian.Uint16(t[tcpOffset:])) + uint64(len(t)+n)
 	binary.BigEndian.PutUint16(t[tcpChecksum:], ^fold(c.tcpSum+differs+uint64(payloadSum)))
-	c.id++
 	c.seq += uint32(n)
 }
 

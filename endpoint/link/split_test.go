@@ -27,6 +27,14 @@ func superHeaders(options int) []byte {
 	return h
 }
 
+// superHeaders6 are the same with an IPv6 header, of a traffic class and a flow.
+func superHeaders6(options int) []byte {
+	h := []byte{0x6b, 0xa1, 0x23, 0x45, 0xde, 0xad, 6, 64}
+	h = append(h, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe)
+	h = append(h, 0x20, 0x01, 0x0d, 0xb8, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2)
+	return append(h, superHeaders(options)[20:]...)
+}
+
 // segments is a sink that keeps what it gets, each segment in one piece, and
 // then spoils what it was lent, as the owner may after the call.
 type segments struct {
@@ -53,7 +61,10 @@ func check(headers []byte, payload []byte, mss int, got [][]byte) error {
 	if want := max(1, (len(payload)+mss-1)/mss); len(got) != want {
 		return fmt.Errorf("%d segments, want %d", len(got), want)
 	}
-	ip := int(headers[0]&0x0f) * 4
+	v6, ip := headers[0]>>4 == 6, int(headers[0]&0x0f)*4
+	if v6 {
+		ip = 40
+	}
 	var whole []byte
 	for i, p := range got {
 		first, last := i == 0, i == len(got)-1
@@ -61,19 +72,26 @@ func check(headers []byte, payload []byte, mss int, got [][]byte) error {
 		if n > mss || n < mss && !last {
 			return fmt.Errorf("segment %d of %d carries %d bytes, where mss is %d", i, len(got), n, mss)
 		}
-		if s := plainSum(p[:ip]); s != 0xffff {
-			return fmt.Errorf("segment %d: the IPv4 header sums up to %#04x", i, s)
+		var pseudo []byte
+		want := bytes.Clone(headers)
+		if v6 { // RFC 8200 §8.1: 32 bits of length, three zero bytes, next header
+			pseudo = binary.BigEndian.AppendUint32(bytes.Clone(p[8:40]), uint32(len(p)-ip))
+			pseudo = append(pseudo, 0, 0, 0, 6)
+			binary.BigEndian.PutUint16(want[4:], uint16(len(p)-40))
+		} else {
+			if s := plainSum(p[:ip]); s != 0xffff {
+				return fmt.Errorf("segment %d: the IPv4 header sums up to %#04x", i, s)
+			}
+			pseudo = append(bytes.Clone(p[12:20]), 0, 6)
+			pseudo = binary.BigEndian.AppendUint16(pseudo, uint16(len(p)-ip))
+			binary.BigEndian.PutUint16(want[2:], uint16(len(p)))
+			binary.BigEndian.PutUint16(want[4:], binary.BigEndian.Uint16(headers[4:])+uint16(i))
+			copy(want[10:12], p[10:12])
 		}
-		pseudo := append(append([]byte(nil), p[12:20]...), 0, 6)
-		pseudo = binary.BigEndian.AppendUint16(pseudo, uint16(len(p)-ip))
 		if s := plainSum(append(pseudo, p[ip:]...)); s != 0xffff {
 			return fmt.Errorf("segment %d: TCP with its pseudo-header sums up to %#04x", i, s)
 		}
 		// What is left is what the headers were, but for the fields that Split writes.
-		want := bytes.Clone(headers)
-		binary.BigEndian.PutUint16(want[2:], uint16(len(p)))
-		binary.BigEndian.PutUint16(want[4:], binary.BigEndian.Uint16(headers[4:])+uint16(i))
-		copy(want[10:12], p[10:12])
 		binary.BigEndian.PutUint32(want[ip+4:], binary.BigEndian.Uint32(headers[ip+4:])+uint32(len(whole)))
 		copy(want[ip+16:ip+18], p[ip+16:])
 		if !last {
@@ -118,57 +136,69 @@ func TestSplit(t *testing.T) {
 		{name: "more than a batch", options: 40, size: 62008, mss: 460, batches: []int{64, 64, 7}},
 		{name: "two batches to the brim", size: 128, mss: 1, batches: []int{64, 64}},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			headers, data := superHeaders(row.options), payload[:row.size]
-			var pieces [][]byte
-			from := 0
-			for _, to := range append(row.cuts, row.size) {
-				pieces, from = append(pieces, data[from:to]), to
-			}
-			before := bytes.Clone(headers)
-			var out segments
-			n, err := Split(&out, headers, pieces, row.mss)
-			if err != nil || n != len(out.packets) {
-				t.Fatalf("Split reports %d segments, %v, and handed %d out", n, err, len(out.packets))
-			}
-			if err := check(headers, data, row.mss, out.packets); err != nil {
-				t.Fatal(err)
-			}
-			if fmt.Sprint(out.batches) != fmt.Sprint(row.batches) {
-				t.Errorf("batches of %v, want %v", out.batches, row.batches)
-			}
-			if out.copied != row.copied {
-				t.Errorf("%d segments borrowed nothing, want %d", out.copied, row.copied)
-			}
-			if !bytes.Equal(headers, before) {
-				t.Error("Split wrote to the headers that it was given")
-			}
-		})
+		for _, version := range []struct {
+			name    string
+			headers []byte
+		}{{"IPv4", superHeaders(row.options)}, {"IPv6", superHeaders6(row.options)}} {
+			t.Run(version.name+" "+row.name, func(t *testing.T) {
+				headers, data := version.headers, payload[:row.size]
+				var pieces [][]byte
+				from := 0
+				for _, to := range append(row.cuts, row.size) {
+					pieces, from = append(pieces, data[from:to]), to
+				}
+				before := bytes.Clone(headers)
+				var out segments
+				n, err := Split(&out, headers, pieces, row.mss)
+				if err != nil || n != len(out.packets) {
+					t.Fatalf("Split reports %d segments, %v, and handed %d out", n, err, len(out.packets))
+				}
+				if err := check(headers, data, row.mss, out.packets); err != nil {
+					t.Fatal(err)
+				}
+				if fmt.Sprint(out.batches) != fmt.Sprint(row.batches) {
+					t.Errorf("batches of %v, want %v", out.batches, row.batches)
+				}
+				if out.copied != row.copied {
+					t.Errorf("%d segments borrowed nothing, want %d", out.copied, row.copied)
+				}
+				if !bytes.Equal(headers, before) {
+					t.Error("Split wrote to the headers that it was given")
+				}
+			})
+		}
 	}
 }
 
 func TestSplitRefuses(t *testing.T) {
 	for _, row := range []struct {
-		name   string
-		change func(h []byte) []byte
-		mss    int
-		want   string
+		name    string
+		headers []byte
+		change  func(h []byte) []byte
+		mss     int
+		want    string
 	}{
-		{"too little", func(h []byte) []byte { return h[:39] }, 1000, "too few"},
-		{"IPv6", func(h []byte) []byte { h[0] = 0x65; return h }, 1000, "version 6"},
-		{"UDP", func(h []byte) []byte { h[9] = 17; return h }, 1000, "protocol 17"},
-		{"the first fragment", func(h []byte) []byte { h[6] |= 0x20; return h }, 1000, "fragment"},
-		{"a later fragment", func(h []byte) []byte { h[7] = 1; return h }, 1000, "fragment"},
-		{"an IPv4 header that is too short", func(h []byte) []byte { h[0] = 0x44; return h }, 1000, "IPv4 header of 16"},
-		{"an IPv4 header that leaves no room", func(h []byte) []byte { h[0] = 0x46; return h }, 1000, "IPv4 header of 24"},
-		{"TCP options that are not there", func(h []byte) []byte { h[32] = 0x60; return h }, 1000, "TCP header of 24"},
-		{"bytes after the TCP header", func(h []byte) []byte { return append(h, 0, 0, 0, 0) }, 1000, "TCP header of 20"},
-		{"segments of nothing", func(h []byte) []byte { return h }, 0, "segments of 0"},
-		{"segments longer than IPv4 can say", func(h []byte) []byte { return h }, 65496, "segments of 65496"},
+		{"too little", superHeaders(0), func(h []byte) []byte { return h[:39] }, 1000, "too few"},
+		{"version 5", superHeaders(0), func(h []byte) []byte { h[0] = 0x55; return h }, 1000, "version 5"},
+		{"UDP", superHeaders(0), func(h []byte) []byte { h[9] = 17; return h }, 1000, "protocol 17"},
+		{"the first fragment", superHeaders(0), func(h []byte) []byte { h[6] |= 0x20; return h }, 1000, "fragment"},
+		{"a later fragment", superHeaders(0), func(h []byte) []byte { h[7] = 1; return h }, 1000, "fragment"},
+		{"an IPv4 header that is too short", superHeaders(0), func(h []byte) []byte { h[0] = 0x44; return h }, 1000, "IP header of 16"},
+		{"an IPv4 header that leaves no room", superHeaders(0), func(h []byte) []byte { h[0] = 0x46; return h }, 1000, "IP header of 24"},
+		{"TCP options that are not there", superHeaders(0), func(h []byte) []byte { h[32] = 0x60; return h }, 1000, "TCP header of 24"},
+		{"bytes after the TCP header", superHeaders(0), func(h []byte) []byte { return append(h, 0, 0, 0, 0) }, 1000, "TCP header of 20"},
+		{"segments of nothing", superHeaders(0), func(h []byte) []byte { return h }, 0, "segments of 0"},
+		{"segments longer than IPv4 can say", superHeaders(0), func(h []byte) []byte { return h }, 65496, "segments of 65496"},
+
+		{"too little IPv6", superHeaders6(0), func(h []byte) []byte { return h[:59] }, 1000, "IP header of 40 bytes in 59"},
+		{"UDP over IPv6", superHeaders6(0), func(h []byte) []byte { h[6] = 17; return h }, 1000, "protocol 17"},
+		{"an extension header: a fragment", superHeaders6(0), func(h []byte) []byte { h[6] = 44; return h }, 1000, "protocol 44"},
+		{"TCP options that are not there", superHeaders6(0), func(h []byte) []byte { h[52] = 0x60; return h }, 1000, "TCP header of 24"},
+		{"segments longer than IPv6 can say", superHeaders6(0), func(h []byte) []byte { return h }, 65516, "segments of 65516"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var out segments
-			_, err := Split(&out, row.change(superHeaders(0)), [][]byte{randomBytes(2000)}, row.mss)
+			_, err := Split(&out, row.change(row.headers), [][]byte{randomBytes(2000)}, row.mss)
 			if err == nil || !strings.Contains(err.Error(), row.want) {
 				t.Errorf("the error is %v, want one with %q", err, row.want)
 			}
@@ -182,6 +212,7 @@ func TestSplitRefuses(t *testing.T) {
 func FuzzSplit(f *testing.F) {
 	f.Add(superHeaders(12), randomBytes(5000), []byte{1, 200, 30}, 1348)
 	f.Add(superHeaders(0), randomBytes(100), []byte{}, 7)
+	f.Add(superHeaders6(12), randomBytes(5000), []byte{1, 200, 30}, 1328)
 	f.Fuzz(func(t *testing.T, headers, payload, cuts []byte, mss int) {
 		if len(payload) > 1<<16 {
 			return
