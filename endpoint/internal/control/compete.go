@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"hash/fnv"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
@@ -25,6 +26,10 @@ const (
 // Collide compares the Tie Breaker of our SCCRQ, to which the peer has not
 // replied yet, with the one of an SCCRQ of the peer's; nil means that there is
 // none.
+//
+// An SCCRQ that has lost may still be under way when our tunnel is established
+// already. So OursWins is to be heeded for a full retransmission cycle more (31
+// s); any other SCCRQ is then that of another tunnel.
 //
 // RFC 2661 §4.4.3: "The lower value "wins", and the "loser" MUST silently
 // discard its tunnel. In the case where a tie breaker is present on both sides,
@@ -105,6 +110,30 @@ func (t *Tunnel) Superseded(now time.Time) {
 	if t.state < closing {
 		t.vanish(now, ErrSuperseded)
 	}
+}
+
+// restarted reports whether a message is the SCCRQ of a peer that has lost the
+// tunnel, begins anew, and assigns the id that it assigned before: in the old
+// sequence it would be a duplicate, be acknowledged with numbers that the peer
+// cannot make sense of, and keep alive what is dead. The SCCRQ that the tunnel
+// began with may come again too; it is the same octet by octet, challenge
+// included, and does not come later than a full retransmission cycle after it
+// has been answered.
+func (t *Tunnel) restarted(now time.Time, h wire.Header, avps []byte) bool {
+	if t.state != established || t.begun == 0 || h.TunnelID != 0 || h.Ns != 0 {
+		return false
+	}
+	if m, _ := wire.ParseMessage(avps, nil); m.Type != wire.SCCRQ {
+		return false
+	}
+	return sum(avps) != t.begun || !now.Before(t.upAt.Add(t.cfg.cycle()))
+}
+
+// sum tells one SCCRQ from another.
+func sum(avps []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(avps)
+	return h.Sum64()
 }
 
 // vanish ends the tunnel without a word.

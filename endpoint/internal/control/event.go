@@ -17,6 +17,12 @@ type TunnelUp struct {
 	SingleTunnel bool
 }
 
+// PeerRestarted tells that the peer has begun anew, under the same Assigned
+// Tunnel ID: the datagram, which is the owner's, is its SCCRQ for another
+// tunnel, by [Answer]. This one stands until the other is established, and
+// [Tunnel.Superseded] ends it.
+type PeerRestarted struct{ Datagram []byte }
+
 // TunnelDown tells, once, that the tunnel has ended. Err is nil after our
 // Close; else one of this package's errors.
 type TunnelDown struct{ Err error }
@@ -84,6 +90,7 @@ type SessionDown struct {
 }
 
 func (TunnelUp) event()            {}
+func (PeerRestarted) event()       {}
 func (TunnelDown) event()          {}
 func (Gone) event()                {}
 func (IncomingCall) event()        {}

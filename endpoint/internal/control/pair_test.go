@@ -261,7 +261,7 @@ func (p *pair) event(e *end, event Event) {
 		if !p.byHand {
 			e.m.AcceptOutgoing(p.now, ev.Session)
 		}
-	case WANError, LinkInfo:
+	case WANError, LinkInfo, PeerRestarted:
 		if !p.byHand {
 			wrong()
 		}

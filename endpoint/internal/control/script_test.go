@@ -230,6 +230,8 @@ func describe(event Event) string {
 	switch e := event.(type) {
 	case TunnelUp:
 		return fmt.Sprintf("TunnelUp peer=%d %s", e.PeerID, e.HostName)
+	case PeerRestarted:
+		return "PeerRestarted"
 	case TunnelDown:
 		return fmt.Sprintf("TunnelDown %v", e.Err)
 	case Gone:

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/machine"
@@ -44,6 +45,9 @@ type Tunnel struct {
 	tieBreaker  *[8]byte // of our SCCRQ; nil: none
 	stopped     bool     // the peer's StopCCN came
 	err         error    // for TunnelDown
+
+	begun uint64    // the sum of the SCCRQ that the peer began with
+	upAt  time.Time // when the tunnel was established
 
 	heardAt time.Time // the last valid message of the peer's
 	setupAt time.Time // when the set-up fails; zero: it is not waited for
@@ -89,6 +93,10 @@ func (t *Tunnel) Handle(now time.Time, datagram []byte) {
 	h, avps, err := wire.ParseHeader(datagram)
 	if err != nil || !h.Control {
 		t.counters.Malformed++
+		return
+	}
+	if t.restarted(now, h, avps) {
+		t.Emit(PeerRestarted{slices.Clone(datagram)})
 		return
 	}
 	acked, ok := t.reliable.acknowledge(now, h.Nr)
@@ -151,6 +159,9 @@ func (t *Tunnel) deliver(now time.Time, in incoming) {
 	case !m.Type.Known():
 		t.counters.IgnoredMessage++
 	case ofTunnel(m.Type):
+		if t.state == idle {
+			t.begun = sum(in.avps)
+		}
 		t.receive(now, m)
 	case t.state != established:
 		// RFC 2661 §5: "The Tunnel and corresponding Control Connection MUST
@@ -270,6 +281,7 @@ func (t *Tunnel) setState(now time.Time, s state) {
 	case waitCtlConn:
 		t.setupAt = now.Add(t.cfg.SetupTimeout)
 	case established:
+		t.upAt = now
 		t.Emit(t.peer)
 	case closing, gone:
 		if before < closing {
