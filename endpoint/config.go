@@ -41,12 +41,16 @@ type AnswerConfig struct {
 	// we prove it to them. Empty: no tunnel authentication.
 	Secret Secret
 	// Methods are the PPP authentications that callers are asked for, the
-	// first one first, the next when it is refused. Nil: MS-CHAPv2, CHAP.
+	// first one first, the next when it is refused. Nil: MS-CHAPv2, CHAP, and EAP with MS-CHAPv2.
 	Methods []AuthMethod
 	// Authenticate answers for the callers' names. Required.
 	Authenticate Authenticator
 	// Pool gives the callers their addresses. Required.
 	Pool AddressPool
+	// NoIPv6 turns IPV6CP off: sessions carry IPv4 alone.
+	NoIPv6 bool
+	// MPPE is whether packets are encrypted.
+	MPPE MPPE
 	// MRU is the largest PPP packet that we ask callers to send, in bytes,
 	// and the largest that we send. Zero: 1400.
 	MRU int
@@ -75,9 +79,13 @@ type PPPConfig struct {
 	User     string
 	Password Secret
 	// Methods are the authentications that we are ready to use, best first.
-	// Nil: MS-CHAPv2, CHAP. PAP shows the password to everybody on the way,
+	// Nil: MS-CHAPv2, CHAP, and EAP with MS-CHAPv2. PAP shows the password to everybody on the way,
 	// and to whoever answers in the peer's place: it must be named.
 	Methods []AuthMethod
+	// NoIPv6 turns IPV6CP off: the session carries IPv4 alone.
+	NoIPv6 bool
+	// MPPE is whether packets are encrypted.
+	MPPE MPPE
 	// MRU is the largest PPP packet that we ask the peer to send, in bytes,
 	// and the largest that we send. Zero: 1400.
 	MRU int
@@ -89,12 +97,14 @@ type PPPConfig struct {
 type AuthMethod uint8
 
 const (
-	PAP      = AuthMethod(ppp.PAP)      // RFC 1334: the password in clear
-	CHAP     = AuthMethod(ppp.CHAPMD5)  // RFC 1994, with MD5
-	MSCHAPv2 = AuthMethod(ppp.MSCHAPv2) // RFC 2759: both sides prove the password
+	PAP         = AuthMethod(ppp.PAP)         // RFC 1334: the password in clear
+	CHAP        = AuthMethod(ppp.CHAPMD5)     // RFC 1994, with MD5
+	MSCHAPv2    = AuthMethod(ppp.MSCHAPv2)    // RFC 2759: both sides prove the password
+	EAPMD5      = AuthMethod(ppp.EAPMD5)      // RFC 3748 §5.4: as CHAP
+	EAPMSCHAPv2 = AuthMethod(ppp.EAPMSCHAPv2) // EAP type 26: as MSCHAPv2
 )
 
-var authMethods = [...]string{PAP: "pap", CHAP: "chap", MSCHAPv2: "mschapv2"}
+var authMethods = [...]string{PAP: "pap", CHAP: "chap", MSCHAPv2: "mschapv2", EAPMD5: "eap-md5", EAPMSCHAPv2: "eap-mschapv2"}
 
 func (m AuthMethod) String() string {
 	if int(m) < len(authMethods) && m != 0 {
@@ -115,9 +125,34 @@ next:
 				continue next
 			}
 		}
-		return nil, fmt.Errorf("expected authentication methods out of mschapv2, chap and pap, separated by commas, found %q", name)
+		return nil, fmt.Errorf("expected authentication methods out of mschapv2, chap, pap, eap-mschapv2 and eap-md5, separated by commas, found %q", name)
 	}
 	return methods, nil
+}
+
+// MPPE says whether PPP is encrypted by Microsoft's protocol (RFC 3078), with keys
+// that MS-CHAPv2 gives: stateless, 128 bit, or 56 or 40 when the peer asks for them.
+// It is RC4 without authenticity, for peers that insist on it; it protects nothing
+// that matters.
+type MPPE uint8
+
+const (
+	MPPEOff      = MPPE(ppp.MPPEOff)      // it is refused
+	MPPEAllowed  = MPPE(ppp.MPPEAllowed)  // if the peer agrees to it
+	MPPERequired = MPPE(ppp.MPPERequired) // no session without it
+)
+
+// ParseMPPE reads "off", "allowed" or "required".
+func ParseMPPE(s string) (MPPE, error) {
+	switch s {
+	case "off":
+		return MPPEOff, nil
+	case "allowed":
+		return MPPEAllowed, nil
+	case "required":
+		return MPPERequired, nil
+	}
+	return 0, fmt.Errorf("expected off, allowed or required, found %q", s)
 }
 
 // An AuthRequest is a caller's claim to be somebody.

@@ -13,18 +13,63 @@ type flow struct {
 	packetsIn, bytesIn, droppedIn, packetsOut, bytesOut, droppedOut atomic.Uint64
 }
 
+// A carriage is what a session carries at the moment: the loop replaces it as a
+// whole, the data path reads it. A protocol that PPP has not opened has MTU 0.
+type carriage struct {
+	mtu4, mtu6 int // bytes
+	encryption *ppp.Encryption
+}
+
+// mtu is the longest packet of the protocol, 0 when it is not carried.
+func (c *carriage) mtu(protocol uint16) int {
+	switch protocol {
+	case ppp.ProtocolIPv4:
+		return c.mtu4
+	case ppp.ProtocolIPv6:
+		return c.mtu6
+	}
+	return 0
+}
+
+// protocolOf is the PPP protocol of an IP packet by its first octet, 0 for what is
+// none.
+func protocolOf(first byte) uint16 {
+	switch first >> 4 {
+	case 4:
+		return ppp.ProtocolIPv4
+	case 6:
+		return ppp.ProtocolIPv6
+	}
+	return 0
+}
+
 // receive takes the payload of one data message: IP packets go straight to the
-// attached sink, the rest is PPP's own business. On the reader.
+// attached sink, the rest is PPP's own business. On the reader, whose alone the
+// Opener is.
 func (s *Session) receive(frame []byte, batch *link.Batch) {
 	protocol, packet, ok := ppp.ParseFrame(frame)
-	if !ok || protocol != ppp.ProtocolIPv4 {
+	carries := s.carries.Load()
+	switch {
+	case !ok:
+		s.flow.droppedIn.Add(1)
+		return
+	case protocol == ppp.ProtocolMPPE && carries.encryption != nil:
+		var err error
+		if protocol, packet, err = carries.encryption.Opener.Open(packet); err != nil {
+			s.flow.droppedIn.Add(1)
+			return
+		}
+	case protocol != ppp.ProtocolIPv4 && protocol != ppp.ProtocolIPv6:
 		if !s.runner.Handle(frame) {
 			s.flow.droppedIn.Add(1)
 		}
 		return
+	case carries.encryption != nil: // in the clear
+		s.flow.droppedIn.Add(1)
+		return
 	}
 	sink := s.sink.Load()
-	if sink == nil || !s.open.Load() {
+	if sink == nil || carries.mtu(protocol) == 0 || len(packet) == 0 || protocolOf(packet[0]) != protocol {
 		s.flow.droppedIn.Add(1)
 		return
 	}
@@ -35,40 +80,66 @@ func (s *Session) receive(frame []byte, batch *link.Batch) {
 	batch.Reset()
 }
 
-// Put sends IP packets to the peer. What is no IPv4 packet, is longer than the
-// MTU, or comes while PPP is not up, is dropped and counted.
+// Put sends IP packets to the peer. One of a protocol that PPP has not opened, or
+// longer than the MTU, is dropped and counted.
 func (s *Session) Put(b *link.Batch) {
-	if !s.open.Load() {
-		s.flow.droppedOut.Add(uint64(len(b.Frames)))
-		return
-	}
 	m := b.Mark()
 	defer b.Restore(m)
+	carries := s.carries.Load()
 	kept, bytes := b.Frames[:0], 0
-	mtu := s.MTU()
 	for _, f := range b.Frames {
 		first := f.Peek(1)
-		if first == nil || first[0]>>4 != 4 || f.Len() > mtu {
+		if first == nil || f.Len() > carries.mtu(protocolOf(first[0])) {
 			s.flow.droppedOut.Add(1)
 			continue
 		}
 		bytes += f.Len()
-		ppp.PutHeader(f.Push(ppp.HeaderLen), ppp.ProtocolIPv4)
-		s.pushHeader(&f)
 		kept = append(kept, f)
 	}
-	sent, err := s.tunnel.ep.sock.Send(kept, s.tunnel.path.Load())
-	s.flow.packetsOut.Add(uint64(sent))
+	if carries.encryption != nil {
+		s.seal(kept, carries.encryption.Sealer)
+	} else {
+		for i := range kept {
+			f := &kept[i]
+			protocol := protocolOf(f.Peek(1)[0])
+			ppp.PutHeader(f.Push(ppp.HeaderLen), protocol)
+			s.pushHeader(f)
+		}
+		s.sendData(kept)
+	}
 	s.flow.bytesOut.Add(uint64(bytes))
+}
+
+// seal encrypts packets and sends them. What overtakes on the way is lost to the
+// peer, so sealing and sending are one.
+func (s *Session) seal(packets []link.Frame, sealer *ppp.Sealer) {
+	b := link.NewBatch()
+	defer b.Free()
+	s.sealing.Lock()
+	defer s.sealing.Unlock()
+	for i := range packets {
+		p := &packets[i]
+		f := b.Add(p.Len()+ppp.EncryptionLen, nil, nil)
+		sealer.Seal(f.Head()[:0], protocolOf(p.Peek(1)[0]), p.Head(), p.Body, p.Tail)
+		ppp.PutHeader(f.Push(ppp.HeaderLen), ppp.ProtocolMPPE)
+		s.pushHeader(f)
+	}
+	s.sendData(b.Frames)
+}
+
+func (s *Session) sendData(frames []link.Frame) {
+	sent, err := s.tunnel.ep.sock.Send(frames, s.tunnel.path.Load())
+	s.flow.packetsOut.Add(uint64(sent))
 	if err != nil {
-		s.flow.droppedOut.Add(uint64(len(kept) - sent))
+		s.flow.droppedOut.Add(uint64(len(frames) - sent))
 		s.tunnel.ep.counters.socketErrors.Add(1)
 	}
 }
 
 // pushHeader puts the data header in front. Sequence numbers are sent when the
 // LAC asks for them (Sequencing Required AVP, RFC 2661 §4.4.6, §5.4), and not
-// looked at: PPP without compression needs no order, and IP expects none.
+// looked at: PPP without compression needs no order, MPPE has its own, and IP
+// expects none.
 func (s *Session) pushHeader(f *link.Frame) {
 	if s.sequenced {
 		wire.PutSequencedHeader(f.Push(wire.SequencedHeaderLen), s.peerTunnel, s.peerID, uint16(s.ns.Add(1)-1))

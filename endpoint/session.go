@@ -36,25 +36,26 @@ type Session struct {
 	sequenced          bool          // frames carry Ns; as peerID
 	ns                 atomic.Uint32 // of the next frame, modulo 65536
 
-	open atomic.Bool // IPv4 may flow
-	mtu  atomic.Int32
-	sink atomic.Pointer[link.Sink]
-	flow flow
+	carries atomic.Pointer[carriage] // never nil
+	sealing sync.Mutex               // of the Sealer and what it has sealed
+	sink    atomic.Pointer[link.Sink]
+	flow    flow
 
 	ctx    context.Context // ends with the session
 	cancel context.CancelFunc
-	ready  chan struct{} // closed when IPv4 may flow for the first time
+	ready  chan struct{} // closed when all that is wanted has come up, or will not
 	done   chan struct{} // closed when the session is over
 
-	mu      sync.Mutex // what others may ask for
-	state   SessionState
-	user    string
-	local   netip.Addr
-	remote  netip.Addr
-	dns     []netip.Addr
-	err     error // why it is over, or is going to be
-	lease   *Lease
-	created time.Time
+	mu                sync.Mutex // what others may ask for
+	state             SessionState
+	user              string
+	local             netip.Addr
+	remote            netip.Addr
+	localID, remoteID [8]byte
+	dns               []netip.Addr
+	err               error // why it is over, or is going to be
+	lease             *Lease
+	created           time.Time
 }
 
 // SessionState is how far a session has come.
@@ -76,6 +77,7 @@ func newSession(t *Tunnel, answer bool, cfg ppp.Config, mru int) *Session {
 		ready: make(chan struct{}), done: make(chan struct{}),
 		state: SessionCalling, created: time.Now(),
 	}
+	s.carries.Store(&carriage{})
 	s.ctx, s.cancel = context.WithCancel(t.ep.ctx)
 	cfg.Rand, cfg.MRU = t.ep.random, mru
 	s.link = ppp.New(cfg)
@@ -93,8 +95,8 @@ func newCaller(t *Tunnel, cfg *PPPConfig) (*Session, error) {
 		return nil, err
 	}
 	return newSession(t, false, ppp.Config{
-		User: cfg.User, Password: []byte(cfg.Password),
-		Methods: pppMethods(cfg.Methods), Address: cfg.Address,
+		User: cfg.User, Password: []byte(cfg.Password), Address: cfg.Address,
+		Methods: pppMethods(cfg.Methods), NoIPv6: cfg.NoIPv6, MPPE: ppp.MPPEMode(cfg.MPPE),
 	}, mru), nil
 }
 
@@ -102,7 +104,8 @@ func newCaller(t *Tunnel, cfg *PPPConfig) (*Session, error) {
 func newAnswerer(t *Tunnel, id uint32) *Session {
 	a := t.ep.cfg.Answer
 	s := newSession(t, true, ppp.Config{
-		Server: true, Name: t.ep.cfg.HostName, Methods: pppMethods(a.Methods),
+		Server: true, Name: t.ep.cfg.HostName,
+		Methods: pppMethods(a.Methods), NoIPv6: a.NoIPv6, MPPE: ppp.MPPEMode(a.MPPE),
 	}, a.MRU)
 	s.named(id)
 	return s
@@ -146,9 +149,21 @@ func (s *Session) DNS() []netip.Addr {
 	return s.dns
 }
 
-// MTU is the largest inner IP packet, in bytes.
+// MTU is the largest inner IP packet, in bytes; 0 while none may flow.
 func (s *Session) MTU() int {
-	return int(s.mtu.Load())
+	c := s.carries.Load()
+	if c.mtu4 == 0 || c.mtu6 == 0 {
+		return max(c.mtu4, c.mtu6)
+	}
+	return min(c.mtu4, c.mtu6)
+}
+
+// InterfaceIDs are the IPv6 interface identifiers of both ends (RFC 5072), ours
+// first: their link-local addresses are fe80::/64 with them. Zero: no IPv6.
+func (s *Session) InterfaceIDs() (local, peer [8]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.localID, s.remoteID
 }
 
 // User is the caller's name when we answered, as it was authenticated.
@@ -277,12 +292,31 @@ func (s *Session) output(now time.Time, packet []byte, event ppp.Event) {
 	case ppp.AddressQuestion:
 		go s.assign(ev)
 	case ppp.Up:
-		s.networkUp(ev)
+		s.mu.Lock()
+		s.local, s.remote, s.dns = ev.Local, ev.Peer, ev.DNS
+		s.mu.Unlock()
+		s.carry(func(c *carriage) { c.mtu4, c.encryption = s.fit(ev.MTU), ev.Encryption })
+		s.log.Info("IPv4 up", "local", ev.Local, "remote", ev.Peer, "dns", ev.DNS, "mtu", ev.MTU, "encryption", ev.Encryption.String())
+	case ppp.Up6:
+		s.mu.Lock()
+		s.localID, s.remoteID = ev.Local, ev.Peer
+		s.mu.Unlock()
+		s.carry(func(c *carriage) { c.mtu6, c.encryption = s.fit(ev.MTU), ev.Encryption })
+		s.log.Info("IPv6 up", "local", LinkLocal(ev.Local), "remote", LinkLocal(ev.Peer), "mtu", ev.MTU, "encryption", ev.Encryption.String())
 	case ppp.NetworkDown:
-		s.open.Store(false)
-		s.setState(SessionNegotiating)
+		s.carry(func(c *carriage) {
+			if ev.Protocol == ppp.ProtocolIPv6 {
+				c.mtu6 = 0
+			} else {
+				c.mtu4 = 0
+			}
+		})
+	case ppp.Settled:
+		s.settled()
+	case ppp.Notice:
+		s.log.Info("the peer says", "in", ev.Packet, "text", shown(ev.Text))
 	case ppp.Down:
-		s.open.Store(false)
+		s.carries.Store(&carriage{})
 		s.setErr(publicError(ev.Err))
 		s.pppDown = true
 		if s.hungUp {
@@ -293,20 +327,31 @@ func (s *Session) output(now time.Time, packet []byte, event ppp.Event) {
 	}
 }
 
-func (s *Session) networkUp(ev ppp.Up) {
-	s.mu.Lock()
-	s.local, s.remote, s.dns = ev.Local, ev.Peer, ev.DNS
-	s.mu.Unlock()
-	s.mtu.Store(int32(min(ev.MTU, s.mru, s.pathMTU())))
-	s.setState(SessionUp)
-	s.open.Store(true)
-	s.log.Info("session up", "user", shown(s.user), "local", ev.Local, "remote", ev.Peer, "dns", ev.DNS, "mtu", s.MTU())
-	select {
-	case <-s.ready: // again, after a renegotiation
-		return
-	default:
-		close(s.ready)
+// carry changes what the session carries. On the loop.
+func (s *Session) carry(change func(*carriage)) {
+	c := *s.carries.Load()
+	change(&c)
+	s.carries.Store(&c)
+	if c.mtu4 > 0 || c.mtu6 > 0 {
+		s.setState(SessionUp)
+	} else {
+		s.setState(SessionNegotiating)
 	}
+}
+
+// fit is the MTU of which the peer is told, and which the path lets through.
+func (s *Session) fit(mtu int) int { return min(mtu, s.mru, s.pathMTU()) }
+
+// LinkLocal is the link-local address with an interface identifier.
+func LinkLocal(id [8]byte) netip.Addr {
+	a := [16]byte{0xfe, 0x80}
+	copy(a[8:], id[:])
+	return netip.AddrFrom16(a)
+}
+
+// settled tells those who wait that the session is complete. On the loop, once.
+func (s *Session) settled() {
+	close(s.ready)
 	if !s.answer {
 		return
 	}
@@ -325,7 +370,7 @@ func (s *Session) pathMTU() int {
 	if s.tunnel.Peer().Addr().Is6() {
 		outer = 40
 	}
-	return 1500 - outer - 8 - wire.SequencedHeaderLen - ppp.HeaderLen
+	return 1500 - outer - 8 - wire.SequencedHeaderLen - ppp.HeaderLen - ppp.EncryptionLen
 }
 
 // authenticate asks the user's authenticator, which may take its time.

@@ -47,7 +47,9 @@ type SessionStatus struct {
 	Addresses   []netip.Prefix
 	PeerAddress netip.Addr
 	DNS         []netip.Addr
-	MTU         int // bytes of an inner packet
+	LinkLocal   netip.Addr // of IPv6; the zero value: no IPv6
+	MTU         int        // bytes of an inner packet
+	Encryption  string     // "none", "MPPE 128 bit"
 	Since       time.Time
 	Traffic     Traffic
 }
@@ -102,7 +104,7 @@ func (t *Tunnel) Status() TunnelStatus {
 func (s *Session) Status() SessionStatus {
 	f := &s.flow
 	st := SessionStatus{
-		ID: s.id, Dialed: !s.answer, Addresses: s.Addresses(), MTU: s.MTU(), Since: s.created,
+		ID: s.id, Dialed: !s.answer, Addresses: s.Addresses(), MTU: s.MTU(), Encryption: s.carries.Load().encryption.String(), Since: s.created,
 		Traffic: Traffic{
 			PacketsIn: f.packetsIn.Load(), BytesIn: f.bytesIn.Load(), DroppedIn: f.droppedIn.Load(),
 			PacketsOut: f.packetsOut.Load(), BytesOut: f.bytesOut.Load(), DroppedOut: f.droppedOut.Load(),
@@ -110,6 +112,9 @@ func (s *Session) Status() SessionStatus {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.localID != [8]byte{} {
+		st.LinkLocal = LinkLocal(s.localID)
+	}
 	st.State, st.User, st.PeerAddress, st.DNS = s.state, s.user, s.remote, s.dns
 	return st
 }

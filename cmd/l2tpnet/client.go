@@ -17,10 +17,12 @@ import (
 type dialFlags struct {
 	Server string `arg:"" placeholder:"SERVER[:PORT]" help:"The L2TP server's name or address; the port is 1701 when there is none."`
 
-	User         string     `short:"u" env:"L2TPNET_USER" placeholder:"NAME" help:"User name for PPP ($L2TPNET_USER)."`
-	PasswordFile string     `env:"L2TPNET_PASSWORD_FILE" placeholder:"FILE" help:"File with the password alone ($L2TPNET_PASSWORD_FILE; or the password itself in $L2TPNET_PASSWORD)."`
-	SecretFile   string     `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone ($L2TPNET_SECRET_FILE; or the secret itself in $L2TPNET_SECRET)."`
-	Auth         string     `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to use: mschapv2, chap, pap. PAP shows the password to everybody on the way. Default: ${default}."`
+	User         string     `short:"u" env:"L2TPNET_USER" placeholder:"NAME" help:"User name for PPP."`
+	PasswordFile string     `env:"L2TPNET_PASSWORD_FILE" placeholder:"FILE" help:"File with the password alone; or set L2TPNET_PASSWORD to the password itself."`
+	SecretFile   string     `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone; or set L2TPNET_SECRET to the secret itself."`
+	Auth         string     `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to use: mschapv2, chap, eap-mschapv2, eap-md5, pap. PAP shows the password to everybody on the way. Default: ${default}."`
+	MPPE         string     `name:"mppe" default:"off" placeholder:"WHEN" help:"PPP encryption, which protects little: off, allowed or required. Default: ${default}."`
+	NoIPv6       bool       `name:"no-ipv6" help:"Carry IPv4 alone."`
 	SourcePort   uint16     `placeholder:"PORT" help:"UDP port to dial from: some servers want 1701, many clients behind one NAT need different ones. Default: any."`
 	Bind         netip.Addr `placeholder:"ADDR" help:"Address of this machine to dial from. Default: as the routes say."`
 	Device       string     `placeholder:"NAME" help:"Network interface to dial through. Default: as the routes say."`
@@ -41,6 +43,10 @@ func (f *dialFlags) dial(p *program) (*client, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("--auth: %w", err), "")
 	}
+	mppe, err := endpoint.ParseMPPE(f.MPPE)
+	if err != nil {
+		return nil, usage(fmt.Errorf("--mppe: %w", err), "")
+	}
 	password, err := readSecret("password", f.PasswordFile, "L2TPNET_PASSWORD")
 	if err != nil {
 		return nil, err
@@ -57,7 +63,7 @@ func (f *dialFlags) dial(p *program) (*client, error) {
 		return nil, err
 	}
 	c, err := dial(p.ctx, p.logger(f.Verbose), ep, f.Server, &endpoint.TunnelConfig{Secret: secret},
-		&endpoint.PPPConfig{User: f.User, Password: password, Methods: methods})
+		&endpoint.PPPConfig{User: f.User, Password: password, Methods: methods, MPPE: mppe, NoIPv6: f.NoIPv6})
 	if err != nil {
 		return nil, explainDial(err, f.Server)
 	}

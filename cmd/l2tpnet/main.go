@@ -78,11 +78,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	parser, err := kong.New(&grammar{},
 		kong.Name("l2tpnet"),
 		kong.Description("L2TP without privileges: tunnels that end inside this process."),
-		kong.UsageOnError(),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 80}),
-		kong.Vars{"auth": "mschapv2,chap"},
+		kong.Vars{"auth": "mschapv2,chap,eap-mschapv2"},
 	)
 	if err != nil {
 		panic("BUG: " + err.Error())

@@ -14,11 +14,13 @@ import (
 type serveCmd struct {
 	Listen     string       `default:":1701" placeholder:"ADDR" help:"UDP address to answer on. Default: ${default}."`
 	UsersFile  string       `required:"" type:"path" placeholder:"FILE" help:"File of name:password lines; lines that begin with # are comments."`
-	SecretFile string       `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone ($L2TPNET_SECRET_FILE; or the secret itself in $L2TPNET_SECRET)."`
-	Auth       string       `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to ask callers for, in this order: mschapv2, chap, pap. Default: ${default}."`
+	SecretFile string       `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone; or set L2TPNET_SECRET to the secret itself."`
+	Auth       string       `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to ask callers for, in this order: mschapv2, chap, eap-mschapv2, eap-md5, pap. Default: ${default}."`
 	Pool       netip.Prefix `default:"10.77.0.0/24" placeholder:"PREFIX" help:"Addresses for the callers. Default: ${default}."`
 	Gateway    netip.Addr   `placeholder:"ADDR" help:"Our address inside. Default: the pool's first."`
 	DNS        []netip.Addr `name:"dns" placeholder:"ADDR" help:"DNS server that callers are told of; at most two."`
+	MPPE       string       `name:"mppe" default:"off" placeholder:"WHEN" help:"PPP encryption, which protects little: off, allowed or required. Default: ${default}."`
+	NoIPv6     bool         `name:"no-ipv6" help:"Carry IPv4 alone."`
 	Verbose    int          `short:"v" type:"counter" help:"Log to standard error what happens; -vv every message."`
 }
 
@@ -69,6 +71,10 @@ func (cmd *serveCmd) answer() (*endpoint.AnswerConfig, *endpoint.Pool, error) {
 	if err != nil {
 		return nil, nil, usage(fmt.Errorf("--pool, --gateway: %w", err), "")
 	}
+	mppe, err := endpoint.ParseMPPE(cmd.MPPE)
+	if err != nil {
+		return nil, nil, usage(fmt.Errorf("--mppe: %w", err), "")
+	}
 	users, err := readUsers(cmd.UsersFile)
 	if err != nil {
 		return nil, nil, err
@@ -79,5 +85,6 @@ func (cmd *serveCmd) answer() (*endpoint.AnswerConfig, *endpoint.Pool, error) {
 	}
 	return &endpoint.AnswerConfig{
 		Secret: secret, Methods: methods, Authenticate: usersOf(users), Pool: pool,
+		MPPE: mppe, NoIPv6: cmd.NoIPv6,
 	}, pool, nil
 }
