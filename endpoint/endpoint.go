@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
@@ -42,6 +43,7 @@ type Endpoint struct {
 	tunnels  idTable[Tunnel] // by our tunnel id; written under mu
 	accepted chan *Session
 	counters counters
+	recorder atomic.Pointer[recorder] // of the capture that runs, or nil
 
 	ctx    context.Context // ends with the endpoint
 	cancel context.CancelFunc
@@ -201,6 +203,7 @@ func (e *Endpoint) shut(reason error) {
 		for _, l := range e.loops {
 			l.Close()
 		}
+		e.endCapture()
 		close(e.done)
 	}()
 }

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"sync/atomic"
 
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/pcapng"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
@@ -76,6 +77,7 @@ func (s *Session) receive(frame []byte, batch *link.Batch) {
 	s.flow.packetsIn.Add(1)
 	s.flow.bytesIn.Add(uint64(len(packet)))
 	batch.Add(0, packet, nil)
+	s.tunnel.ep.inner(pcapng.Inbound, batch.Frames)
 	(*sink).Put(batch)
 	batch.Reset()
 }
@@ -96,6 +98,7 @@ func (s *Session) Put(b *link.Batch) {
 		bytes += f.Len()
 		kept = append(kept, f)
 	}
+	s.tunnel.ep.inner(pcapng.Outbound, kept)
 	if carries.encryption != nil {
 		s.seal(kept, carries.encryption.Sealer)
 	} else {
@@ -128,7 +131,7 @@ func (s *Session) seal(packets []link.Frame, sealer *ppp.Sealer) {
 }
 
 func (s *Session) sendData(frames []link.Frame) {
-	sent, err := s.tunnel.ep.sock.Send(frames, s.tunnel.path.Load())
+	sent, err := s.tunnel.ep.send(frames, s.tunnel.path.Load())
 	s.flow.packetsOut.Add(uint64(sent))
 	if err != nil {
 		s.flow.droppedOut.Add(uint64(len(frames) - sent))
@@ -153,7 +156,7 @@ func (s *Session) sendFrame(frame []byte) {
 	b := link.NewBatch()
 	defer b.Free()
 	s.pushHeader(b.Add(0, frame, nil))
-	if _, err := s.tunnel.ep.sock.Send(b.Frames, s.tunnel.path.Load()); err != nil {
+	if _, err := s.tunnel.ep.send(b.Frames, s.tunnel.path.Load()); err != nil {
 		s.tunnel.ep.counters.socketErrors.Add(1)
 	}
 }

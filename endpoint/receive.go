@@ -30,6 +30,7 @@ func (e *Endpoint) receiveAll() {
 		n, from, to, err := e.sock.Read(buf)
 		if err == nil {
 			failures = 0
+			e.received(buf[:n], from, to)
 			e.receive(from, to, buf[:n], batch)
 			continue
 		}

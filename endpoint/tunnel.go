@@ -216,7 +216,7 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 }
 
 func (t *Tunnel) send(packet []byte) {
-	if err := t.ep.sock.Write(packet, t.path.Load()); err != nil {
+	if err := t.ep.write(packet, t.path.Load()); err != nil {
 		t.ep.counters.socketErrors.Add(1)
 		t.log.Debug("not sent", "error", err)
 	}
