@@ -30,7 +30,8 @@ type pair struct {
 	delay             time.Duration // up to
 	cut               time.Time     // nothing arrives any more; zero: never
 
-	byHand bool // calls are not accepted, and packets may be anybody's
+	tap    func(from *end, avps []byte) // sees every message, not ZLBs; may be nil
+	byHand bool                         // calls are not accepted, and packets may be anybody's
 }
 
 // An end is a machine of a pair, with what it has told.
@@ -206,9 +207,12 @@ func (p *pair) send(e *end, to int, packet []byte) {
 		p.Fatalf("%s sent to tunnel %d, expected %d", e.name, h.TunnelID, other)
 	}
 	if len(avps) > 0 {
-		m, err := wire.ParseMessage(avps, nil)
+		m, err := wire.ParseMessage(avps, e.m.cfg.Secret)
 		if err != nil {
 			p.Fatalf("%s sent %x: %v", e.name, packet, err)
+		}
+		if p.tap != nil {
+			p.tap(e, avps)
 		}
 		if s := e.sessions[m.AssignedSessionID]; (m.Type == wire.ICRQ || m.Type == wire.OCRQ) && s.begun.Before(e.upAt) {
 			s.begun = e.upAt // the call waited for the tunnel
