@@ -153,7 +153,10 @@ func TestMethodNegotiation(t *testing.T) {
 		x.want("nothing to prove", "LCP Configure-Reject 1 <auth chap>")
 	})
 	t.Run("client, what has nothing to do with it", func(t *testing.T) {
-		x := clientInNetwork(t)
+		cfg := clientConfig()
+		cfg.EchoInterval = -1
+		x := open(t, cfg)
+		x.openLCP()
 		x.wait(30 * time.Second)
 		x.forget()
 		x.lcp(configureRequest, 1, option{lcpAuth, []byte{0xc2, 0x27}})

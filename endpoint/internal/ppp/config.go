@@ -64,11 +64,17 @@ type Config struct {
 	// min. Negative: nothing does.
 	SetupTimeout time.Duration
 	// EchoInterval is the silence of the peer after which, and the interval in
-	// which, Echo-Requests are sent. Default: 30 s. Negative: none are sent.
+	// which, Echo-Requests are sent. Default: 5 s. Negative: none are sent.
 	EchoInterval time.Duration
 	// EchoFailures is how many unanswered ones mean that the peer is gone.
 	// Default: 4.
 	EchoFailures int
+	// Traffic is how many frames from the peer have not come to [Link.Handle],
+	// because they are the owner's own: datagrams are signs of life too. It is
+	// called when the peer seems to have been silent for an EchoInterval, which
+	// costs datagrams nothing; so after the last of them it may take two of those
+	// until the first Echo-Request. Nil: there are none.
+	Traffic func() uint64
 }
 
 // An MPPEMode is how much a link insists on MPPE (RFC 3078): stateless, 128 bit, or
@@ -91,7 +97,7 @@ const (
 	defaultMaxFailure   = 5
 	defaultAuthTimeout  = 30 * time.Second
 	defaultSetupTimeout = 2 * time.Minute
-	defaultEchoInterval = 30 * time.Second
+	defaultEchoInterval = 5 * time.Second
 	defaultEchoFailures = 4
 )
 
@@ -124,6 +130,9 @@ func (c Config) withDefaults() Config {
 	or(&c.SetupTimeout, defaultSetupTimeout)
 	or(&c.EchoInterval, defaultEchoInterval)
 	or(&c.EchoFailures, defaultEchoFailures)
+	if c.Traffic == nil {
+		c.Traffic = func() uint64 { return 0 }
+	}
 	if c.Restart < 0 || c.AuthTimeout < 0 || min(c.MaxConfigure, c.MaxTerminate, c.MaxFailure, c.EchoFailures) < 0 {
 		panic("BUG: ppp: a negative timer or counter in a Config")
 	}

@@ -30,6 +30,11 @@
 //   - A Configure-Ack, -Nak or -Reject counts once. A second one with the same
 //     identifier is a datagram that the network doubled, and no crossed
 //     connection: it would take an opened link down (footnote x of RFC 1661 §4.1).
+//   - A Configure-Request that comes again, octet by octet, gets the Ack again, and
+//     does not take an opened layer down: it is a datagram that the network doubled,
+//     or that was overtaken, or our Ack was lost. LCP holds that for a restart
+//     period only: a peer that has begun anew with the identifier and the options
+//     of before repeats itself after that. The others begin anew with LCP.
 //   - A Challenge that is sent again is the same Challenge (RFC 1994 §4.1 wants
 //     another value each time): the answer to the first may be on its way.
 //   - The client repeats its CHAP Response until it is answered: a Success that

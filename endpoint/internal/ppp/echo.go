@@ -11,12 +11,13 @@ import (
 type echo struct {
 	timer      time.Time // when the peer's silence is long enough; zero: nobody listens
 	unanswered int       // requests since the peer was last heard
+	traffic    uint64    // what the owner had from the peer by then
 	refused    bool      // by a Code-Reject: the peer does not know them
 }
 
 // startEcho begins to listen, with the network phase.
 func (l *lcp) startEcho(now time.Time) {
-	l.echo.unanswered = 0
+	l.echo.unanswered, l.echo.traffic = 0, l.link.cfg.Traffic()
 	if l.link.cfg.EchoInterval > 0 && !l.echo.refused {
 		l.echo.timer = now.Add(l.link.cfg.EchoInterval)
 	}
@@ -37,6 +38,10 @@ func (l *lcp) heard(now time.Time) {
 // expireEcho sends the next Echo-Request, or gives up.
 func (l *lcp) expireEcho(now time.Time) {
 	if !past(now, l.echo.timer) {
+		return
+	}
+	if l.link.cfg.Traffic() != l.echo.traffic {
+		l.startEcho(now)
 		return
 	}
 	if l.echo.unanswered == l.link.cfg.EchoFailures {

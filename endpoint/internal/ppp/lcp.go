@@ -33,6 +33,7 @@ type lcp struct {
 	mru     int      // fullMRU, the default, is not asked for
 	magic   uint32   // our Magic-Number; zero: not
 	demands []Method // server: what the peer has not refused yet, best first
+	met     bool     // the peer has negotiated
 
 	// The peer's options in force.
 	peerMRU int
@@ -248,8 +249,31 @@ func (l *lcp) terminated(reason string) error {
 	return &TerminatedError{Reason: reason}
 }
 
+// lateAfter is what the answer to a Configure-Request may take on a long way.
+const lateAfter = 100 * time.Millisecond
+
+// meet sends our Configure-Request again when the peer's is the first that we
+// hear of it and ours has had no answer: nobody was there to take it. xl2tpd starts
+// its pppd when the call stands, which is after our request, and nothing would
+// happen until the restart timer. The request goes ahead of our reply, while
+// the peer cannot be in the Opened state, which would restart the negotiation:
+// that takes an Ack of ours, and we have sent none. Where it was only slow, the
+// second of the two is one more RCR+ in Req-Sent or Ack-Sent, which is
+// acknowledged again, and the second Ack finds nothing outstanding.
+func (l *lcp) meet(now time.Time, code uint8) {
+	if l.met || code > terminateAck {
+		return
+	}
+	l.met = true
+	late := !now.Before(l.timer.Add(lateAfter - l.link.cfg.Restart))
+	if code == configureRequest && l.state == reqSent && l.outstanding && l.restart > 0 && late {
+		l.sendRequest(now)
+	}
+}
+
 // receivePacket takes an LCP packet.
 func (l *lcp) receivePacket(now time.Time, p packet) {
+	l.meet(now, p.code)
 	switch p.code {
 	case protocolReject:
 		l.receiveProtocolReject(now, p)

@@ -165,3 +165,106 @@ func TestAssignLate(t *testing.T) {
 	x.authenticatePAP()
 	x.want("now, and without another question", "AuthQuestion{Method:pap User:alice}", "PAP Ack ...", "Authenticated{...", "IPCP Configure-Request 1 <addr 10.77.0.1>")
 }
+
+// A peer that is late: what we asked for was lost, since nobody was there, and is
+// said again when the peer says its first word, ahead of our reply.
+func TestLatePeer(t *testing.T) {
+	const request = "LCP Configure-Request 1 <mru 1400> <magic ours>"
+	x := open(t, clientConfig())
+	x.wait(400 * time.Millisecond)
+	x.lcp(configureRequest, 1)
+	x.want("at once", request, request, "LCP Configure-Ack 1")
+	x.ackOurs(&x.link.lcp.automaton)
+	if x.link.lcp.state != opened {
+		t.Errorf("state %v", x.link.lcp.state)
+	}
+	x.forget()
+	x.ackOurs(&x.link.lcp.automaton)
+	x.want("the first of the two was only slow: an Ack more")
+
+	for name, test := range map[string]struct {
+		after time.Duration
+		first func(x *tester)
+		want  []string
+	}{
+		"not late":         {99 * time.Millisecond, func(x *tester) { x.lcp(configureRequest, 1) }, []string{"LCP Configure-Ack 1"}},
+		"late":             {100 * time.Millisecond, func(x *tester) { x.lcp(configureRequest, 1) }, []string{request, "LCP Configure-Ack 1"}},
+		"an early echo":    {time.Second, func(x *tester) { x.lcp(echoRequest, 1, "\x00\x00\x00\x00"); x.lcp(configureRequest, 1) }, []string{"LCP Echo-Reply 1 00000000", request, "LCP Configure-Ack 1"}},
+		"unacceptable":     {time.Second, func(x *tester) { x.lcp(configureRequest, 1, option{99, nil}) }, []string{request, "LCP Configure-Reject 1 <99 >"}},
+		"again":            {3500 * time.Millisecond, func(x *tester) { x.lcp(configureRequest, 1); x.wait(time.Second); x.lcp(configureRequest, 1) }, []string{request, request, "LCP Configure-Ack 1", "LCP Configure-Ack 1"}},
+		"it answers first": {time.Second, func(x *tester) { x.ackOurs(&x.link.lcp.automaton); x.lcp(configureRequest, 1) }, []string{"LCP Configure-Ack 1", "IPCP Configure-Request ..."}},
+		"it goes":          {time.Second, func(x *tester) { x.lcp(terminateRequest, 1); x.lcp(configureRequest, 1) }, []string{"LCP Terminate-Ack 1", "LCP Configure-Ack 1"}},
+		"we go":            {time.Second, func(x *tester) { x.do(func(now time.Time) { x.link.Close(now, "") }); x.lcp(configureRequest, 1) }, []string{`LCP Terminate-Request 2 ""`}},
+		"Max-Configure":    {27500 * time.Millisecond, func(x *tester) { x.forget(); x.lcp(configureRequest, 1) }, []string{"LCP Configure-Ack 1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := open(t, clientConfig())
+			x.forget()
+			x.wait(test.after)
+			test.first(x)
+			x.want("after "+test.after.String(), test.want...)
+		})
+	}
+}
+
+// Two links that are far from each other, where each finds the other late
+// although nothing was lost: "RCR+" in Opened would renegotiate, and nobody does,
+// even if the second request is overtaken by the Ack.
+func TestFarPeer(t *testing.T) {
+	for seed := range seeds() {
+		w := newWire(seed, clientConfig(), Config{Methods: []Method{MSCHAPv2}})
+		w.delay, w.jitter, w.thinks = 150*time.Millisecond, 300*time.Millisecond, 1
+		w.open(t)
+		w.run(t, longest, w.settled)
+		c, s := w.client(), w.server()
+		if !c.isUp || !s.isUp || len(c.auth) != 1 || len(s.auth) != 1 || len(c.ups) != 1 || len(s.ups) != 1 {
+			t.Fatalf("seed %d: client %+v, server %+v", seed, c, s)
+		}
+		if took := w.now.Sub(epoch); took > 3*defaultRestart {
+			t.Errorf("seed %d: after %v", seed, took)
+		}
+	}
+}
+
+// A peer that begins later than we do, as xl2tpd's pppd: with our request said
+// again the link is up as soon as it can be, long before the restart timer.
+func TestLatePeerOverALine(t *testing.T) {
+	for _, late := range []int{0, 1} {
+		w := newWire(1, clientConfig(), Config{Methods: []Method{MSCHAPv2}})
+		w.delay, w.jitter, w.thinks = 10*time.Millisecond, 1, 1
+		early := w.ends[1-late]
+		early.link.Open(w.now)
+		w.drain(t, early)
+		w.queue = nil // nobody is there
+		w.run(t, 400*time.Millisecond, func() bool { return false })
+		w.ends[late].link.Open(w.now)
+		w.drain(t, w.ends[late])
+		w.run(t, longest, w.settled)
+		if took := w.now.Sub(epoch); !w.client().isUp || !w.server().isUp || took > 700*time.Millisecond {
+			t.Errorf("end %d is late: up %v and %v, after %v", late, w.client().isUp, w.server().isUp, took)
+		}
+	}
+}
+
+// A Configure-Request that comes twice takes no opened link down, if it is the
+// same and comes before a peer would have repeated it; one that has begun anew,
+// with the identifier and the options of before, is heard when it repeats itself.
+func TestRequestTwice(t *testing.T) {
+	x := clientInNetwork(t)
+	again := func() { x.lcp(configureRequest, 101) }
+	x.wait(3*time.Second - 1)
+	x.forget()
+	again()
+	x.want("the Ack again, and nothing else", "LCP Configure-Ack 101")
+	x.lcp(configureRequest, 101, uint16Option(lcpMRU, 1300))
+	x.want("other options", "LCP Configure-Request 2 ...", "LCP Configure-Ack 101 <mru 1300>")
+	x.ackOurs(&x.link.lcp.automaton)
+	x.forget()
+	x.lcp(configureRequest, 102, uint16Option(lcpMRU, 1300))
+	x.want("another identifier", "LCP Configure-Request 3 ...", "LCP Configure-Ack 102 <mru 1300>")
+	x.ackOurs(&x.link.lcp.automaton)
+	x.wait(3 * time.Second)
+	x.forget()
+	x.lcp(configureRequest, 102, uint16Option(lcpMRU, 1300))
+	x.want("the peer has begun anew", "LCP Configure-Request 4 ...", "LCP Configure-Ack 102 <mru 1300>")
+}

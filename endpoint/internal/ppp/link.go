@@ -25,6 +25,7 @@ type Link struct {
 	exchange exchange  // of the Authenticate phase; nil before
 	wait     time.Time // when the exchange's wait is over
 	authID   uint8     // the last identifier of a PAP request or CHAP challenge
+	proxy    *Proxy    // what a LAC has left for it; nil: nothing, or taken
 	asked    bool      // an AuthQuestion is the owner's to answer
 	user     string
 	master   *[16]byte // what the authentication leaves for encryption; nil: nothing
@@ -73,13 +74,18 @@ func New(cfg Config) *Link {
 }
 
 // Open says that the lower layer is up: LCP starts. A link is opened once.
-func (l *Link) Open(now time.Time) {
+func (l *Link) Open(now time.Time) { l.OpenProxied(now, Proxy{}) }
+
+// OpenProxied is Open where a LAC has begun in our place.
+func (l *Link) OpenProxied(now time.Time, p Proxy) {
 	if l.phase != dead || l.ended {
 		return
 	}
 	l.setPhase(now, establish)
 	l.lcp.event(now, evOpen)
-	l.lcp.event(now, evUp)
+	if !l.resume(now, p) {
+		l.lcp.event(now, evUp)
+	}
 	early := l.beforeOpen
 	l.beforeOpen = nil
 	for _, frame := range early {
@@ -161,8 +167,7 @@ func (l *Link) setPhase(now time.Time, p phase) {
 			l.setup = now.Add(l.cfg.SetupTimeout)
 		}
 	case authenticate:
-		l.exchange = l.newExchange()
-		l.exchange.start(now)
+		l.startExchange(now)
 	case network:
 		l.lcp.startEcho(now)
 		l.enterNetwork(now)

@@ -217,14 +217,14 @@ func TestTimeouts(t *testing.T) {
 			x.openLCP()
 			x.respond(MSCHAPv2, "alice", "s3cret")
 		}, 30 * time.Second, "no answer of the authenticator within 30s"},
-		{"pool", Config{Server: true, Methods: []Method{PAP}, EchoInterval: -1}, func(x *tester) {
+		{"pool", Config{Server: true, Methods: []Method{PAP}}, func(x *tester) {
 			x.openLCP()
 			x.authenticatePAP()
 		}, 2 * time.Minute, "no working network (still in the Network phase) within 2m0s"},
 		{"IPCP", clientConfig(), func(x *tester) { x.openLCP() }, 30 * time.Second, "no answer to IPCP Configure-Request after 10 tries"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			test.cfg.Rand = random(3)
+			test.cfg.Rand, test.cfg.EchoInterval = random(3), -1
 			x := open(t, test.cfg)
 			test.to(x)
 			x.wait(test.in - 1)

@@ -81,6 +81,9 @@ type automaton struct {
 	parting  error     // of the peer's last Terminate-Request
 	leave    time.Time // when one that came before we were opened is taken for the end; zero: none
 
+	inForce packet    // the peer's request that we acknowledged last
+	ackedAt time.Time // and when
+
 	outstanding bool   // the request below has had no valid reply
 	requestID   uint8  // of the last Configure-Request
 	requested   []byte // its options
@@ -127,6 +130,7 @@ func (a *automaton) event(now time.Time, e trigger) {
 	if t&sca != 0 {
 		a.failures = 0
 		a.layer.granted(a.wishes)
+		a.inForce, a.ackedAt = packet{a.in.code, a.in.id, bytes.Clone(a.in.data)}, now
 		a.send(packet{configureAck, a.in.id, a.in.data})
 	}
 	if t&scn != 0 {
@@ -233,7 +237,15 @@ func (a *automaton) receive(now time.Time, p packet) {
 	a.in, a.answer, a.wishes = packet{}, packet{}, nil // borrowed
 }
 
+// receiveRequest takes a Configure-Request. In the Opened state one that repeats
+// what is in force gets the same Ack, and nothing else happens: see the package's
+// comment.
 func (a *automaton) receiveRequest(now time.Time, p packet) {
+	if a.state == opened && p.id == a.inForce.id && bytes.Equal(p.data, a.inForce.data) &&
+		(a.protocol != protocolLCP || now.Before(a.ackedAt.Add(a.link.cfg.Restart))) {
+		a.send(packet{configureAck, p.id, p.data})
+		return
+	}
 	list, ok := parseOptions(p.data)
 	if !ok {
 		return

@@ -11,11 +11,11 @@ import (
 // idOption is an interface identifier of eight times an octet.
 func idOption(octet string) option { return option{ipv6cpInterface, []byte(strings.Repeat(octet, 8))} }
 
-// dualClient is a client in the network phase that wants IPv6 too. What came out
-// is forgotten.
+// dualClient is a client in the network phase that wants IPv6 too, and sends no
+// Echo-Requests. What came out is forgotten.
 func dualClient(t *testing.T) *tester {
 	cfg := clientConfig()
-	cfg.NoIPv6 = false
+	cfg.NoIPv6, cfg.EchoInterval = false, -1
 	x := open(t, cfg)
 	x.openLCP()
 	return x

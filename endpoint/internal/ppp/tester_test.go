@@ -28,6 +28,7 @@ type tester struct {
 	link *Link
 	now  time.Time
 	out  []output // in their order, since the last want
+	lcps uint8    // how often openLCP was called
 
 	settled int // Settled, which is not part of out
 }
@@ -357,7 +358,8 @@ func describeOption(protocol uint16, o option) string {
 // and we for ours. What came out is forgotten.
 func (x *tester) openLCP(options ...option) {
 	x.Helper()
-	x.lcp(configureRequest, 101, options)
+	x.lcps++
+	x.lcp(configureRequest, 100+x.lcps, options)
 	x.ackOurs(&x.link.lcp.automaton)
 	if x.link.lcp.state != opened {
 		x.Fatalf("LCP is in state %v", x.link.lcp.state)
