@@ -158,6 +158,79 @@ func mustBeBounded(t *testing.T, r *reliable) {
 	}
 }
 
+// FuzzMessages has the bytes decide which control messages a peer sends, all of
+// them well-formed and in sequence, in any order, about any session, to one that
+// has dialled or to one that has answered; and what the owner answers. What is told
+// is in order, whatever the peer says, and nothing is left in the end.
+func FuzzMessages(f *testing.F) {
+	f.Add(true, []byte{1, 0, 10, 0, 9, 0x40, 1, 12, 1, 0, 14, 1, 9})
+	f.Add(false, []byte{2, 0, 7, 0, 9, 0x40, 1, 12, 1, 0, 9, 1, 0, 15, 1, 0, 4, 0, 0})
+	f.Add(false, []byte{2, 0, 0x80, 0xa0, 11, 1, 9, 8, 2, 10, 9, 2, 10, 16, 1, 0, 14, 1, 9, 14, 2, 10})
+	f.Fuzz(func(t *testing.T, answer bool, decisions []byte) {
+		tape := tape(decisions)
+		cfg := Config{PlacesCalls: true}
+		p := newPair(t, 1, cfg, cfg)
+		p.byHand, p.loss = true, 1 // nothing comes from the other end but what is written here
+		e := p.ends[0]
+		if answer {
+			e = p.ends[1]
+		}
+		p.drain()
+		ns := uint16(0)
+		for len(tape) > 0 {
+			op := tape.next()
+			switch {
+			case op < 0x40: // a message, what it is about, and what it assigns
+				m := &wire.Message{
+					Type: wire.MessageType(op%16 + 1), ProtocolVersion: wire.ProtocolVersion, HostName: "peer",
+					FramingCapabilities: 3, BearerCapabilities: 3, AssignedTunnelID: 7,
+					Result: wire.Result{Code: 1}, TxConnectSpeed: 1, FramingType: 1,
+				}
+				header := uint32(0)
+				if which := tape.next(); which > 0 && len(e.order) > 0 {
+					header = e.order[int(which)%len(e.order)]
+				}
+				m.AssignedSessionID = uint32(tape.next()%8) + 1
+				if !m.Type.Known() {
+					continue
+				}
+				r := &e.m.reliable
+				p.do(e, func(t *Tunnel) {
+					t.Handle(p.now, packet(t.cfg.LocalID, header, ns, r.una+uint16(r.high), m.Append(nil)))
+				})
+				ns++
+			case op < 0x60:
+				if which := tape.next(); len(e.order) > 0 {
+					id := e.order[int(which)%len(e.order)]
+					switch op & 3 {
+					case 0:
+						p.do(e, func(m *Tunnel) { m.AcceptCall(p.now, id) })
+					case 1:
+						p.do(e, func(m *Tunnel) { m.AcceptOutgoing(p.now, id) })
+					case 2:
+						p.do(e, func(m *Tunnel) { m.Hangup(p.now, id, wire.Result{}) })
+					}
+				}
+			case op < 0x80:
+				p.now = p.now.Add(time.Duration(op&0x1f) * time.Second)
+				for _, e := range p.ends {
+					p.do(e, func(m *Tunnel) { m.Expire(p.now) })
+				}
+			case op < 0xa0:
+				p.call(e)
+			case op < 0xc0:
+				p.place(e)
+			}
+			e.mustBeBounded(t)
+		}
+		for _, e := range p.ends {
+			p.do(e, func(m *Tunnel) { m.Close(p.now, wire.Result{}) })
+		}
+		p.run(lossLimit + outLimit)
+		p.mustBeGone(0)
+	})
+}
+
 // FuzzTunnel has the bytes decide what two owners do, what happens to the
 // datagrams between their machines, and what others send to either. Nothing
 // panics, nothing grows without bound, what is told is in order (pair checks
@@ -165,15 +238,18 @@ func mustBeBounded(t *testing.T, r *reliable) {
 func FuzzTunnel(f *testing.F) {
 	up := []byte{1, 1, 9, 9, 1, 1, 9, 9, 1, 1, 9, 9} // deliver to and fro
 	call := append([]byte{5, 0}, up...)
+	place := append([]byte{0x15, 0}, up...)
 	f.Add(true, slices.Concat(up, call, call, []byte{6, 0}, up, []byte{7, 1, 1}))
+	f.Add(false, slices.Concat([]byte{7, 185, 1}, up, place, []byte{14, 0}, up, []byte{14, 1}, up))
+	f.Add(true, slices.Concat(up, place, []byte{14, 0}, up, []byte{7, 199}, up))
 	f.Add(false, slices.Concat(up, call, []byte{3, 200, 3, 200, 2, 4, 1, 1}, call, []byte{15}))
 	raw := append([]byte{0x80, 8, 0, 0, 0, 0, 0, 10, 0x80, 8, 0, 0, 0, 14, 0, 5}, 0x80, 10, 0, 0, 0, 15, 0, 0, 0, 1)
 	f.Add(true, slices.Concat(up, []byte{12, 1, 0, 0, byte(len(raw))}, raw, up))
 	f.Fuzz(func(t *testing.T, authenticate bool, decisions []byte) {
 		tape := tape(decisions)
-		var cfg Config
+		cfg := Config{PlacesCalls: true, TieBreaker: true}
 		if authenticate {
-			cfg.Secret = []byte("secret")
+			cfg.Secret, cfg.HideAVPs = []byte("secret"), true
 		}
 		p := newPair(t, 1, cfg, cfg)
 		p.byHand = true
@@ -210,19 +286,30 @@ func FuzzTunnel(f *testing.F) {
 					p.do(e, func(m *Tunnel) { m.Handle(p.now, packet(e.m.cfg.LocalID, session, ns, nr, slices.Clone(avps))) })
 				}
 			case 5:
-				p.call(e)
-			case 6: // about a session: accept or hang up
+				if op&0x10 == 0 {
+					p.call(e)
+				} else {
+					p.place(e)
+				}
+			case 6: // about a session: accept, as one or the other, or hang up
 				if which := tape.next(); len(e.order) > 0 {
 					id := e.order[int(which>>1)%len(e.order)]
 					if which&1 == 0 {
-						p.do(e, func(m *Tunnel) { m.AcceptCall(p.now, id) })
+						p.do(e, func(m *Tunnel) { m.AcceptCall(p.now, id); m.AcceptOutgoing(p.now, id) })
 					} else {
 						p.do(e, func(m *Tunnel) { m.Hangup(p.now, id, wire.Result{}) })
 					}
 				}
 			case 7:
-				if tape.next() > 200 {
+				switch what := tape.next(); {
+				case what > 200:
 					p.do(e, func(m *Tunnel) { m.Close(p.now, wire.Result{}) })
+				case what > 196:
+					p.do(e, func(m *Tunnel) { m.Superseded(p.now) })
+				case what > 190:
+					p.do(e, func(m *Tunnel) { m.LoseTie(p.now) })
+				case what > 180:
+					p.do(e, func(m *Tunnel) { m.Yield(p.now) })
 				}
 			}
 			for _, e := range p.ends {

@@ -23,6 +23,7 @@ const (
 	cycle     = 31 * time.Second
 	setup     = 30 * time.Second
 	callLimit = cycle + setup
+	outLimit  = callLimit + setup
 	lossLimit = time.Minute + cycle // a HELLO after a minute of silence, and nobody acknowledges it
 )
 
@@ -36,15 +37,20 @@ func isPeers(err error) bool   { return errors.As(err, new(*PeerError)) }
 func TestLossyLink(t *testing.T) {
 	tunnels, calls, up := 0, 0, 0
 	for seed := range seeds(300, 10000) {
-		p := newPair(t, seed, Config{Secret: []byte("s")}, Config{Secret: []byte("s")})
+		cfg := Config{Secret: []byte("s"), PlacesCalls: true, HideAVPs: seed%2 == 0}
+		p := newPair(t, seed, cfg, cfg)
 		p.loss, p.duplication, p.delay = 0.2, 0.1, 80*time.Millisecond
 		dialler, answerer := p.ends[0], p.ends[1]
 
-		// Ten calls in the first 20 s, from both ends, some of them hung up
-		// soon, by whoever finds it.
+		// Ten calls in the first 20 s, from both ends, incoming and outgoing ones,
+		// some of them hung up soon, by whoever finds it.
 		for range 10 {
 			e := p.ends[p.rng.IntN(2)]
-			id := p.call(e)
+			begin := p.call
+			if p.rng.IntN(2) == 0 {
+				begin = p.place
+			}
+			id := begin(e)
 			p.run(time.Duration(p.rng.Int64N(int64(2 * time.Second))))
 			if other := p.ends[p.rng.IntN(2)]; p.rng.IntN(3) == 0 && len(other.order) > 0 {
 				if other != e {
@@ -76,7 +82,7 @@ func TestLossyLink(t *testing.T) {
 			for id, s := range e.sessions {
 				if !s.up && !s.down {
 					t.Errorf("seed %d: session %d of %s is neither up nor down", seed, id, e.name)
-				} else if took := s.settled.Sub(s.begun); took > callLimit && !e.down {
+				} else if took := s.settled.Sub(s.begun); took > outLimit && !e.down {
 					t.Errorf("seed %d: session %d of %s took %v to come up or fail", seed, id, e.name, took)
 				}
 				if s.err != nil && !isTimeout(s.err) && !isPeers(s.err) && s.err != ErrTunnelClosed {

@@ -229,6 +229,9 @@ func TestOutgoingCallNeedsCapabilities(t *testing.T) {
 		want              string // "": it is asked
 	}{
 		{0, 3, OutgoingCall{}, "the peer places no calls: it has told no Bearer Capabilities"},
+		// "An LNS that cannot act as an LAC as well […] should therefore set the A
+		// and D bits of this AVP to 0, or should not send the AVP at all" (§4.4.3).
+		{1 << 31, 3, OutgoingCall{}, "the peer places no calls: it has told no Bearer Capabilities"},
 		{1, 3, OutgoingCall{}, ""},
 		{1, 3, OutgoingCall{BearerType: 2}, "the peer cannot place this call: its Bearer Capabilities are 0x1, it needs 0x2"},
 		{2, 3, OutgoingCall{BearerType: 2}, ""},
