@@ -47,6 +47,9 @@ type AnswerConfig struct {
 	Authenticate Authenticator
 	// Pool gives the callers their addresses. Required.
 	Pool AddressPool
+	// PlacesCalls takes outgoing calls too (OCRQ, RFC 2661 §7.5): whatever the
+	// number, this endpoint is at its end, and PPP's server.
+	PlacesCalls bool
 	// NoIPv6 turns IPV6CP off: sessions carry IPv4 alone.
 	NoIPv6 bool
 	// MPPE is whether packets are encrypted.
@@ -59,8 +62,11 @@ type AnswerConfig struct {
 	// tunnel. Zero: 1,024, 256 and 64.
 	MaxTunnels, MaxHalfOpen, MaxSessions int
 	// HelloInterval is the peer's silence after which a Hello probes it.
-	// Zero: 60 s.
+	// Zero: 60 s; negative: never.
 	HelloInterval time.Duration
+	// HideAVPs hides what may be hidden of control messages (RFC 2661 §4.3), with
+	// the secret. Some peers do not understand that.
+	HideAVPs bool
 }
 
 // TunnelConfig is what [Endpoint.Dial] may need to know. Nil is the zero value.
@@ -69,8 +75,11 @@ type TunnelConfig struct {
 	// prove it to the LNS. Empty: no tunnel authentication.
 	Secret Secret
 	// HelloInterval is the peer's silence after which a Hello probes it.
-	// Zero: 60 s.
+	// Zero: 60 s; negative: never.
 	HelloInterval time.Duration
+	// HideAVPs hides what may be hidden of control messages (RFC 2661 §4.3), with
+	// the secret. Some peers do not understand that.
+	HideAVPs bool
 }
 
 // PPPConfig is how [Tunnel.OpenPPP] introduces itself.
@@ -82,6 +91,10 @@ type PPPConfig struct {
 	// Nil: MS-CHAPv2, CHAP, and EAP with MS-CHAPv2. PAP shows the password to everybody on the way,
 	// and to whoever answers in the peer's place: it must be named.
 	Methods []AuthMethod
+	// Outgoing asks the peer to place a call to a number, as an LNS asks a LAC
+	// (OCRQ, RFC 2661 §7.5), for peers that have told that they can. Nil: we tell
+	// it of a call, as a LAC does (ICRQ). Either way we are PPP's client.
+	Outgoing *OutgoingCall
 	// NoIPv6 turns IPV6CP off: the session carries IPv4 alone.
 	NoIPv6 bool
 	// MPPE is whether packets are encrypted.
@@ -91,6 +104,12 @@ type PPPConfig struct {
 	MRU int
 	// Address is the one that we ask for. The zero value: any.
 	Address netip.Addr
+}
+
+// An OutgoingCall is what a LAC is asked to dial (RFC 2661 §6.9).
+type OutgoingCall struct {
+	Number, SubAddress     string // Called Number and Sub-Address AVPs
+	MinimumBPS, MaximumBPS uint32 // bits per second; 0: any speed
 }
 
 // An AuthMethod is a way for a PPP peer to prove who it is.
@@ -209,11 +228,11 @@ func (c *Config) withDefaults() (Config, error) {
 	return full, checkMRU(answer.MRU)
 }
 
-// checkMRU bounds the MRU by what RFC 1661 §6.1 has every peer take and what a
+// checkMRU bounds the MRU by what every IPv4 host takes (RFC 791) and what a
 // datagram holds.
 func checkMRU(mru int) error {
-	if mru < 128 || mru > 65000 {
-		return fmt.Errorf("expected an MRU of 128 to 65000 bytes, found %d", mru)
+	if mru < 576 || mru > 65000 {
+		return fmt.Errorf("expected an MRU of 576 to 65000 bytes, found %d", mru)
 	}
 	return nil
 }

@@ -54,7 +54,8 @@ type Endpoint struct {
 	closing  bool
 	err      error
 	all      map[*Tunnel]struct{}
-	byPeer   map[peerID]*Tunnel // tunnels that were not dialled
+	byPeer   map[peerID]*Tunnel         // tunnels that were not dialled
+	dialling map[netip.AddrPort]*Tunnel // the last one to each address
 	nextLoop int
 	halfOpen int // of byPeer's, those that are not established
 }
@@ -98,7 +99,7 @@ func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 		random:   &lockedReader{r: full.Rand},
 		accepted: make(chan *Session, acceptBacklog),
 		read:     make(chan struct{}), done: make(chan struct{}),
-		all: map[*Tunnel]struct{}{}, byPeer: map[peerID]*Tunnel{},
+		all: map[*Tunnel]struct{}{}, byPeer: map[peerID]*Tunnel{}, dialling: map[netip.AddrPort]*Tunnel{},
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	for range min(loopsMax, runtime.GOMAXPROCS(0)) {
@@ -129,6 +130,10 @@ func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) 
 	t, err := e.newTunnel(e.sock.Path(peer, netip.Addr{}), peerID{}, control.Dial, control.Config{
 		Secret:        cfg.Secret.bytes(),
 		HelloInterval: cfg.HelloInterval,
+		HideAVPs:      cfg.HideAVPs && cfg.Secret != "",
+		PlacesCalls:   e.cfg.placesCalls(),
+		// Who answers as well may meet a peer that dials at the same time.
+		TieBreaker: e.cfg.Answer != nil,
 	})
 	if err != nil {
 		return nil, err
@@ -137,6 +142,9 @@ func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) 
 	case <-t.up:
 		return t, nil
 	case <-t.done:
+		if w := t.winner.Load(); w != nil {
+			return w, nil // the peer has dialled us at the same time, and won
+		}
 		return nil, t.Err()
 	case <-ctx.Done():
 		t.stop()
@@ -262,6 +270,8 @@ func (e *Endpoint) newTunnel(way *udp.Path, caller peerID, open func(time.Time, 
 	if caller != (peerID{}) {
 		e.byPeer[caller] = t
 		e.halfOpen++
+	} else {
+		e.dialling[way.Peer] = t
 	}
 	t.runner.Do(func(time.Time) {}) // sends what it has to send by now
 	return t, nil
@@ -276,6 +286,9 @@ func (e *Endpoint) forget(t *Tunnel) {
 	if e.byPeer[t.caller] == t {
 		delete(e.byPeer, t.caller)
 	}
+	if peer := t.Peer(); e.dialling[peer] == t {
+		delete(e.dialling, peer)
+	}
 }
 
 // answer finds or makes the tunnel of a control message that names none: an
@@ -289,31 +302,55 @@ func (e *Endpoint) answer(from netip.AddrPort, to netip.Addr, avps []byte) *Tunn
 	}
 	caller := peerID{from, m.AssignedTunnelID}
 	e.mu.Lock()
-	t, tunnels, halfOpen := e.byPeer[caller], len(e.all), e.halfOpen
+	t := e.byPeer[caller]
 	e.mu.Unlock()
 	if t != nil {
 		return t
 	}
-	a := e.cfg.Answer
-	if a == nil || m.Type != wire.SCCRQ {
+	if e.cfg.Answer == nil || m.Type != wire.SCCRQ {
 		e.counters.unknownTunnel.Add(1)
 		return nil
 	}
-	if tunnels >= a.MaxTunnels || halfOpen >= a.MaxHalfOpen {
+	if !e.roomForAnother() {
 		e.counters.overLimit.Add(1)
 		return nil
 	}
-	t, err := e.newTunnel(e.sock.Path(from, to), caller, control.Answer, control.Config{
-		Secret:        a.Secret.bytes(),
-		HelloInterval: a.HelloInterval,
-		MaxSessions:   a.MaxSessions,
-	})
+	loser, answer := e.collide(from, m)
+	if !answer {
+		e.counters.lostTie.Add(1)
+		return nil
+	}
+	t, err := e.newTunnel(e.sock.Path(from, to), caller, control.Answer, e.answering())
 	if err != nil {
 		e.log.Warn("a tunnel was not answered", "peer", from, "error", err)
 		return nil
 	}
+	if loser != nil {
+		t.runner.Do(func(time.Time) { t.replaces = loser })
+	}
 	return t
 }
+
+// roomForAnother tells whether one more tunnel that a peer opens is allowed.
+func (e *Endpoint) roomForAnother() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.all) < e.cfg.Answer.MaxTunnels && e.halfOpen < e.cfg.Answer.MaxHalfOpen
+}
+
+// answering is how a tunnel that a peer opens is configured.
+func (e *Endpoint) answering() control.Config {
+	a := e.cfg.Answer
+	return control.Config{
+		Secret:        a.Secret.bytes(),
+		HideAVPs:      a.HideAVPs && a.Secret != "",
+		PlacesCalls:   a.PlacesCalls,
+		HelloInterval: a.HelloInterval,
+		MaxSessions:   a.MaxSessions,
+	}
+}
+
+func (c *Config) placesCalls() bool { return c.Answer != nil && c.Answer.PlacesCalls }
 
 func (c *Config) answerSecret() []byte {
 	if c.Answer == nil {

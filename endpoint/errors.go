@@ -27,9 +27,10 @@ func (e *PeerError) NotAuthorized() bool {
 	return e.Message == wire.StopCCN.String() && e.ResultCode == wire.StopNotAuthorized
 }
 
-// A RefusedError is our own refusal of what the peer sent: what we told it.
+// A RefusedError is our own refusal, of what the peer sent, or to ask it for what it
+// has said that it cannot do.
 type RefusedError struct {
-	Message    string // "StopCCN": we ended the tunnel; "CDN": the session
+	Message    string // what we told it: "StopCCN", "CDN" or nothing
 	ResultCode uint16
 	ErrorCode  uint16
 	words      string
@@ -70,6 +71,13 @@ type PPPError struct {
 
 func (e *PPPError) Error() string { return e.words }
 
+var (
+	// ErrLostTie ends a tunnel that was dialled while its peer dialled us, and won.
+	ErrLostTie = control.ErrLostTie
+	// ErrSuperseded ends a tunnel whose peer has restarted and has opened another.
+	ErrSuperseded = control.ErrSuperseded
+)
+
 // publicError turns the machines' errors into ours. Nil, which is their word for
 // "because you closed it", becomes net.ErrClosed.
 func publicError(err error) error {
@@ -86,6 +94,9 @@ func publicError(err error) error {
 	}
 	if e, ok := errors.AsType[*control.RefusedError](err); ok {
 		return &RefusedError{e.Sent.String(), e.Result.Code, e.Result.Error, words}
+	}
+	if _, ok := errors.AsType[*control.CapabilityError](err); ok {
+		return &RefusedError{words: words}
 	}
 	if e, ok := errors.AsType[*control.TimeoutError](err); ok {
 		return &TimeoutError{Silent: !e.Heard && e.Awaited == 0, words: words}

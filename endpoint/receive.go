@@ -16,7 +16,7 @@ import (
 // counters are what an endpoint counts of datagrams that reached no tunnel.
 type counters struct {
 	received, malformed, unknownVersion, unknownTunnel, unknownSession atomic.Uint64
-	wrongPeer, overLimit, overrun, socketErrors                        atomic.Uint64
+	wrongPeer, overLimit, lostTie, overrun, socketErrors               atomic.Uint64
 }
 
 // receiveAll is the endpoint's one reader. What it hands on is valid during the

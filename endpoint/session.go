@@ -25,12 +25,13 @@ type Session struct {
 	log    *slog.Logger
 	answer bool // the peer called
 
-	id      uint32 // ours; set on the loop before anybody can see it
-	link    *ppp.Link
-	runner  *machine.Runner[ppp.Event]
-	mru     int
-	hungUp  bool // the call is over; the loop's
-	pppDown bool // PPP is over; the loop's
+	id       uint32 // ours; set on the loop before anybody can see it
+	link     *ppp.Link
+	runner   *machine.Runner[ppp.Event]
+	mru      int
+	outgoing *OutgoingCall // what we ask the peer to place; nil: we tell it of a call
+	hungUp   bool          // the call is over; the loop's
+	pppDown  bool          // PPP is over; the loop's
 
 	peerTunnel, peerID uint32        // the peer's; set before the first frame goes out
 	sequenced          bool          // frames carry Ns; as peerID
@@ -94,10 +95,12 @@ func newCaller(t *Tunnel, cfg *PPPConfig) (*Session, error) {
 	if err := checkMRU(mru); err != nil {
 		return nil, err
 	}
-	return newSession(t, false, ppp.Config{
+	s := newSession(t, false, ppp.Config{
 		User: cfg.User, Password: []byte(cfg.Password), Address: cfg.Address,
 		Methods: pppMethods(cfg.Methods), NoIPv6: cfg.NoIPv6, MPPE: ppp.MPPEMode(cfg.MPPE),
-	}, mru), nil
+	}, mru)
+	s.outgoing = cfg.Outgoing
+	return s, nil
 }
 
 // newAnswerer is a session that the peer opens.
@@ -118,7 +121,13 @@ func (s *Session) named(id uint32) {
 
 // call places the call, on the loop.
 func (s *Session) call(now time.Time) {
-	s.named(s.tunnel.machine.Call(now, control.CallConfig{}))
+	if c := s.outgoing; c != nil {
+		s.named(s.tunnel.machine.PlaceCall(now, control.OutgoingCall{
+			CalledNumber: c.Number, SubAddress: c.SubAddress, MinimumBPS: c.MinimumBPS, MaximumBPS: c.MaximumBPS,
+		}))
+	} else {
+		s.named(s.tunnel.machine.Call(now, control.CallConfig{}))
+	}
 	s.tunnel.setSession(s.id, s)
 }
 

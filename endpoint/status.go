@@ -24,6 +24,7 @@ type Counters struct {
 	UnknownSession uint64
 	WrongPeer      uint64 // right ids, from an address that is not the tunnel's
 	OverLimit      uint64 // refused by a limit of AnswerConfig, or not accepted in time
+	LostTie        uint64 // SCCRQs of a peer that we were dialling, and whose tie breaker lost
 	Overrun        uint64 // control messages faster than they can be handled
 	SocketErrors   uint64 // of reads and writes
 }
@@ -67,7 +68,7 @@ func (e *Endpoint) Status() Status {
 	st := Status{Local: e.Addr(), Counters: Counters{
 		Received: c.received.Load(), Malformed: c.malformed.Load(), UnknownVersion: c.unknownVersion.Load(),
 		UnknownTunnel: c.unknownTunnel.Load(), UnknownSession: c.unknownSession.Load(), WrongPeer: c.wrongPeer.Load(),
-		OverLimit: c.overLimit.Load(), Overrun: c.overrun.Load(), SocketErrors: c.socketErrors.Load(),
+		OverLimit: c.overLimit.Load(), LostTie: c.lostTie.Load(), Overrun: c.overrun.Load(), SocketErrors: c.socketErrors.Load(),
 	}}
 	e.mu.Lock()
 	tunnels := make([]*Tunnel, 0, len(e.all))

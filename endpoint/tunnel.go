@@ -19,12 +19,15 @@ import (
 
 // A Tunnel is one control connection with its sessions (RFC 2661 §5).
 type Tunnel struct {
-	ep      *Endpoint
-	id      uint32 // ours: peers put it into their headers
-	path    atomic.Pointer[udp.Path]
-	caller  peerID // of a tunnel that the peer opened
-	adopted bool   // the peer's port is settled; the reader's
-	log     *slog.Logger
+	ep       *Endpoint
+	id       uint32 // ours: peers put it into their headers
+	path     atomic.Pointer[udp.Path]
+	caller   peerID                    // of a tunnel that the peer opened
+	replaces *Tunnel                   // what goes when this one is established; the loop's
+	winner   atomic.Pointer[Tunnel]    // the peer's tunnel that this one has lost to
+	upAt     atomic.Pointer[time.Time] // nil: not established yet
+	adopted  bool                      // the peer's port is settled; the reader's
+	log      *slog.Logger
 
 	loop    *machine.Loop
 	machine *control.Tunnel // the loop's
@@ -190,7 +193,12 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.mu.Unlock()
 		t.leaveHalfOpen()
 		t.log.Info("tunnel up", "host", shown(ev.HostName), "vendor", shown(ev.VendorName))
+		t.upAt.Store(&now)
 		close(t.up)
+		t.prevail(ev.SingleTunnel)
+	case control.PeerRestarted:
+		t.log.Info("the peer has restarted")
+		t.restarted(ev.Datagram)
 	case control.TunnelDown:
 		t.leaveHalfOpen()
 		t.mu.Lock()
@@ -203,7 +211,19 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.ep.forget(t)
 		close(t.gone)
 	case control.IncomingCall:
-		t.incoming(now, ev)
+		if s := t.called(ev.Session); s != nil {
+			s.log.Info("call", "from", shown(ev.CallingNumber), "to", shown(ev.CalledNumber))
+			t.runner.Do(func(now time.Time) { t.machine.AcceptCall(now, ev.Session) })
+		}
+	case control.OutgoingCallRequest:
+		if s := t.called(ev.Session); s != nil {
+			s.log.Info("call to be placed", "to", shown(ev.CalledNumber))
+			t.runner.Do(func(now time.Time) { t.machine.AcceptOutgoing(now, ev.Session) })
+		}
+	case control.WANError:
+		t.log.Info("errors on a caller's line", "session", ev.Session, "counters", ev.CallErrors)
+	case control.LinkInfo:
+		t.log.Debug("SLI", "session", ev.Session, "send ACCM", ev.ACCM.Send, "receive ACCM", ev.ACCM.Receive)
 	case control.SessionUp:
 		if s := t.session(ev.Session); s != nil {
 			s.connected(now, ev)
@@ -237,16 +257,16 @@ func (t *Tunnel) leaveHalfOpen() {
 	}
 }
 
-// incoming answers a peer that wants to open a session with us.
-func (t *Tunnel) incoming(now time.Time, ev control.IncomingCall) {
+// called is a session for a peer that wants to open one with us; nil when we answer
+// none, and it is refused.
+func (t *Tunnel) called(id uint32) *Session {
 	if t.ep.cfg.Answer == nil {
 		t.runner.Do(func(now time.Time) {
-			t.machine.Hangup(now, ev.Session, wire.Result{Code: wire.CallNoFacilitiesEver})
+			t.machine.Hangup(now, id, wire.Result{Code: wire.CallNoFacilitiesEver})
 		})
-		return
+		return nil
 	}
-	s := newAnswerer(t, ev.Session)
-	t.setSession(ev.Session, s)
-	s.log.Info("call", "from", shown(ev.CallingNumber), "to", shown(ev.CalledNumber))
-	t.runner.Do(func(now time.Time) { t.machine.AcceptCall(now, ev.Session) })
+	s := newAnswerer(t, id)
+	t.setSession(id, s)
+	return s
 }
