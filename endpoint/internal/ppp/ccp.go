@@ -31,9 +31,8 @@ type ccp struct {
 	pending bool  // the NCPs wait for it
 	err     error // why it ends
 
-	asks    uint32 // the Supported Bits of our request
-	grants  uint32 // of the peer's request in force; zero: it has none
-	inForce []byte // the options of that request
+	asks   uint32 // the Supported Bits of our request
+	grants uint32 // of the peer's request in force; zero: it has none
 
 	encryption *Encryption // in force
 }
@@ -41,7 +40,7 @@ type ccp struct {
 func (c *ccp) init(link *Link) {
 	c.automaton = automaton{link: link, layer: c, protocol: protocolCCP, name: "CCP", tries: link.cfg.MaxConfigure}
 	if link.cfg.MPPE == MPPEAllowed {
-		c.tries = max(1, c.tries/2) // the peer's NCPs wait for us, and not for ever
+		c.tries = max(1, c.tries/2) // a peer that is silent may have begun its NCPs, which do not wait for ever
 	}
 }
 
@@ -117,7 +116,6 @@ func (c *ccp) prompt(listed func(uint8) bool) []option {
 }
 
 func (c *ccp) granted(list []option) {
-	c.inForce = bytes.Clone(c.in.data)
 	c.grants = 0
 	for _, o := range list {
 		c.grants = supportedBits(o)
@@ -188,8 +186,8 @@ func (c *ccp) error(format string, args ...any) error {
 
 // receive takes a CCP packet. The initial keys are good for one CCP that is
 // opened: used again, they would show what they have encrypted. So a peer that
-// ends or renegotiates it ends the link. The same Configure-Request again is
-// neither: our Ack was lost, or the network has doubled the datagram.
+// ends or renegotiates it ends the link. The same options again are neither, under
+// another identifier too: our Ack was lost.
 func (c *ccp) receive(now time.Time, p packet) {
 	switch {
 	case p.code == resetRequest:
@@ -200,12 +198,15 @@ func (c *ccp) receive(now time.Time, p packet) {
 		}
 	case p.code == resetAck: // we request none
 	case c.encryption != nil && p.code == configureRequest:
-		if bytes.Equal(p.data, c.inForce) {
+		if bytes.Equal(p.data, c.inForce.data) {
 			c.send(packet{configureAck, p.id, p.data})
 			return
 		}
 		c.link.fail(now, &EncryptionError{c.error("the peer negotiates it again, and keys are used once")})
 	default:
+		if c.pending && p.code == configureRequest {
+			c.restart = c.link.cfg.MaxConfigure // it speaks CCP, and may have come late
+		}
 		c.automaton.receive(now, p)
 		c.check(now)
 	}

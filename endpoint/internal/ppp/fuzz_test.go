@@ -23,6 +23,8 @@ import (
 //	13    the owner closes
 //	14    the lower layer is lost
 //	15    a packet of EAP, code and octets from the bytes, with the identifier that is waited for
+//	16…17 a packet of IPV6CP or CCP, code, identifier and data from the bytes
+//	18…19 our last Configure-Request of them, acknowledged
 type adversary struct {
 	t    *testing.T
 	link *Link
@@ -74,9 +76,9 @@ func (a *adversary) play(data []byte) {
 
 func (a *adversary) step() {
 	l := a.link
-	switch op := a.byte() % 16; op {
+	switch op := a.byte() % 20; op {
 	case 0, 1, 2, 3, 4, 5:
-		protocol := [...]uint16{protocolLCP, protocolIPCP, protocolPAP, protocolCHAP, 0x80fd, protocolLCP}[op]
+		protocol := [...]uint16{protocolLCP, protocolIPCP, protocolPAP, protocolCHAP, 0x80fb, protocolLCP}[op]
 		p := packet{a.byte(), a.byte(), a.bytes()}
 		if op == 5 {
 			p.id = l.lcp.requestID
@@ -114,6 +116,15 @@ func (a *adversary) step() {
 		} else if x, ok := l.exchange.(*eapServer); ok {
 			a.handle(eapAnswer(x, "alice", "s3cret").frame(protocolEAP))
 		}
+		if x, ok := l.exchange.(*chapClient); ok && x.method == MSCHAPv2 {
+			const challenge = "cccccccccccccccc"
+			a.handle(packet{chapChallenge, 1, []byte("\x10" + challenge)}.frame(protocolCHAP))
+			if x.response != nil && x.response.id == 1 {
+				value, name, _ := parseValue(*x.response)
+				proof, _ := (&mschapv2{}).verify(Credential{Password: []byte("s3cret")}, 1, []byte(challenge), value, name)
+				a.handle(packet{chapSuccess, 1, proof}.frame(protocolCHAP))
+			}
+		}
 	case 13:
 		l.Close(a.now, "closed")
 	case 14:
@@ -126,6 +137,13 @@ func (a *adversary) step() {
 			p.id = x.last.id
 		}
 		a.handle(p.frame(protocolEAP))
+	case 16, 17:
+		protocol := [...]uint16{protocolIPV6CP, protocolCCP}[op-16]
+		a.handle(packet{a.byte(), a.byte(), a.bytes()}.frame(protocol))
+	case 18:
+		a.handle(packet{configureAck, l.ipv6cp.requestID, l.ipv6cp.requested}.frame(protocolIPV6CP))
+	case 19:
+		a.handle(packet{configureAck, l.ccp.requestID, l.ccp.requested}.frame(protocolCCP))
 	}
 }
 
@@ -166,20 +184,27 @@ func (a *adversary) drain() {
 		if protocol != protocolPAP && bytes.Contains(frame, []byte("s3cret")) && !a.link.cfg.Server {
 			a.t.Fatalf("the password in %x", frame)
 		}
-		if (protocol == protocolLCP || protocol == protocolIPCP) && p.code <= configureReject {
+		if (protocol == protocolLCP || isNCP(protocol)) && p.code <= configureReject {
 			if _, ok := parseOptions(p.data); !ok {
 				a.t.Fatalf("we sent options %x", p.data)
 			}
 		}
 	}
-	if frames > 4+earlyMax { // those that came before Open are answered at once
+	if frames > 6+earlyMax { // those that came before Open are answered at once
 		a.t.Fatalf("%d frames at once", frames)
 	}
 	if d := a.link.Deadline(); !d.IsZero() && a.link.phase == dead {
 		a.t.Fatal("a deadline in the Dead phase")
 	}
-	if l := a.link; l.up && (l.phase != network || l.cfg.Server && l.user == "") {
+	l := a.link
+	if l.up && (l.phase != network || l.cfg.Server && l.user == "") {
 		a.t.Fatalf("up in phase %v, user %q", l.phase, l.user)
+	}
+	if l.up != (l.ipcp.isUp || l.ipv6cp.isUp) || l.up && l.cfg.MPPE == MPPERequired && l.ccp.encryption == nil {
+		a.t.Fatalf("up %v, IPv4 %v, IPv6 %v, encryption %v", l.up, l.ipcp.isUp, l.ipv6cp.isUp, l.ccp.encryption)
+	}
+	if e := l.ccp.encryption; e != nil && (l.phase != network || l.ccp.state != opened || l.master == nil) {
+		a.t.Fatalf("%v in phase %v, CCP %v", e, l.phase, l.ccp.state)
 	}
 }
 
@@ -187,7 +212,9 @@ func (a *adversary) drain() {
 func seedLink(f *testing.F) {
 	add := func(steps []byte) {
 		for method := range uint8(4) {
-			f.Add(append([]byte{method << 6}, steps...))
+			for mode := range uint8(3) {
+				f.Add(append([]byte{method<<6 | mode<<3}, steps...))
+			}
 		}
 	}
 	ack, request := []byte{7}, func(options ...option) []byte {
@@ -206,6 +233,11 @@ func seedLink(f *testing.F) {
 	add(up)
 	add(join(up, request(), ack, []byte{12, 10, 0}, ipcpRequest, []byte{8, 13}))
 	add(join(up, []byte{0, protocolReject, 1, 2, 0x80, 0x21}))
+	ipv6cpUp := join([]byte{16, configureRequest, 1, 10}, idOption("p"), []byte{18})
+	ccpUp := join([]byte{17, configureRequest, 1, 6}, mppe(stateless128), []byte{19})
+	add(join(up, ipv6cpUp, []byte{0, protocolReject, 1, 2, 0x80, 0x21}))
+	add(join(request(auth(MSCHAPv2)), ack, []byte{12}, ccpUp, ipv6cpUp, []byte{17, terminateRequest, 1, 0}))
+	add(join(request(), ack, identity, []byte{12, 10, 0}, acknowledge, []byte{10, 2}, ccpUp, ipcpRequest, []byte{8}, ipv6cpUp, ccpUp, []byte{17, resetRequest, 1, 0}))
 	add(join(request(auth(PAP)), ack, []byte{2, papAck, 1, 0, 1, configureNak, 1, 6}, addrOption(ipcpAddress, inside), []byte{8}, ipcpRequest))
 	add(join(request(auth(CHAPMD5)), ack, []byte{3, chapChallenge, 1, 3, 2, 'c', 'c', 3, chapFailure, 1, 2, 'n', 'o'}))
 	add(bytes.Repeat([]byte{11}, 20))
@@ -214,10 +246,18 @@ func seedLink(f *testing.F) {
 	add(join([]byte{0, terminateRequest, 1, 0, 9, 255, 0, codeReject, 1, 1, 1}))
 }
 
+// networks are chosen by the first octet, too.
+func networks(b byte) (noIPv6 bool, mode MPPEMode) {
+	return b&0x20 != 0, []MPPEMode{MPPEOff, MPPEAllowed, MPPERequired, MPPERequired}[b>>3&3]
+}
+
 func FuzzLinkClient(f *testing.F) {
 	seedLink(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg := everyClient()
+		if len(data) > 0 {
+			cfg.NoIPv6, cfg.MPPE = networks(data[0])
+		}
 		(&adversary{t: t, link: New(cfg), now: epoch}).play(data)
 	})
 }
@@ -228,6 +268,10 @@ func FuzzLinkServer(f *testing.F) {
 		cfg := serverConfig()
 		if len(data) > 0 { // the first octet's two highest bits choose the method
 			cfg.Methods = [...][]Method{{MSCHAPv2, CHAPMD5, PAP}, {EAPMSCHAPv2, EAPMD5}, {PAP}, {EAPMD5, EAPMSCHAPv2}}[data[0]>>6]
+			cfg.NoIPv6, cfg.MPPE = networks(data[0])
+			if cfg.MPPE == MPPERequired && data[0]>>6 == 2 {
+				cfg.MPPE = MPPEAllowed // PAP gives no keys
+			}
 		}
 		(&adversary{t: t, link: New(cfg), now: epoch}).play(data)
 	})
@@ -236,7 +280,8 @@ func FuzzLinkServer(f *testing.F) {
 // Options that parse are the same octets when they are put together again, and
 // the reply to them is an Ack of the same octets or has options of its own.
 func FuzzOptions(f *testing.F) {
-	for _, s := range []string{"", "\x01\x04\x05\x78", "\x01\x00", "\x05\x06\x00\x00\x00\x00", "\x03\x05\xc2\x23\x81\x07\x02\x08\x02", "\x03\x06\x0a\x4d\x00\x01\x81\x06\x00\x00\x00\x00"} {
+	for _, s := range []string{"", "\x01\x04\x05\x78", "\x01\x00", "\x05\x06\x00\x00\x00\x00", "\x03\x05\xc2\x23\x81\x07\x02\x08\x02", "\x03\x06\x0a\x4d\x00\x01\x81\x06\x00\x00\x00\x00",
+		"\x01\x0aABCDEFGH", "\x01\x0a\x00\x00\x00\x00\x00\x00\x00\x00\x02\x04\x00\x4f", "\x12\x06\x01\x00\x00\x40", "\x12\x06\x00\x00\x00\xe1\x1a\x04\x78\x00"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -250,7 +295,7 @@ func FuzzOptions(f *testing.F) {
 		links := []*Link{New(clientConfig()), New(serverConfig())}
 		links[1].ipcp.gift = Assignment{Local: gateway, Peer: inside, DNS: []netip.Addr{dns1}}
 		for _, l := range links {
-			for _, a := range []*automaton{&l.lcp.automaton, &l.ipcp.automaton} {
+			for _, a := range []*automaton{&l.lcp.automaton, &l.ipcp.automaton, &l.ipv6cp.automaton, &l.ccp.automaton} {
 				a.state = reqSent
 				answer, err := a.judge(list)
 				if err != nil {
@@ -335,6 +380,36 @@ func FuzzAuth(f *testing.F) {
 			if (m == MSCHAPv2 || m == EAPMSCHAPv2) && x.link.phase == network {
 				t.Fatalf("the client is content with %x", data)
 			}
+		}
+	})
+}
+
+// What a peer, or whoever can forge its datagrams, sends in frames of MPPE: only
+// what it encrypted is opened, and nothing of the rest keeps the next packet from
+// being opened.
+func FuzzOpen(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte("\x04\x90\x00\x45\x00\x02\x97\xff\x20\x9f\xff\x21\x22\x23\x24\x25"))
+	f.Add(bytes.Repeat([]byte("\x03\x97\xfe\x45"), 300))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		sealer, opener := ends(bits128)
+		for range data[:min(len(data), 20)] {
+			n := min(int(data[0]), len(data)-1)
+			forged := bytes.Clone(data[1 : 1+n])
+			if _, datagram, err := opener.Open(forged); err == nil && len(datagram) == 0 {
+				t.Fatalf("%x is opened, to nothing", data[1:1+n])
+			} else if err == nil {
+				return // one of thousands is taken for the peer's
+			}
+			if data = data[1+n:]; len(data) == 0 {
+				break
+			}
+			if data[0]&1 == 0 {
+				sealer.Seal(nil, ProtocolIPv4, datagram4) // lost
+			}
+		}
+		if opener.credit >= maxCredit-1 && !opens(t, opener, sealer.Seal(nil, ProtocolIPv6, datagram6)) {
+			t.Fatal("the next packet is not opened")
 		}
 	})
 }

@@ -192,6 +192,8 @@ func (l *Link) protocolRejected(now time.Time, protocol uint16) {
 	case protocol == protocolCCP && l.ccp.state >= closed:
 		l.ccp.protocolRejected(now)
 		l.ccp.check(now)
+	case protocol == ProtocolMPPE && l.ccp.encryption != nil: // it missed that we agreed
+		l.fail(now, &EncryptionError{l.ccp.error("the peer rejects encrypted packets")})
 	case l.phase == authenticate && protocol == l.exchange.protocol():
 		switch x := l.exchange.(type) {
 		case *forsaken:

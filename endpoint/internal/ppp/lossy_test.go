@@ -294,11 +294,63 @@ func TestLossyLine(t *testing.T) {
 	}
 }
 
+// The same line with IPv6, and with MPPE required at one end and allowed at the
+// other: both networks come up, and what one end encrypts the other decrypts.
+func TestLossyNetworks(t *testing.T) {
+	up, both, settled := 0, 0, 0
+	for seed := range seeds() {
+		client, server := clientConfig(), Config{Methods: []Method{[]Method{MSCHAPv2, EAPMSCHAPv2}[seed%2]}}
+		client.Methods = server.Methods
+		client.NoIPv6 = false
+		client.MPPE, server.MPPE = MPPERequired, MPPEAllowed
+		if seed%4 >= 2 {
+			client.MPPE, server.MPPE = server.MPPE, client.MPPE
+		}
+		w := newWire(seed, client, server)
+		w.lose, w.twice = 0.2, 0.1
+		w.open(t)
+		w.run(t, longest, w.settled)
+		w.run(t, 30*time.Second, func() bool { return w.client().isUp6 && w.server().isUp6 })
+		w.run(t, 30*time.Second, func() bool { return false })
+		c, s := w.client(), w.server()
+		if c.down != nil || s.down != nil {
+			w.run(t, longest, w.settled)
+			for _, e := range w.ends {
+				if e.down == nil || !documented(e.down.Err) {
+					t.Errorf("seed %d: %v, %+v", seed, e.link.phase, e.down)
+				}
+			}
+			continue
+		}
+		up++
+		settled += c.settled + s.settled
+		if c.isUp != s.isUp || c.isUp6 != s.isUp6 {
+			t.Errorf("seed %d: the client has IPv4 %v, IPv6 %v, the server IPv4 %v, IPv6 %v", seed, c.isUp, c.isUp6, s.isUp, s.isUp6)
+		}
+		if c.isUp && c.isUp6 {
+			both++
+		}
+		if c.encryption == nil || s.encryption == nil ||
+			!opens(t, s.encryption.Opener, c.encryption.Sealer.Seal(nil, ProtocolIPv4, datagram4)) ||
+			!opens(t, c.encryption.Opener, s.encryption.Sealer.Seal(nil, ProtocolIPv6, datagram6)) {
+			t.Errorf("seed %d: encryption %v and %v", seed, c.encryption, s.encryption)
+		}
+	}
+	if up*100 < int(seeds())*97 || both*100 < up*98 || settled != 2*up {
+		t.Errorf("of %d links %d came up, %d with both networks; %d ends settled", seeds(), up, both, settled)
+	}
+}
+
 func documented(err error) bool {
 	var timeout *TimeoutError
 	var terminated *TerminatedError
 	var negotiation *NegotiationError
 	var auth *AuthError
+	var encryption *EncryptionError
+	var network *NetworkError
+	if errors.As(err, &encryption) || errors.As(err, &network) {
+		return true
+	}
 	return errors.As(err, &timeout) || errors.As(err, &terminated) || errors.As(err, &negotiation) || errors.As(err, &auth)
 }
 

@@ -192,7 +192,14 @@ func (a *automaton) expire(now time.Time) {
 	case a.parting != nil:
 		a.layer.blame(a.parting)
 	case a.state >= reqSent:
-		a.layer.blame(&TimeoutError{Waited: a.name + " Configure-Request", Tries: a.tries})
+		err := &TimeoutError{Waited: a.name + " Configure-Request", Tries: a.tries}
+		if a.protocol != protocolLCP {
+			// The peer may take the protocol for opened, if it was our Ack that was
+			// lost; so it is told, while LCP lives.
+			a.layer.giveUp(now, err)
+			return
+		}
+		a.layer.blame(err)
 	}
 	a.event(now, evTObad)
 }

@@ -174,7 +174,7 @@ func (l *Link) receiveNetwork(now time.Time, protocol uint16, information []byte
 		if p, ok := parsePacket(information); ok {
 			l.ccp.receive(now, p)
 		}
-	case protocol == ProtocolMPPE && l.ccp.state >= closed: // as n.data
+	case protocol == ProtocolMPPE && (l.ccp.pending || l.ccp.encryption != nil): // as n.data
 	default:
 		l.lcp.rejectProtocol(protocol, information)
 	}
