@@ -84,9 +84,10 @@ func (t *Tunnel) addTieBreaker(sccrq *wire.Message) {
 // taken all the time. So an SCCRQ that anybody has sent in the peer's name, and
 // an all-zero Tie Breaker wins always, does not end what is being dialled: an
 // honest peer discards our SCCRQ in silence, and one that has sent none replies.
-// After the reply, nothing happens.
+// It yields once: after that, and after the reply, nothing happens.
 func (t *Tunnel) Yield(now time.Time) {
-	if t.state == waitCtlReply {
+	if t.state == waitCtlReply && !t.yielded {
+		t.yielded = true
 		t.reliable.pause(now, t.cfg.SetupTimeout)
 	}
 }

@@ -53,15 +53,15 @@ type OutgoingCallRequest struct {
 //
 // Either end may have begun it, and either may be the LAC:
 //
-//	begun by          the LAC is
+//	came of           the LAC is
 //	Call              we
-//	IncomingCall      the peer
+//	AcceptCall        the peer
 //	PlaceCall         the peer
-//	OutgoingCallReq…  we
+//	AcceptOutgoing    we
 //
-// The role of LAC decides who controls sequence numbers (RFC 2661 §5.4). Who is
-// called and who calls, which is what PPP's roles follow in this module, is who
-// has begun: the caller is PPP's client unless the owner has it otherwise.
+// The role decides who controls sequence numbers (RFC 2661 §5.4). PPP's roles
+// follow who has begun, by Call or PlaceCall: the caller is the client, which
+// proves who it is, unless the owner has it otherwise.
 type SessionUp struct {
 	Session, PeerSession uint32
 	LAC                  bool // we are the LAC

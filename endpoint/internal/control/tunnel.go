@@ -43,6 +43,7 @@ type Tunnel struct {
 	peerFraming uint32   // its Framing Capabilities
 	challenge   []byte   // ours; nil: the peer is not to prove anything
 	tieBreaker  *[8]byte // of our SCCRQ; nil: none
+	yielded     bool     // to a tunnel of the peer's
 	stopped     bool     // the peer's StopCCN came
 	err         error    // for TunnelDown
 
