@@ -268,3 +268,41 @@ func TestRequestTwice(t *testing.T) {
 	x.lcp(configureRequest, 102, uint16Option(lcpMRU, 1300))
 	x.want("the peer has begun anew", "LCP Configure-Request 4 ...", "LCP Configure-Ack 102 <mru 1300>")
 }
+
+// The peer renegotiates while the pool thinks: it is the same question, and
+// asked once.
+func TestAddressAskedOnce(t *testing.T) {
+	cfg := serverConfig()
+	cfg.Methods = []Method{PAP}
+	x := open(t, cfg)
+	x.openLCP()
+	x.authenticatePAP()
+	x.openLCP()
+	x.authenticatePAP()
+	x.want("no other question", "AuthQuestion{Method:pap User:alice}", "PAP Ack ...", "Authenticated{...")
+}
+
+// A server that names its address once and then no more has none.
+func TestPeerWithoutAddress(t *testing.T) {
+	x := clientInNetwork(t)
+	x.ipcp(configureRequest, 1, addrOption(ipcpAddress, gateway))
+	x.ipcp(configureRequest, 2)
+	x.ipcp(configureNak, 1, addrOption(ipcpAddress, inside))
+	x.forget()
+	x.ackOurs(&x.link.ipcp.automaton)
+	if up, ok := x.out[0].event.(Up); !ok || up.Peer.IsValid() {
+		t.Errorf("%s", x.out[0].words)
+	}
+}
+
+// A Code-Reject counts for the protocol that it is of.
+func TestCodeRejectOfIPCP(t *testing.T) {
+	x := clientInNetwork(t)
+	x.ipcp(codeReject, 1, "\x09\x05\x00\x08")
+	x.ipcp(configureNak, 1, addrOption(ipcpAddress, inside))
+	x.ackOurs(&x.link.ipcp.automaton)
+	x.ipcp(configureRequest, 1)
+	x.forget()
+	x.wait(defaultEchoInterval)
+	x.want("IPCP has no Echo-Requests, LCP has", "LCP Echo-Request ...")
+}

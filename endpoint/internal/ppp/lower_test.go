@@ -76,6 +76,7 @@ func TestLost(t *testing.T) {
 			x.want("lost", test.want...)
 			x.wait(time.Hour)
 			x.lcp(configureRequest, 1)
+			x.do(x.link.Open)
 			x.want("nothing follows")
 		})
 	}
