@@ -9,9 +9,10 @@ type Counters struct {
 	PacketsOut, BytesOut uint64 // handed to the sink below
 
 	// Dropped on the way in.
-	NotIPv4        uint64 // another version
+	NotIP          uint64 // neither IPv4 nor IPv6
+	NoIPv6         uint64 // IPv6, where it is not carried
 	Malformed      uint64 // too short, or of lengths that contradict each other
-	Martian        uint64 // from or to a loopback address
+	Martian        uint64 // from or to an address that no packet on a link can have
 	Spoofed        uint64 // from an address that is not the session's
 	ClientToClient uint64 // to an address of a session
 	Late           uint64 // after closing
@@ -26,7 +27,8 @@ func (c *Counters) Add(d Counters) {
 	c.BytesIn += d.BytesIn
 	c.PacketsOut += d.PacketsOut
 	c.BytesOut += d.BytesOut
-	c.NotIPv4 += d.NotIPv4
+	c.NotIP += d.NotIP
+	c.NoIPv6 += d.NoIPv6
 	c.Malformed += d.Malformed
 	c.Martian += d.Martian
 	c.Spoofed += d.Spoofed
@@ -36,15 +38,15 @@ func (c *Counters) Add(d Counters) {
 }
 
 type counters struct {
-	packetsIn, bytesIn, packetsOut, bytesOut                            atomic.Uint64
-	notIPv4, malformed, martian, spoofed, clientToClient, late, noRoute atomic.Uint64
+	packetsIn, bytesIn, packetsOut, bytesOut                                  atomic.Uint64
+	notIP, noIPv6, malformed, martian, spoofed, clientToClient, late, noRoute atomic.Uint64
 }
 
 func (c *counters) snapshot() Counters {
 	return Counters{
 		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(),
 		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(),
-		NotIPv4: c.notIPv4.Load(), Malformed: c.malformed.Load(), Martian: c.martian.Load(),
+		NotIP: c.notIP.Load(), NoIPv6: c.noIPv6.Load(), Malformed: c.malformed.Load(), Martian: c.martian.Load(),
 		Spoofed: c.spoofed.Load(), ClientToClient: c.clientToClient.Load(), Late: c.late.Load(),
 		NoRoute: c.noRoute.Load(),
 	}

@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -31,24 +33,47 @@ func (e rcodeError) Error() string {
 	return strings.TrimPrefix(dnsmessage.RCode(e).String(), "RCode")
 }
 
-// ask asks one server once for the IPv4 addresses of name: over UDP, and over
-// TCP if the answer was truncated. It is given as long as s.dnsTimeout for
-// each. No addresses and no error: the name has none.
-func (s *Stack) ask(ctx context.Context, server netip.AddrPort, name dnsmessage.Name) ([]netip.Addr, error) {
-	addrs, err := s.exchange(ctx, server, name, "udp", exchangeUDP)
+// askAll asks one server for the records of name of several types at once. What
+// one question brought is returned, though another failed.
+func (s *Stack) askAll(ctx context.Context, server netip.AddrPort, name dnsmessage.Name, types []dnsmessage.Type) ([]netip.Addr, error) {
+	answers, errs := make([][]netip.Addr, len(types)), make([]error, len(types))
+	var wg sync.WaitGroup
+	for i, t := range types[1:] {
+		wg.Go(func() { answers[i+1], errs[i+1] = s.ask(ctx, server, name, t) })
+	}
+	answers[0], errs[0] = s.ask(ctx, server, name, types[0])
+	wg.Wait()
+	all := slices.Concat(answers...)
+	if len(all) > 0 {
+		return all, nil
+	}
+	// That there is no such record is known only if no question has failed.
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, errNoSuchName) {
+			return nil, err
+		}
+	}
+	return nil, errs[0]
+}
+
+// ask asks one server once for the addresses of name: over UDP, and over TCP if
+// the answer was truncated. It is given as long as s.dnsTimeout for each. No
+// addresses and no error: the name has none.
+func (s *Stack) ask(ctx context.Context, server netip.AddrPort, name dnsmessage.Name, t dnsmessage.Type) ([]netip.Addr, error) {
+	q := dnsmessage.Question{Name: name, Type: t, Class: dnsmessage.ClassINET}
+	addrs, err := s.exchange(ctx, server, q, "udp", exchangeUDP)
 	if errors.Is(err, errTruncated) {
-		addrs, err = s.exchange(ctx, server, name, "tcp", exchangeTCP)
+		addrs, err = s.exchange(ctx, server, q, "tcp", exchangeTCP)
 	}
 	return addrs, err
 }
 
-func (s *Stack) exchange(ctx context.Context, server netip.AddrPort, name dnsmessage.Name, network string,
+func (s *Stack) exchange(ctx context.Context, server netip.AddrPort, q dnsmessage.Question, network string,
 	talk func(net.Conn, []byte, dnsmessage.Question) ([]netip.Addr, error)) ([]netip.Addr, error) {
 	var id [2]byte
 	if _, err := io.ReadFull(s.rand, id[:]); err != nil {
 		return nil, err
 	}
-	q := dnsmessage.Question{Name: name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}
 	query, err := (&dnsmessage.Message{
 		Header:    dnsmessage.Header{ID: binary.BigEndian.Uint16(id[:]), RecursionDesired: true},
 		Questions: []dnsmessage.Question{q},
@@ -108,7 +133,7 @@ func exchangeTCP(c net.Conn, query []byte, q dnsmessage.Question) ([]netip.Addr,
 	return addrs, err
 }
 
-// parseReply is the IPv4 addresses in the reply b to query, which asked q.
+// parseReply is the addresses in the reply b to query, which asked q.
 func parseReply(b, query []byte, q dnsmessage.Question) ([]netip.Addr, error) {
 	var p dnsmessage.Parser
 	h, err := p.Start(b)
@@ -131,12 +156,13 @@ func parseReply(b, query []byte, q dnsmessage.Question) ([]netip.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("malformed reply: %w", err)
 	}
-	return addressesOf(q.Name, answers), nil
+	return addressesOf(q, answers), nil
 }
 
-// addressesOf is the addresses of name among the answers, to which aliases may
-// lead (RFC 1034 §3.6.2).
-func addressesOf(name dnsmessage.Name, answers []dnsmessage.Resource) []netip.Addr {
+// addressesOf is the addresses of q's name among the answers, of its type, to
+// which aliases may lead (RFC 1034 §3.6.2).
+func addressesOf(q dnsmessage.Question, answers []dnsmessage.Resource) []netip.Addr {
+	name := q.Name
 	for range len(answers) + 1 { // each alias once: they may go round in circles
 		var addrs []netip.Addr
 		alias := name
@@ -146,7 +172,13 @@ func addressesOf(name dnsmessage.Name, answers []dnsmessage.Resource) []netip.Ad
 			}
 			switch r := a.Body.(type) {
 			case *dnsmessage.AResource:
-				addrs = append(addrs, netip.AddrFrom4(r.A))
+				if q.Type == dnsmessage.TypeA {
+					addrs = append(addrs, netip.AddrFrom4(r.A))
+				}
+			case *dnsmessage.AAAAResource:
+				if a := netip.AddrFrom16(r.AAAA); q.Type == dnsmessage.TypeAAAA && !a.Is4In6() {
+					addrs = append(addrs, a)
+				}
 			case *dnsmessage.CNAMEResource:
 				alias = r.CNAME
 			}

@@ -61,8 +61,8 @@ func TestMalformedPackets(t *testing.T) {
 		{"one byte", []byte{0x45}, Counters{Malformed: 1}},
 		{"19 bytes", good()[:19], Counters{Malformed: 1}},
 		{"less than its total length", good()[:33], Counters{Malformed: 1}},
-		{"IPv6", change(func(p []byte) { p[0] = 0x65 }), Counters{NotIPv4: 1}},
-		{"version 0", change(func(p []byte) { p[0] = 0x05 }), Counters{NotIPv4: 1}},
+		{"less than an IPv6 header", change(func(p []byte) { p[0] = 0x65 }), Counters{Malformed: 1}},
+		{"version 0", change(func(p []byte) { p[0] = 0x05 }), Counters{NotIP: 1}},
 		{"a header of 16 bytes", change(func(p []byte) { p[0] = 0x44 }), Counters{Malformed: 1}},
 		{"a header longer than the packet", change(func(p []byte) { p[0] = 0x4f }), Counters{Malformed: 1}},
 		{"a total length of nothing", change(func(p []byte) { p[2], p[3] = 0, 0 }), Counters{Malformed: 1}},
@@ -93,7 +93,7 @@ func TestMalformedPackets(t *testing.T) {
 func (c *Counters) subtract(d Counters) {
 	for _, x := range []struct{ c, d *uint64 }{
 		{&c.PacketsIn, &d.PacketsIn}, {&c.BytesIn, &d.BytesIn}, {&c.PacketsOut, &d.PacketsOut}, {&c.BytesOut, &d.BytesOut},
-		{&c.NotIPv4, &d.NotIPv4}, {&c.Malformed, &d.Malformed}, {&c.Martian, &d.Martian}, {&c.Spoofed, &d.Spoofed},
+		{&c.NotIP, &d.NotIP}, {&c.NoIPv6, &d.NoIPv6}, {&c.Malformed, &d.Malformed}, {&c.Martian, &d.Martian}, {&c.Spoofed, &d.Spoofed},
 		{&c.ClientToClient, &d.ClientToClient}, {&c.Late, &d.Late}, {&c.NoRoute, &d.NoRoute},
 	} {
 		*x.c -= *x.d

@@ -2,13 +2,13 @@ package netstack
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"sync/atomic"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
@@ -26,30 +26,36 @@ type linkEndpoint struct {
 type exit interface {
 	// toward is the sink for packets to dst, or nil.
 	toward(dst uint32) (link.Sink, *counters)
+	// toward6 is the same for IPv6.
+	toward6(dst [16]byte) (link.Sink, *counters)
 }
 
 // An entrance tells which packets may come in.
 type entrance interface {
 	// refuses is the counter of why a packet from src to dst is dropped, or nil.
 	refuses(src, dst uint32) *atomic.Uint64
+	// refuses6 is the same for an IPv6 packet, whole and no martian. What is not
+	// for the stack, and yet not to be dropped, it handles itself: done.
+	refuses6(p header.IPv6) (reason *atomic.Uint64, done bool)
 }
 
-func newLinkEndpoint(mtu int, x exit) *linkEndpoint {
-	return &linkEndpoint{mtu: uint32(mtu), gsoMaxSize: gsoMaxSize(mtu), exit: x}
+func newLinkEndpoint(mtu, ipHeader int, x exit) *linkEndpoint {
+	return &linkEndpoint{mtu: uint32(mtu), gsoMaxSize: gsoMaxSize(mtu, ipHeader), exit: x}
 }
 
 // gsoMaxSize makes gVisor's super-packets as long as one UDP_SEGMENT send of
 // the socket below: 64 segments, and 65,507 bytes with all headers, which is
 // the most that a UDP datagram carries over IPv4. Were they longer, every write
-// would need two or three sends.
-func gsoMaxSize(mtu int) uint32 {
+// would need two or three sends. There is one size for both versions of IP: that
+// of IPv6, whose segments carry less, where a NIC has it.
+func gsoMaxSize(mtu, ipHeader int) uint32 {
 	const (
 		below    = 32 // of headers below IP, at most (see link.Headroom)
 		datagram = 65507
 		options  = header.TCPOptionsMaximumSize // gVisor keeps room for all of them
 		reserved = header.TCPTotalHeaderMaximumSize + 1
 	)
-	mss := mtu - header.IPv4MinimumSize - header.TCPMinimumSize - options
+	mss := mtu - ipHeader - header.TCPMinimumSize - options
 	if mss < 1 {
 		mss = 1
 	}
@@ -73,11 +79,10 @@ func (e *linkEndpoint) WritePacket(pkt *stack.PacketBuffer) tcpip.Error {
 		}
 	}
 	if len(pieces) == 0 || len(pieces[0]) < header.IPv4MinimumSize {
-		panic("BUG: netstack: a packet of gVisor's does not begin with its IPv4 header")
+		panic("BUG: netstack: a packet of gVisor's does not begin with its IP header")
 	}
-	dst := binary.BigEndian.Uint32(pieces[0][16:])
-	out, c := e.exit.toward(dst)
-	if out == nil || isLoopback(dst) {
+	out, c, loopback := e.wayOut(pieces[0])
+	if out == nil || loopback {
 		c.noRoute.Add(1)
 		return &tcpip.ErrHostUnreachable{}
 	}
@@ -85,7 +90,7 @@ func (e *linkEndpoint) WritePacket(pkt *stack.PacketBuffer) tcpip.Error {
 	for _, p := range pieces {
 		bytes += len(p)
 	}
-	if g := &pkt.GSOOptions; g.Type == stack.GSOTCPv4 && g.NeedsCsum {
+	if g := &pkt.GSOOptions; g.Type != stack.GSONone && g.NeedsCsum {
 		headers := pieces[0][:pkt.HeaderSize()]
 		pieces[0] = pieces[0][len(headers):]
 		segments, err := link.Split(out, headers, pieces, int(g.MSS))
@@ -100,6 +105,17 @@ func (e *linkEndpoint) WritePacket(pkt *stack.PacketBuffer) tcpip.Error {
 	c.packetsOut.Add(uint64(packets))
 	c.bytesOut.Add(uint64(bytes))
 	return nil
+}
+
+func (e *linkEndpoint) wayOut(ip []byte) (out link.Sink, c *counters, loopback bool) {
+	if ip[0]>>4 == 6 {
+		dst := [16]byte(ip[header.IPv6MinimumSize-16:])
+		out, c = e.exit.toward6(dst)
+		return out, c, dst == netip.IPv6Loopback().As16()
+	}
+	dst := binary.BigEndian.Uint32(ip[16:])
+	out, c = e.exit.toward(dst)
+	return out, c, isLoopback(dst)
 }
 
 // putWhole hands one packet to out, borrowed where it has at most two pieces.
@@ -120,7 +136,7 @@ func putWhole(out link.Sink, pieces [][]byte, size int) {
 	out.Put(b)
 }
 
-// receive hands the IPv4 packets of b to the stack. The stack verifies the
+// receive hands the IP packets of b to the stack. The stack verifies the
 // checksums, since this endpoint does not claim to.
 func (e *linkEndpoint) receive(b *link.Batch, from entrance, c *counters) {
 	d := e.dispatcher.Load()
@@ -135,43 +151,25 @@ func (e *linkEndpoint) receive(b *link.Batch, from entrance, c *counters) {
 		v.Write(f.Head())
 		v.Write(f.Body)
 		v.Write(f.Tail)
-		if reason := check(v.AsSlice(), from, c); reason != nil {
+		protocol, reason, done := check(v.AsSlice(), from, c)
+		if reason != nil {
 			reason.Add(1)
 			v.Release()
 			continue
 		}
 		packets++
 		bytes += v.Size()
+		if done {
+			v.Release()
+			continue
+		}
 		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)})
-		(*d).DeliverNetworkPacket(ipv4.ProtocolNumber, pkt)
+		(*d).DeliverNetworkPacket(protocol, pkt)
 		pkt.DecRef()
 	}
 	c.packetsIn.Add(uint64(packets))
 	c.bytesIn.Add(uint64(bytes))
 }
-
-// check is the counter of why p is dropped, or nil.
-func check(p []byte, from entrance, c *counters) *atomic.Uint64 {
-	if len(p) > 0 && p[0]>>4 != 4 {
-		return &c.notIPv4
-	}
-	if len(p) < header.IPv4MinimumSize {
-		return &c.malformed
-	}
-	// The total length may be less than what came: the rest is padding.
-	hlen, total := int(p[0]&0x0f)*4, int(binary.BigEndian.Uint16(p[2:]))
-	if hlen < header.IPv4MinimumSize || total < hlen || total > len(p) {
-		return &c.malformed
-	}
-	src, dst := binary.BigEndian.Uint32(p[12:]), binary.BigEndian.Uint32(p[16:])
-	if isLoopback(src) || isLoopback(dst) {
-		return &c.martian
-	}
-	return from.refuses(src, dst)
-}
-
-// isLoopback reports whether a is in 127.0.0.0/8.
-func isLoopback(a uint32) bool { return a>>24 == 127 }
 
 // WritePackets sends what did not come through the queueing discipline.
 func (e *linkEndpoint) WritePackets(pkts stack.PacketBufferList) (n int, terr tcpip.Error) {

@@ -19,14 +19,17 @@ import (
 const (
 	defaultMTU = 1400  // the MRU that package endpoint asks for
 	minMTU     = 68    // RFC 791 §3.2: what every internet module must forward
+	minMTU6    = 1280  // RFC 8200 §5: what every link must carry
 	maxMTU     = 65535 // RFC 791 §3.1: what the total length can say
 )
 
-// IPConfig is how a NIC is set up: with plain values, as IPCP negotiated them.
+// IPConfig is how a NIC is set up: with plain values, as IPCP and IPV6CP
+// negotiated them.
 type IPConfig struct {
-	Addresses []netip.Prefix // the NIC's own, with the lengths of their subnets (/32 on a point-to-point link); IPv4, at least one
-	DNS       []netip.Addr   // servers to resolve names with, in order of preference
-	MTU       int            // of IP packets, from 68. 0: 1400
+	Addresses   []netip.Prefix // the NIC's own, with the lengths of their subnets (/32 on a point-to-point link); IPv4, at least one unless there is IPv6
+	DNS         []netip.Addr   // servers to resolve names with, in order of preference
+	MTU         int            // of IP packets, from 68, with IPv6 from 1280. 0: 1400
+	InterfaceID [8]byte        // ours, which fe80::/64 makes the link-local address. Zero: no IPv6
 }
 
 // A NIC is a Stack's interface to one session. It is the [link.Sink] for what
@@ -34,7 +37,8 @@ type IPConfig struct {
 type NIC struct {
 	base
 	out      link.Sink
-	dns      []netip.Addr
+	dns      []netip.Addr // of IPConfig
+	v6       *nic6        // nil: no IPv6
 	gate     sync.RWMutex // read-locked by a Put; locked for good by shut
 	shutting sync.Once
 	counters counters
@@ -50,17 +54,31 @@ type base struct {
 	end   context.CancelCauseFunc
 }
 
-// AddIP adds a NIC that sends to out, and the default route into it.
+// AddIP adds a NIC that sends to out, and the default route into it. With IPv6 it
+// sends Router Solicitations from then on; its global addresses, their default
+// route and DNS servers come with Router Advertisements, and may come after
+// AddIP has returned ([NIC.WaitIPv6]).
 func (s *Stack) AddIP(out link.Sink, cfg *IPConfig) (*NIC, error) {
 	n := &NIC{out: out}
-	for _, server := range cfg.DNS {
-		if !server.Unmap().Is4() {
-			return nil, fmt.Errorf("netstack: the DNS server %v has no IPv4 address", server)
-		}
-		n.dns = append(n.dns, server.Unmap())
+	if cfg.InterfaceID != [8]byte{} {
+		n.v6 = &nic6{linkLocal: linkLocal(cfg.InterfaceID), changed: make(chan struct{})}
+		n.v6.auto.iid = func(p netip.Prefix) [8]byte { return opaqueIID(s.addressKey, zone(n.id), p) }
 	}
-	if err := s.add(&n.base, n, cfg.Addresses, cfg.MTU); err != nil {
+	for _, server := range cfg.DNS {
+		server = server.Unmap()
+		if !server.Is4() && n.v6 == nil {
+			return nil, fmt.Errorf("netstack: the DNS server %v cannot be asked without IPv6", server)
+		}
+		n.dns = append(n.dns, server)
+	}
+	if err := s.add(&n.base, n, cfg.Addresses, cfg.MTU, n.v6 != nil); err != nil {
 		return nil, err
+	}
+	if n.v6 != nil {
+		if err := n.start6(); err != nil {
+			n.Close()
+			return nil, fmt.Errorf("netstack: address %v: %w", n.v6.linkLocal, err)
+		}
 	}
 	s.mu.Lock()
 	s.dns = append(s.dns, n.dns...)
@@ -69,23 +87,29 @@ func (s *Stack) AddIP(out link.Sink, cfg *IPConfig) (*NIC, error) {
 }
 
 // add makes the interface x, of which n is the base.
-func (s *Stack) add(n *base, x netInterface, addresses []netip.Prefix, mtu int) error {
+func (s *Stack) add(n *base, x netInterface, addresses []netip.Prefix, mtu int, v6 bool) error {
 	if mtu == 0 {
 		mtu = defaultMTU
 	}
 	if mtu < minMTU || mtu > maxMTU {
 		return fmt.Errorf("netstack: an MTU of %d is not from %d to %d", mtu, minMTU, maxMTU)
 	}
-	if len(addresses) == 0 {
+	ipHeader := header.IPv4MinimumSize
+	if v6 {
+		ipHeader = header.IPv6MinimumSize
+		if mtu < minMTU6 {
+			return fmt.Errorf("netstack: no IPv6 with an MTU of %d: it needs %d", mtu, minMTU6)
+		}
+	} else if len(addresses) == 0 {
 		return fmt.Errorf("netstack: an interface needs an address")
 	}
 	for _, a := range addresses {
 		if ip := a.Addr(); !a.IsValid() || !ip.Is4() || ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() {
-			return fmt.Errorf("netstack: an interface cannot have the address %v, only unicast ones of IPv4", a)
+			return fmt.Errorf("netstack: an interface cannot be given the address %v, only unicast ones of IPv4", a)
 		}
 		n.addrs = append(n.addrs, a.Addr())
 	}
-	n.stack, n.id, n.ep = s, s.gv.NextNICID(), newLinkEndpoint(mtu, x)
+	n.stack, n.id, n.ep = s, s.gv.NextNICID(), newLinkEndpoint(mtu, ipHeader, x)
 	n.life, n.end = context.WithCancelCause(s.life)
 
 	// Under the lock, so that Close sees the interface or the interface the end.
@@ -107,7 +131,9 @@ func (s *Stack) add(n *base, x netInterface, addresses []netip.Prefix, mtu int) 
 			return fmt.Errorf("netstack: address %v: %s", a, terr)
 		}
 	}
-	s.gv.AddRoute(tcpip.Route{Destination: header.IPv4EmptySubnet, NIC: n.id})
+	if len(addresses) > 0 {
+		s.gv.AddRoute(tcpip.Route{Destination: header.IPv4EmptySubnet, NIC: n.id})
+	}
 	s.interfaces[n.id] = x
 	s.log.Debug("interface added", "addresses", addresses, "mtu", mtu)
 	return nil
@@ -117,18 +143,28 @@ func (s *Stack) add(n *base, x netInterface, addresses []netip.Prefix, mtu int) 
 func (n *base) remove() {
 	s := n.stack
 	s.mu.Lock()
-	_, there := s.interfaces[n.id]
+	x, there := s.interfaces[n.id]
 	delete(s.interfaces, n.id)
 	s.mu.Unlock()
 	if !there {
 		return
 	}
-	s.abort(func(local, _ netip.Addr) bool { return n.has(local) })
+	s.abort(func(local, _ netip.Addr) bool { return x.has(local) })
 	s.gv.RemoveNIC(n.id)
 	s.log.Debug("interface removed", "addresses", n.addrs)
 }
 
 func (n *base) has(local netip.Addr) bool { return slices.Contains(n.addrs, local) }
+
+func (n *NIC) has(local netip.Addr) bool {
+	if n.v6 == nil || local.Is4() {
+		return n.base.has(local)
+	}
+	local = local.WithZone("")
+	n.v6.mu.Lock()
+	defer n.v6.mu.Unlock()
+	return local == n.v6.linkLocal || slices.ContainsFunc(n.v6.addrs, func(a autoAddress) bool { return a.addr == local })
+}
 
 // Put takes packets that came in. After Close they are dropped.
 func (n *NIC) Put(b *link.Batch) {
@@ -147,7 +183,12 @@ func (n *NIC) carrier(netip.Addr) context.Context    { return n.life }
 
 func (n *NIC) shut() {
 	n.end(net.ErrClosed)
-	n.shutting.Do(n.gate.Lock)
+	n.shutting.Do(func() {
+		n.gate.Lock()
+		if n.v6 != nil {
+			n.stop6()
+		}
+	})
 }
 
 // Close removes the NIC from its stack. Conns and listeners that have its

@@ -5,17 +5,19 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// LookupHost resolves a name to IPv4 addresses, by the tunnel's DNS servers
-// only. They are asked in turn until one gives an answer or says that there is
-// none. An address is its own answer. Errors are *net.DNSError: IsNotFound,
-// IsTimeout and IsTemporary are set as package net sets them.
+// LookupHost resolves a name to addresses, by the tunnel's DNS servers only. They
+// are asked in turn until one gives an answer or says that there is none: for
+// IPv4 addresses, and at the same time for IPv6 ones, which come first, while
+// the tunnel has IPv6. An address is its own answer. Errors are *net.DNSError:
+// IsNotFound, IsTimeout and IsTemporary are set as package net sets them.
 func (s *Stack) LookupHost(ctx context.Context, host string) ([]string, error) {
-	addrs, err := s.lookup(ctx, host)
+	addrs, err := s.lookup(ctx, anyFamily, host)
 	if err != nil {
 		return nil, err
 	}
@@ -26,9 +28,12 @@ func (s *Stack) LookupHost(ctx context.Context, host string) ([]string, error) {
 	return names, nil
 }
 
-func (s *Stack) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+func (s *Stack) lookup(ctx context.Context, f family, host string) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{a.Unmap()}, nil
+		if a = a.Unmap(); !f.has(a) {
+			return nil, &net.AddrError{Err: "not an " + f.String() + " address", Addr: host}
+		}
+		return []netip.Addr{a}, nil
 	}
 	fail := func(e net.DNSError) ([]netip.Addr, error) {
 		e.Name = host
@@ -41,19 +46,18 @@ func (s *Stack) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	if !ok || isLocalhost(name.String()) {
 		return fail(notFound)
 	}
-	s.mu.Lock()
-	servers := append([]netip.Addr(nil), s.dns...)
-	s.mu.Unlock()
 	if err := s.Err(); err != nil {
 		return fail(net.DNSError{Err: err.Error(), UnwrapErr: err})
 	}
+	servers := s.servers()
 	if len(servers) == 0 {
 		return fail(net.DNSError{Err: "no DNS server in the tunnel"})
 	}
+	types := s.questions(f)
 	var last net.DNSError
 	for range s.dnsAttempts {
 		for _, server := range servers {
-			addrs, err := s.ask(ctx, netip.AddrPortFrom(server, 53), name)
+			addrs, err := s.askAll(ctx, netip.AddrPortFrom(server, 53), name, types)
 			switch {
 			case err == nil && len(addrs) > 0:
 				return addrs, nil
@@ -78,6 +82,43 @@ func (s *Stack) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 		}
 	}
 	return fail(last)
+}
+
+// servers are the DNS servers to ask, in order: those that the NICs were set up
+// with, then those that routers advertise.
+func (s *Stack) servers() []netip.Addr {
+	s.mu.Lock()
+	all := slices.Clone(s.dns)
+	s.mu.Unlock()
+	for _, n := range s.nics() {
+		if n.v6 != nil {
+			n.v6.mu.Lock()
+			all = append(all, n.v6.dns...)
+			n.v6.mu.Unlock()
+		}
+	}
+	return all
+}
+
+// questions are the types of records to ask for, in the order that the addresses
+// shall have: IPv6 first where a global address of ours can reach it (RFC
+// 6724 §2.1: its precedence is higher, and rule 1 avoids what cannot be reached).
+func (s *Stack) questions(f family) []dnsmessage.Type {
+	ready := slices.ContainsFunc(s.nics(), func(n *NIC) bool {
+		if n.v6 == nil {
+			return false
+		}
+		n.v6.mu.Lock()
+		defer n.v6.mu.Unlock()
+		return n.v6.ready()
+	})
+	switch {
+	case f == onlyIPv6:
+		return []dnsmessage.Type{dnsmessage.TypeAAAA}
+	case f == anyFamily && ready:
+		return []dnsmessage.Type{dnsmessage.TypeAAAA, dnsmessage.TypeA}
+	}
+	return []dnsmessage.Type{dnsmessage.TypeA}
 }
 
 // domainName is host as a name in a DNS message, if it can be one: labels of 1 to

@@ -38,7 +38,7 @@ func (s *Stack) AddRouted(cfg *RoutedConfig) (*Router, error) {
 	for _, a := range cfg.Addresses {
 		addresses = append(addresses, netip.PrefixFrom(a, a.BitLen()))
 	}
-	if err := s.add(&r.base, r, addresses, cfg.MTU); err != nil {
+	if err := s.add(&r.base, r, addresses, cfg.MTU, false); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -55,6 +55,8 @@ type Port struct {
 	gate     sync.RWMutex // read-locked by a Put; locked for good by shut
 	shutting sync.Once
 	counters counters
+
+	linkLocal atomic.Pointer[netip.Addr] // nil: no IPv6
 }
 
 // Attach joins a session: packets to prefixes go to out, and only packets from
@@ -96,14 +98,24 @@ func (r *Router) toward(dst uint32) (link.Sink, *counters) {
 	return nil, &r.unrouted
 }
 
+func (r *Router) toward6([16]byte) (link.Sink, *counters) { return nil, &r.unrouted }
+
 func (r *Router) carrier(remote netip.Addr) context.Context {
 	if r.has(remote) {
 		return r.life
 	}
-	if p := r.table.lookup(toUint32(remote)); p != nil {
+	if p := r.port(remote); p != nil {
 		return p.life
 	}
 	return nil
+}
+
+// port is the port of the session that has addr, or nil.
+func (r *Router) port(addr netip.Addr) *Port {
+	if !addr.Is4() {
+		return nil
+	}
+	return r.table.lookup(toUint32(addr))
 }
 
 func (r *Router) shut() {
@@ -178,7 +190,7 @@ func (p *Port) Close() error {
 	}
 	r.mu.Unlock()
 	if there {
-		r.stack.abort(func(_, remote netip.Addr) bool { return r.table.lookup(toUint32(remote)) == p })
+		r.stack.abort(func(_, remote netip.Addr) bool { return r.port(remote) == p })
 		r.table.remove(p.prefixes)
 	}
 	return nil

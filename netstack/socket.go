@@ -3,6 +3,7 @@ package netstack
 import (
 	"context"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -123,6 +124,18 @@ func (k *socket) setDeadline(t time.Time, sides ...*side) error {
 		d.deadline.set(t)
 	}
 	return nil
+}
+
+// localAddrPort is where the endpoint is bound, with unspecified for any address.
+func (k *socket) localAddrPort(unspecified netip.Addr) netip.AddrPort {
+	full, terr := k.ep.GetLocalAddress()
+	if terr != nil {
+		panic("BUG: netstack: an endpoint without a local address: " + terr.String())
+	}
+	if full.Addr.Len() == 0 {
+		return netip.AddrPortFrom(unspecified, full.Port)
+	}
+	return fromFullAddress(full)
 }
 
 // A deadline is a channel that is closed when a time has come, and that can be

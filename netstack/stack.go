@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -8,12 +9,14 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -23,6 +26,8 @@ import (
 const (
 	defaultDNSTimeout  = 2 * time.Second
 	defaultDNSAttempts = 3
+
+	addressKeyLen = 16 // RFC 7217 §5: "The secret_key SHOULD be at least 128 bits."
 
 	// A connection begins with buffers of 1 MiB in each direction, which is
 	// what it may use, not what it has, and they grow with its throughput.
@@ -37,6 +42,11 @@ type Config struct {
 
 	DNSTimeout  time.Duration // for one answer of one server. 0: 2 s
 	DNSAttempts int           // how often each server is asked. 0: 3
+
+	// AddressKey is the secret that IPv6 addresses are made with (RFC 7217): in
+	// the same prefix the same key makes the same address, and nobody can tell
+	// that addresses in two prefixes are one host's. nil: a new one
+	AddressKey []byte
 }
 
 // A Stack is a host inside the process. Its methods may be called from many
@@ -47,6 +57,7 @@ type Stack struct {
 	rand        io.Reader
 	dnsTimeout  time.Duration
 	dnsAttempts int
+	addressKey  []byte
 
 	life    context.Context // ends with the stack; its cause is why
 	end     context.CancelCauseFunc
@@ -81,6 +92,7 @@ func New(cfg *Config) (*Stack, error) {
 		rand:        cfg.Rand,
 		dnsTimeout:  cfg.DNSTimeout,
 		dnsAttempts: cfg.DNSAttempts,
+		addressKey:  slices.Clone(cfg.AddressKey),
 		interfaces:  make(map[tcpip.NICID]netInterface),
 	}
 	if s.log == nil {
@@ -95,10 +107,21 @@ func New(cfg *Config) (*Stack, error) {
 	if s.dnsAttempts == 0 {
 		s.dnsAttempts = defaultDNSAttempts
 	}
+	if n := len(s.addressKey); n != 0 && n < addressKeyLen {
+		return nil, fmt.Errorf("netstack: an AddressKey of %d bytes is shorter than %d", n, addressKeyLen)
+	}
+	if len(s.addressKey) == 0 {
+		s.addressKey = make([]byte, addressKeyLen)
+		if _, err := io.ReadFull(s.rand, s.addressKey); err != nil {
+			return nil, fmt.Errorf("netstack: %w", err)
+		}
+	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.gv = stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocolCUBIC, udp.NewProtocol, icmp.NewProtocol4},
+		// Without options IPv6 does neither look at Router Advertisements nor send
+		// anything of its own accord: autoconf does.
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocolCUBIC, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 		HandleLocal:        true, // the stack's own addresses can be dialled
 		SecureRNG:          s.rand,
 	})
@@ -176,22 +199,50 @@ func (s *Stack) snapshot() []netInterface {
 	return all
 }
 
-// carrier is the life of what carries packets to remote.
-func (s *Stack) carrier(remote netip.Addr) (context.Context, error) {
-	if err := s.Err(); err != nil {
-		return nil, err
+// nics are those of the interfaces that are NICs, in the order in which they were
+// added.
+func (s *Stack) nics() (list []*NIC) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.interfaces {
+		if n, ok := n.(*NIC); ok {
+			list = append(list, n)
+		}
 	}
-	if !remote.Is4() {
-		return nil, fmt.Errorf("no IPv6 inside the tunnel: %w", syscall.ENETUNREACH)
+	slices.SortFunc(list, func(a, b *NIC) int { return cmp.Compare(a.id, b.id) })
+	return list
+}
+
+func (s *Stack) hasIPv6() bool {
+	return slices.ContainsFunc(s.nics(), func(n *NIC) bool { return n.v6 != nil })
+}
+
+// carrier is the life of what carries packets to remote, and remote as gVisor
+// has it.
+func (s *Stack) carrier(remote netip.AddrPort) (context.Context, tcpip.FullAddress, error) {
+	fail := func(err error) (context.Context, tcpip.FullAddress, error) {
+		return nil, tcpip.FullAddress{}, err
+	}
+	if err := s.Err(); err != nil {
+		return fail(err)
+	}
+	addr := remote.Addr()
+	if !addr.Is4() && !s.hasIPv6() {
+		return fail(errNoIPv6)
 	}
 	// "This host on this network" and loopback addresses must not leave a host
-	// (RFC 1122 §3.2.1.3), and the host that they would mean is not this one.
-	if remote.IsUnspecified() || remote.IsLoopback() {
-		return nil, syscall.ENETUNREACH
+	// (RFC 1122 §3.2.1.3, RFC 4291 §2.5), and the host that they would mean is not
+	// this one.
+	if addr.IsUnspecified() || addr.IsLoopback() {
+		return fail(syscall.ENETUNREACH)
 	}
-	r, terr := s.gv.FindRoute(0, tcpip.Address{}, toAddress(remote), ipv4.ProtocolNumber, false)
+	full, err := s.toFullAddress(remote)
+	if err != nil {
+		return fail(err)
+	}
+	r, terr := s.gv.FindRoute(full.NIC, tcpip.Address{}, full.Addr, protocolOf(addr), false)
 	if terr != nil {
-		return nil, toError(terr)
+		return fail(toError(terr))
 	}
 	id := r.NICID()
 	r.Release()
@@ -199,12 +250,20 @@ func (s *Stack) carrier(remote netip.Addr) (context.Context, error) {
 	n := s.interfaces[id]
 	s.mu.Unlock()
 	if n == nil {
-		return nil, syscall.ENETUNREACH
+		return fail(syscall.ENETUNREACH)
 	}
-	if life := n.carrier(remote); life != nil {
-		return life, nil
+	if life := n.carrier(addr); life != nil {
+		return life, full, nil
 	}
-	return nil, syscall.EHOSTUNREACH
+	return fail(syscall.EHOSTUNREACH)
+}
+
+// protocolOf is the version of IP that a belongs to.
+func protocolOf(a netip.Addr) tcpip.NetworkProtocolNumber {
+	if a.Is4() {
+		return ipv4.ProtocolNumber
+	}
+	return ipv6.ProtocolNumber
 }
 
 // owner is the life of what carries packets from a local address to a remote

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"syscall"
 	"time"
@@ -44,16 +45,8 @@ func newTCPConn(k *socket) *tcpConn {
 // setAddresses notes both addresses: gVisor forgets them when a connection
 // breaks.
 func (c *tcpConn) setAddresses(remote tcpip.FullAddress) {
-	c.remote = net.TCPAddrFromAddrPort(fromFullAddress(remote))
-	c.local = c.localTCPAddr()
-}
-
-func (k *socket) localTCPAddr() net.Addr {
-	a, terr := k.ep.GetLocalAddress()
-	if terr != nil {
-		panic("BUG: netstack: a TCP endpoint without a local address: " + terr.String())
-	}
-	return net.TCPAddrFromAddrPort(fromFullAddress(a))
+	c.remote = tcpAddr(fromFullAddress(remote))
+	c.local = tcpAddr(c.localAddrPort(netip.IPv6Unspecified()))
 }
 
 // failure is what a call fails with for which the endpoint gave terr. gVisor

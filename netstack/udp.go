@@ -13,8 +13,9 @@ import (
 // connected.
 type udpConn struct {
 	*socket
-	dst tcpip.SliceWriter // where ReadFrom reads to, under rd.mu
-	src bytes.Reader      // what WriteTo writes, under wr.mu
+	stack *Stack
+	dst   tcpip.SliceWriter // where ReadFrom reads to, under rd.mu
+	src   bytes.Reader      // what WriteTo writes, under wr.mu
 }
 
 func (c *udpConn) Read(b []byte) (int, error) {
@@ -57,8 +58,8 @@ func (c *udpConn) read(b []byte) (int, netip.AddrPort, error) {
 
 func (c *udpConn) Write(b []byte) (int, error) { return c.write(b, c.remote, nil) }
 
-// WriteTo sends one datagram. The address must be a *net.UDPAddr of IPv4, and
-// the conn not be connected.
+// WriteTo sends one datagram. The address must be a *net.UDPAddr of a family that
+// the conn has, and the conn not be connected.
 func (c *udpConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	if c.remote != nil {
 		return 0, c.opError("write", net.ErrWriteToConnected)
@@ -68,13 +69,19 @@ func (c *udpConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 		return 0, c.opErrorTo(addr, syscall.EINVAL)
 	}
 	ap := netip.AddrPortFrom(to.AddrPort().Addr().Unmap(), to.AddrPort().Port())
+	f, err := familyOf("udp", c.network)
 	switch {
-	case !ap.Addr().Is4():
-		return 0, c.opErrorTo(addr, &net.AddrError{Err: "not an IPv4 address", Addr: to.String()})
+	case err != nil:
+		panic("BUG: netstack: a UDP conn of the network " + c.network)
+	case !ap.IsValid() || !f.has(ap.Addr()):
+		return 0, c.opErrorTo(addr, &net.AddrError{Err: "not an " + f.String() + " address", Addr: to.String()})
 	case ap.Addr().IsUnspecified():
 		return 0, c.opErrorTo(addr, inCall("sendto", syscall.ENETUNREACH)) // gVisor would take it for itself
 	}
-	full := toFullAddress(ap)
+	full, err := c.stack.toFullAddress(ap)
+	if err != nil {
+		return 0, c.opErrorTo(addr, err)
+	}
 	return c.write(b, addr, &full)
 }
 
