@@ -81,6 +81,7 @@ func newSession(t *Tunnel, answer bool, cfg ppp.Config, mru int) *Session {
 	s.carries.Store(&carriage{})
 	s.ctx, s.cancel = context.WithCancel(t.ep.ctx)
 	cfg.Rand, cfg.MRU = t.ep.random, mru
+	cfg.Traffic = s.flow.packetsIn.Load // it shows that the peer lives
 	s.link = ppp.New(cfg)
 	s.runner = machine.Drive(t.loop, s.link, s.output)
 	return s
@@ -253,7 +254,22 @@ func (s *Session) connected(now time.Time, ev control.SessionUp) {
 	s.peerTunnel, s.peerID, s.sequenced = s.tunnel.machine.PeerID(), ev.PeerSession, ev.SequencingRequired
 	s.setState(SessionNegotiating)
 	s.log.Info("session connected", "peer session", ev.PeerSession)
-	s.runner.DoNow(now, s.link.Open)
+	s.runner.DoNow(now, func(now time.Time) { s.link.OpenProxied(now, s.proxied(ev.Proxy)) })
+}
+
+// proxied is what a LAC has negotiated in our place, if it may do so: its word is
+// taken for what the user has proved, which only one who knows the tunnel secret may
+// ask of us.
+func (s *Session) proxied(p *control.Proxy) ppp.Proxy {
+	if p == nil || !s.answer || s.tunnel.ep.cfg.Answer.Secret == "" {
+		return ppp.Proxy{}
+	}
+	s.log.Info("the LAC has negotiated for us", "user", shown(p.ProxyAuthenName))
+	return ppp.Proxy{
+		LastSent: p.LastSentLCPConfReq, LastReceived: p.LastReceivedLCPConfReq,
+		AuthenType: p.ProxyAuthenType, Name: p.ProxyAuthenName, Challenge: p.ProxyAuthenChallenge,
+		ID: uint8(p.ProxyAuthenID), Response: p.ProxyAuthenResponse,
+	}
 }
 
 // disconnected takes that the call is over, and why: the control machine has
