@@ -464,6 +464,57 @@ func TestCapturesWhileSessionsSend(t *testing.T) {
 	})
 }
 
+// Packets of several goroutines, while others are being written: each is whole.
+func TestPacketsThatComeWhileOthersAreWritten(t *testing.T) {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := New(conn, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var file bytes.Buffer
+	stop, err := e.Capture(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const each = 2000
+	peer := netip.MustParseAddrPort(lnsAddr)
+	var wg sync.WaitGroup
+	for who := range byte(3) {
+		wg.Go(func() {
+			for i := range each {
+				e.received(bytes.Repeat([]byte{who}, 100+i%1000), peer, netip.Addr{})
+			}
+		})
+	}
+	wg.Wait()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	var count, length [3]int
+	for _, p := range packetsOf(t, file.Bytes()) {
+		data := p[len("outer < "):][2*28:]
+		who := data[1] - '0'
+		if int(who) >= len(count) || strings.Trim(data, "0"+string(data[1])) != "" {
+			t.Fatalf("a packet has %s", data)
+		}
+		count[who]++
+		length[who] += len(data) / 2
+	}
+	want := 0
+	for i := range each {
+		want += 100 + i%1000
+	}
+	for who := range count {
+		if count[who] != each || length[who] != want {
+			t.Errorf("%d packets of %d bytes are of number %d, want %d of %d", count[who], length[who], who, each, want)
+		}
+	}
+}
+
 func TestWithoutACaptureNothingIsAllocated(t *testing.T) {
 	e := &Endpoint{}
 	var b link.Batch
