@@ -2,26 +2,28 @@
 // end of it, as a machine without I/O and without a clock: [Link].
 //
 //	   Open, Close, Lost, Credential, Assign   AuthQuestion, AddressQuestion,
-//	                 │                         Authenticated, Up, NetworkDown, Down
+//	                 │                         Authenticated, Up, Up6, Settled, …, Down
 //	                 ▼                                  ▲
 //	┌───────────────────────────── Link ────────────────┴──────────────┐
 //	│  phase: Dead ─ Establish ─ Authenticate ─ Network ─ Terminate    │ RFC 1661 §3
 //	│                    │            │            │                   │
-//	│                   lcp       exchange        ipcp                 │
-//	│           LCP, RFC 1661     PAP, RFC 1334   IPCP, RFC 1332, 1877 │
-//	│                    │        CHAP, RFC 1994  │                    │
-//	│                    │        MS-CHAPv2,      │                    │
+//	│                   lcp       exchange        ccp ─► ipcp, ipv6cp  │
+//	│           LCP, RFC 1661     PAP, RFC 1334   CCP, RFC 1962, 3078  │
+//	│                    │        CHAP, RFC 1994  IPCP, RFC 1332, 1877 │
+//	│                    │        MS-CHAPv2,      IPV6CP, RFC 5072     │
 //	│                    │           RFC 2759     │                    │
-//	│                automaton ───────────── automaton                 │ RFC 1661 §4
+//	│                automaton ───────────── automaton, each           │ RFC 1661 §4
 //	└──────────────────────────────────────────────────────────────────┘
 //	          ▲                                      │
 //	   Handle(frame)                           Next() frame
 //
-// An automaton holds what RFC 1661 §4 says once for all protocols; lcp and ipcp
-// are its layers, which know the options. The server demands authentication of
-// its peer and gives it an address; the client proves itself and asks for one.
-// Everything else is the same code. A user's credential and address are
-// questions: events that the owner answers by a command, whenever it can.
+// An automaton holds what RFC 1661 §4 says once for all protocols; lcp, ccp, ipcp
+// and ipv6cp are its layers, which know the options. IPv4 and IPv6 come up and go
+// down each for itself, after encryption, if that is wanted; a link ends when it
+// serves neither. The server demands authentication of its peer and gives it an
+// address; the client proves itself and asks for one. Everything else is the same
+// code. A user's credential and address are questions: events that the owner
+// answers by a command, whenever it can.
 //
 // # Where we depart from the RFCs
 //
@@ -39,6 +41,12 @@
 //     another value each time): the answer to the first may be on its way.
 //   - The client repeats its CHAP Response until it is answered: a Success that
 //     was lost would otherwise leave it waiting.
+//   - An NCP, or CCP, whose Configure-Requests are in vain sends a
+//     Terminate-Request before it gives up, where the table says nothing more
+//     (TO-): the link goes on, and the peer may take the protocol for opened.
+//   - A link that MPPE is allowed for goes on without it when the peer does not
+//     agree (RFC 3078 §2: "the link SHOULD be terminated"). One that is encrypted
+//     ends when CCP is renegotiated: the same keys would come again.
 //   - A Terminate-Request before the automaton is opened ends it one restart
 //     period later, unless the peer starts again, and not only after
 //     Max-Configure requests to a peer that wants none.
