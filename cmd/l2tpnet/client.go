@@ -23,6 +23,8 @@ type dialFlags struct {
 	Auth         string     `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to use: mschapv2, chap, eap-mschapv2, eap-md5, pap. PAP shows the password to everybody on the way. Default: ${default}."`
 	MPPE         string     `name:"mppe" default:"off" placeholder:"WHEN" help:"PPP encryption, which protects little: off, allowed or required. Default: ${default}."`
 	NoIPv6       bool       `name:"no-ipv6" help:"Carry IPv4 alone."`
+	HideAVPs     bool       `name:"hide-avps" help:"Hide what may be hidden of control messages, with the tunnel secret."`
+	OutgoingCall string     `placeholder:"NUMBER" help:"Ask the server to place a call to a number, instead of telling it of one."`
 	SourcePort   uint16     `placeholder:"PORT" help:"UDP port to dial from: some servers want 1701, many clients behind one NAT need different ones. Default: any."`
 	Bind         netip.Addr `placeholder:"ADDR" help:"Address of this machine to dial from. Default: as the routes say."`
 	Device       string     `placeholder:"NAME" help:"Network interface to dial through. Default: as the routes say."`
@@ -58,12 +60,18 @@ func (f *dialFlags) dial(p *program) (*client, error) {
 	if f.User == "" && password != "" {
 		return nil, usage(fmt.Errorf("expected a user name for the password, found none"), "give it with --user or L2TPNET_USER")
 	}
+	if f.HideAVPs && secret == "" {
+		return nil, usage(fmt.Errorf("expected a tunnel secret for --hide-avps, found none"), "give it with --secret-file or L2TPNET_SECRET")
+	}
+	pc := &endpoint.PPPConfig{User: f.User, Password: password, Methods: methods, MPPE: mppe, NoIPv6: f.NoIPv6}
+	if f.OutgoingCall != "" {
+		pc.Outgoing = &endpoint.OutgoingCall{Number: f.OutgoingCall}
+	}
 	ep, err := f.listen(p)
 	if err != nil {
 		return nil, err
 	}
-	c, err := dial(p.ctx, p.logger(f.Verbose), ep, f.Server, &endpoint.TunnelConfig{Secret: secret},
-		&endpoint.PPPConfig{User: f.User, Password: password, Methods: methods, MPPE: mppe, NoIPv6: f.NoIPv6})
+	c, err := dial(p.ctx, p.logger(f.Verbose), ep, f.Server, &endpoint.TunnelConfig{Secret: secret, HideAVPs: f.HideAVPs}, pc)
 	if err != nil {
 		return nil, explainDial(err, f.Server)
 	}

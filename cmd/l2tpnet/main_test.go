@@ -138,6 +138,7 @@ func TestAMistakeGetsOneLineAndStatus2(t *testing.T) {
 		{"a busy source port", []string{"connect", "127.0.0.1", "--socks", "127.0.0.1:0", "--bind", "127.0.0.1", "--source-port", portOf(busyUDP.LocalAddr())}, "address already in use"},
 		{"an address that is not ours", []string{"connect", "127.0.0.1", "--socks", "127.0.0.1:0", "--bind", "192.0.2.1"}, "cannot assign requested address"},
 		{"no such device", []string{"connect", "127.0.0.1", "--socks", "127.0.0.1:0", "--device", "nosuch0"}, "device nosuch0"},
+		{"hiding without a secret", []string{"connect", "127.0.0.1", "--socks", "127.0.0.1:0", "--hide-avps"}, "expected a tunnel secret for --hide-avps"},
 		{"half a forward", []string{"connect", "127.0.0.1", "-L", "8080:web"}, `-L: forward "8080:web": expected`},
 		{"a bad port", []string{"connect", "127.0.0.1:l2tp", "--socks", "127.0.0.1:0"}, `found "l2tp"`},
 		{"no users", []string{"serve", "--users-file", file(t, "# nobody\n")}, "found none"},
@@ -247,6 +248,19 @@ func TestConnectToServe(t *testing.T) {
 	serve.stop()
 	if status := serve.wait(t); status != 0 {
 		t.Errorf("serve: exit status %d after Ctrl-C, want 0; %s", status, serve.stderr)
+	}
+}
+
+func TestConnectWithEverythingOn(t *testing.T) {
+	secret := file(t, "tunsecret")
+	_, address := serving(t, "--secret-file", secret, "--auth", "eap-mschapv2", "--mppe", "required", "--hide-avps", "--places-calls")
+	connect := start(t, "connect", address, "--user", "alice", "--password-file", file(t, "s3cret"), "--secret-file", secret,
+		"--auth", "eap-mschapv2", "--mppe", "required", "--hide-avps", "--outgoing-call", "5551234", "--socks", "127.0.0.1:0", "-v")
+	connect.stdout.find(t, `(connected to .* address 10\.77\.0\.2)`)
+	connect.stderr.find(t, `(encryption="MPPE 128 bit")`)
+	connect.stop()
+	if status := connect.wait(t); status != 0 {
+		t.Errorf("exit status %d: %s", status, connect.stderr)
 	}
 }
 
