@@ -29,6 +29,7 @@ type dialFlags struct {
 	Bind         netip.Addr `placeholder:"ADDR" help:"Address of this machine to dial from. Default: as the routes say."`
 	Device       string     `placeholder:"NAME" help:"Network interface to dial through. Default: as the routes say."`
 	Verbose      int        `short:"v" type:"counter" help:"Log to standard error what happens; -vv every message."`
+	captureFlag
 }
 
 // A client is a tunnel with a session in it and a stack on top.
@@ -37,6 +38,8 @@ type client struct {
 	tunnel   *endpoint.Tunnel
 	session  *endpoint.Session
 	stack    *netstack.Stack
+
+	recording *recording
 }
 
 // dial reads the secrets and dials.
@@ -67,14 +70,25 @@ func (f *dialFlags) dial(p *program) (*client, error) {
 	if f.OutgoingCall != "" {
 		pc.Outgoing = &endpoint.OutgoingCall{Number: f.OutgoingCall}
 	}
+	record, err := f.create(p)
+	if err != nil {
+		return nil, err
+	}
 	ep, err := f.listen(p)
 	if err != nil {
+		record.end()
+		return nil, err
+	}
+	if err := record.begin(ep); err != nil {
+		ep.Close()
 		return nil, err
 	}
 	c, err := dial(p.ctx, p.logger(f.Verbose), ep, f.Server, &endpoint.TunnelConfig{Secret: secret, HideAVPs: f.HideAVPs}, pc)
 	if err != nil {
+		record.end()
 		return nil, explainDial(err, f.Server)
 	}
+	c.recording = record
 	return c, nil
 }
 
@@ -135,14 +149,16 @@ func (c *client) wait(ctx context.Context) error {
 	}
 }
 
-// close says goodbye to the server, for two seconds at most.
-func (c *client) close() {
+// close says goodbye to the server, for two seconds at most. The error is that of
+// the capture, if there was one.
+func (c *client) close() error {
 	if c.endpoint != nil {
 		c.endpoint.Close()
 	}
 	if c.stack != nil {
 		c.stack.Close()
 	}
+	return c.recording.end()
 }
 
 // describe is what a user wants to know of a connection, in half a line.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -26,7 +27,7 @@ type service struct {
 	serve    func(context.Context, net.Listener, proxy.Dialer) error
 }
 
-func (cmd *connectCmd) Run(p *program) error {
+func (cmd *connectCmd) Run(p *program) (err error) {
 	log := p.logger(cmd.Verbose)
 	// Listeners first: a port that is taken shows before anybody is called.
 	var services []*service
@@ -69,7 +70,7 @@ func (cmd *connectCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer func() { err = cmp.Or(err, c.close()) }()
 	p.printf("%s; %s\n", c.describe(), services[0].words)
 	for _, s := range services[1:] {
 		p.printf("forwarding %s\n", s.words)

@@ -30,6 +30,7 @@ type grammar struct {
 	Connect connectCmd `cmd:"" help:"Dial an L2TP server and open listeners whose connections go through the tunnel."`
 	Serve   serveCmd   `cmd:"" help:"Answer L2TP calls, as an LNS."`
 	Ping    pingCmd    `cmd:"" help:"Dial an L2TP server and ping a host through the tunnel."`
+	Decode  decodeCmd  `cmd:"" help:"Tell in words what a capture has of L2TP and PPP."`
 	Demo    demoCmd    `cmd:"" help:"A server, a web site behind it, a client and its SOCKS proxy, all in one process on loopback."`
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ type pingCmd struct {
 	Timeout  time.Duration `short:"W" default:"3s" placeholder:"TIME" help:"How long to wait for a reply. Default: ${default}."`
 }
 
-func (cmd *pingCmd) Run(p *program) error {
+func (cmd *pingCmd) Run(p *program) (err error) {
 	if cmd.Size < 0 || cmd.Size > 65000 {
 		return usage(fmt.Errorf("-s: expected 0 to 65000 bytes, found %d", cmd.Size), "")
 	}
@@ -31,7 +32,7 @@ func (cmd *pingCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer func() { err = cmp.Or(err, c.close()) }()
 	addrs, err := c.stack.LookupHost(p.ctx, cmd.Host)
 	if err != nil {
 		return err

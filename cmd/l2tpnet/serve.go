@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -24,9 +25,10 @@ type serveCmd struct {
 	HideAVPs    bool         `name:"hide-avps" help:"Hide what may be hidden of control messages, with the tunnel secret."`
 	PlacesCalls bool         `help:"Take the calls that a peer asks us to place, whatever the number."`
 	Verbose     int          `short:"v" type:"counter" help:"Log to standard error what happens; -vv every message."`
+	captureFlag
 }
 
-func (cmd *serveCmd) Run(p *program) error {
+func (cmd *serveCmd) Run(p *program) (err error) {
 	answer, pool, err := cmd.answer()
 	if err != nil {
 		return err
@@ -40,11 +42,19 @@ func (cmd *serveCmd) Run(p *program) error {
 			address = net.JoinHostPort(address, strconv.Itoa(endpoint.DefaultPort))
 		}
 	}
+	record, err := cmd.create(p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = cmp.Or(err, record.end()) }() // when all has been said
 	s, err := newServer(log, address, answer, pool.Gateway(), 0)
 	if err != nil {
 		return explainListen(err, address, "--listen")
 	}
 	defer s.close()
+	if err := record.begin(s.endpoint); err != nil {
+		return err
+	}
 
 	var mu sync.Mutex // of standard output: one line at a time
 	s.notify = func(session *endpoint.Session, up bool) {

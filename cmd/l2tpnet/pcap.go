@@ -1,0 +1,78 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/l2tpnet/l2tpnet/endpoint"
+)
+
+// captureFlag is for all commands that have tunnels.
+type captureFlag struct {
+	Pcap string `type:"path" placeholder:"FILE" help:"Write the datagrams and the packets inside to FILE, for Wireshark and for l2tpnet decode. Keep it secret: PAP's passwords are in it, and all that the tunnels carry."`
+}
+
+// A recording is a file that an endpoint's capture goes to. Nil: nobody wants one.
+type recording struct {
+	p    *program
+	file *os.File
+	stop func() error
+}
+
+// create makes the file that the flag names, which is its owner's alone, or says
+// that it cannot be had, before anybody is called.
+func (f *captureFlag) create(p *program) (*recording, error) {
+	if f.Pcap == "" {
+		return nil, nil
+	}
+	file, err := os.OpenFile(f.Pcap, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, cannotCapture(err)
+	}
+	// One that was there before keeps its mode. A pipe's is not ours to change.
+	if st, err := file.Stat(); err == nil && st.Mode().IsRegular() {
+		if err := file.Chmod(0o600); err != nil {
+			file.Close()
+			return nil, cannotCapture(err)
+		}
+	}
+	return &recording{p: p, file: file}, nil
+}
+
+func cannotCapture(err error) error {
+	return usage(fmt.Errorf("cannot write the capture: %w", err), "--pcap names a file that is written anew")
+}
+
+// begin has the endpoint write what it sends and receives.
+func (r *recording) begin(ep *endpoint.Endpoint) (err error) {
+	if r == nil {
+		return nil
+	}
+	if r.stop, err = ep.Capture(r.file); err != nil {
+		return cannotCapture(err)
+	}
+	return nil
+}
+
+// end completes the file, after the endpoint has said its goodbyes. Packets that
+// are missing are worth a word; they are no failure.
+func (r *recording) end() error {
+	if r == nil {
+		return nil
+	}
+	var err error
+	if r.stop != nil {
+		err = r.stop()
+	}
+	var loss *endpoint.CaptureLossError
+	if errors.As(err, &loss) {
+		fmt.Fprintf(r.p.stderr, "l2tpnet: %s: %v\n", r.file.Name(), loss)
+		err = nil
+	}
+	if err = cmp.Or(err, r.file.Close()); err != nil {
+		return fmt.Errorf("the capture is not complete: %w", err)
+	}
+	return nil
+}
