@@ -22,31 +22,31 @@ func TestConnectToXl2tpd(t *testing.T) {
 	password, secret := file(t, "s3cret"), file(t, "tunsecret")
 
 	lines := []struct {
-		port       int
-		auth       string
-		withSecret bool
+		port    int
+		auth    string
+		options string // of the guest's lns
 	}{
-		{1701, "pap", false}, {1702, "pap", true},
-		{1703, "chap", false}, {1704, "chap", true},
-		{1705, "mschapv2", false}, {1706, "mschapv2", true},
+		{1701, "pap", ""}, {1702, "pap", "secret"},
+		{1703, "chap", ""}, {1704, "chap", "secret"},
+		{1705, "mschapv2", ""}, {1706, "mschapv2", "secret hidden"},
 	}
 	for _, l := range lines {
-		name := l.auth
-		lns := fmt.Sprintf("lns %d %s", l.port, l.auth)
+		withSecret := strings.Contains(l.options, "secret")
 		flags := []string{"--user", "alice", "--password-file", password, "--auth", l.auth, "--socks", "127.0.0.1:0", "-v"}
-		if l.withSecret {
-			name += " and a tunnel secret"
-			lns += " secret"
+		if withSecret {
 			flags = append(flags, "--secret-file", secret)
 		}
-		g.Run(t, lns)
-		t.Run(name, func(t *testing.T) {
+		if strings.Contains(l.options, "hidden") {
+			flags = append(flags, "--hide-avps")
+		}
+		g.Run(t, fmt.Sprintf("lns %d %s %s", l.port, l.auth, l.options))
+		t.Run(strings.TrimSpace(l.auth+" "+l.options), func(t *testing.T) {
 			mark := g.Mark()
 			c := connect(t, traffic.relay(t, g.Addr(l.port)), flags...)
 			if want := fmt.Sprintf(` 10\.9\.%d\.10\b.*\b10\.9\.0\.1\b`, l.port%10); !regexp.MustCompile(want).MatchString(c.hello) {
 				t.Errorf("connect's first line: expected our address and the DNS server's like %q, found %q", want, c.hello)
 			}
-			if l.withSecret {
+			if withSecret {
 				sameBytes(t, guest.Page, c.get(t, "http://web.inside.test/")) // a name that only the tunnel's DNS knows
 			}
 			sameBytes(t, string(guest.Blob()), c.get(t, "http://10.9.0.1/blob"))
@@ -60,7 +60,7 @@ func TestConnectToXl2tpd(t *testing.T) {
 
 	// What pppd says to whoever has the wrong password reaches the user.
 	for _, l := range lines {
-		if l.withSecret {
+		if l.options != "" {
 			continue
 		}
 		t.Run("wrong password with "+l.auth, func(t *testing.T) {

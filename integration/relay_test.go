@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/l2tpnet/l2tpnet/integration/guest"
 )
 
 // A capture is a pcap file of what went through its relays: a way to see the traffic that needs no privileges.
@@ -25,11 +27,12 @@ type capture struct {
 	mu   sync.Mutex
 	file *os.File
 	w    *bufio.Writer
-	bulk int // IP packets in the file since the last control message
+	bulk int        // IP packets in the file since the last control message
+	seen [kinds]int // datagrams that went through the relays
 }
 
-// maxBulk bounds the IP packets that are kept after each control message, since one of bulk is like the next. Control
-// messages and what PPP negotiates are all kept.
+// maxBulk bounds the IP packets, in clear or not, that are kept after each control message, since one of bulk is like the
+// next. Control messages and what PPP negotiates are all kept.
 const maxBulk = 200
 
 var (
@@ -59,10 +62,12 @@ func newCapture(t *testing.T) *capture {
 func (c *capture) write(from, to netip.AddrPort, payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch kindOf(payload) {
+	k := kindOf(payload)
+	c.seen[k]++
+	switch k {
 	case control:
 		c.bulk = 0
-	case bulk:
+	case clear4, clear6, sealed:
 		if c.bulk++; c.bulk > maxBulk {
 			return
 		}
@@ -89,9 +94,12 @@ func (c *capture) write(from, to netip.AddrPort, payload []byte) {
 type kind int
 
 const (
-	control kind = iota // with something in it: not an acknowledgement alone
-	bulk                // an IP packet
-	other               // PPP negotiates, or a message cannot be understood
+	other   kind = iota // PPP negotiates, or a message cannot be understood
+	control             // with something in it: not an acknowledgement alone
+	clear4              // an IPv4 packet
+	clear6              // an IPv6 packet
+	sealed              // a packet compressed, which with MPPE is encrypted (RFC 3078 §3)
+	kinds
 )
 
 // kindOf looks into an L2TPv2 datagram (RFC 2661 §3.1) as far as it must.
@@ -116,10 +124,32 @@ func kindOf(b []byte) kind {
 		header += 2
 	}
 	frame := bytes.TrimPrefix(b[min(header, len(b)):], []byte{0xff, 0x03})
-	if bytes.HasPrefix(frame, []byte{0x00, 0x21}) {
-		return bulk
+	if len(frame) < 2 {
+		return other
+	}
+	switch binary.BigEndian.Uint16(frame) {
+	case 0x0021:
+		return clear4
+	case 0x0057:
+		return clear6
+	case 0x00fd:
+		return sealed
 	}
 	return other
+}
+
+// mustBeSealed looks at all packets that have gone either way, those that are not in the file too: at least the blob's, and
+// none of them in clear.
+func (c *capture) mustBeSealed(t *testing.T) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := c.seen[clear4] + c.seen[clear6]; n > 0 {
+		t.Errorf("expected no IP packet in clear, found %d", n)
+	}
+	if n, least := c.seen[sealed], len(guest.Blob())/1500; n < least {
+		t.Errorf("expected at least %d encrypted packets, found %d", least, n)
+	}
 }
 
 // relay opens a port on loopback that leads to another one, and returns its address.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
@@ -17,32 +18,63 @@ import (
 )
 
 // xl2tpd and pppd on a Linux kernel call us, behind slirp, which is a NAT: ping, and 10 MiB from a server inside our
-// stack, with each authentication, with and without a tunnel secret.
+// stack, with each authentication, with and without a tunnel secret, and encrypted.
 func TestXl2tpdCallsUs(t *testing.T) {
 	t.Parallel()
 	g := guest.Boot(t)
-	traffic := newCapture(t)
+	traffic, encrypted := newCapture(t), newCapture(t)
 	want := fmt.Sprintf("%x", sha256.Sum256(guest.Blob()))
-	for _, s := range []struct{ name, secret, options string }{
-		{"", "", ""},
-		{" and a tunnel secret", "tunsecret", " secret"},
+	anything := []endpoint.AuthMethod{endpoint.MSCHAPv2, endpoint.CHAP, endpoint.PAP} // pppd refuses the first ones
+	for _, call := range []struct {
+		auth, options string // of the guest's lac
+		methods       []endpoint.AuthMethod
+		full          bool // in the full run only
+	}{
+		{"pap", "", anything, false},
+		{"pap", "secret", anything, true},
+		{"chap", "", anything, true},
+		{"chap", "secret", anything, false},
+		{"mschapv2", "", anything, true},
+		{"mschapv2", "secret hidden", anything, false},
+		{"mschapv2", "mppe", anything, false},
+		{"eap-md5", "", []endpoint.AuthMethod{endpoint.EAPMD5}, false},
+		{"eap-mschapv2", "ipv6", []endpoint.AuthMethod{endpoint.EAPMSCHAPv2}, false},
 	} {
-		port := netip.MustParseAddrPort(traffic.relay(t, lns(t, endpoint.Secret(s.secret)))).Port()
-		for _, auth := range []string{"pap", "chap", "mschapv2"} {
-			t.Run(auth+s.name, func(t *testing.T) {
-				g.Run(t, fmt.Sprintf("lac %d %s%s", port, auth, s.options))
-				g.Run(t, "ping -c 3 -i 0.2 10.77.0.1")
-				mark := g.Run(t, "fetch http://10.77.0.1/blob")
-				if m := g.Expect(t, mark, `^guest: sha256 (\S+)`); m[1] != want {
-					t.Errorf("the blob that xl2tpd's side fetched: expected sha256 %s, found %s", want, m[1])
-				}
-				g.Run(t, fmt.Sprintf("hangup %d", port))
-				// We answered pppd when it said goodbye.
-				g.Expect(t, mark, `rcvd \[LCP TermAck`)
-			})
+		if call.full && os.Getenv("L2TPNET_FULL") != "1" {
+			continue
 		}
+		has := func(option string) bool { return strings.Contains(call.options, option) }
+		t.Run(strings.TrimSpace(call.auth+" "+call.options), func(t *testing.T) {
+			answer, path := &endpoint.AnswerConfig{Methods: call.methods}, traffic
+			if has("secret") {
+				// Nothing is hidden from xl2tpd: it looks for its secret after it has read the SCCRP, and can read
+				// nothing hidden in that.
+				answer.Secret = "tunsecret"
+			}
+			if has("mppe") {
+				answer.MPPE, path = endpoint.MPPERequired, encrypted
+			}
+			port := netip.MustParseAddrPort(path.relay(t, lns(t, answer))).Port()
+			pppdAuth, _, _ := strings.Cut(call.auth, "-")
+			mark := g.Run(t, fmt.Sprintf("lac %d %s %s", port, pppdAuth, call.options))
+			if has("ipv6") {
+				g.Expect(t, mark, `^guest: IPv6 up on ppp0: fe80::(?:0000:){3}0002 fe80::(?:0000:){3}0001$`) // ours is what pppd wants it to be
+			}
+			g.Run(t, "ping -c 3 -i 0.2 10.77.0.1")
+			fetched := g.Run(t, "fetch http://10.77.0.1/blob")
+			if m := g.Expect(t, fetched, `^guest: sha256 (\S+)`); m[1] != want {
+				t.Errorf("the blob that xl2tpd's side fetched: expected sha256 %s, found %s", want, m[1])
+			}
+			g.Run(t, fmt.Sprintf("hangup %d", port))
+			// We answered pppd when it said goodbye.
+			g.Expect(t, mark, `rcvd \[LCP TermAck`)
+		})
 	}
-	t.Run("tshark finds nothing malformed", func(t *testing.T) { traffic.judge(t, answerer) })
+	encrypted.mustBeSealed(t)
+	t.Run("tshark finds nothing malformed", func(t *testing.T) {
+		traffic.judge(t, answerer)
+		encrypted.judge(t, answerer)
+	})
 }
 
 // The command line answers too. It has no server inside to fetch from, so the caller pings.
@@ -70,8 +102,9 @@ func TestXl2tpdCallsServe(t *testing.T) {
 }
 
 // lns is a server that embeds the library, as examples/serve does: an endpoint that answers, a stack that all its callers
-// reach, and a web server in that stack. It returns the UDP address to call.
-func lns(t *testing.T, secret endpoint.Secret) netip.AddrPort {
+// reach, and a web server in that stack. The pool and the users are added to the configuration. It returns the UDP address
+// to call.
+func lns(t *testing.T, answer *endpoint.AnswerConfig) netip.AddrPort {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -93,17 +126,14 @@ func lns(t *testing.T, secret endpoint.Secret) netip.AddrPort {
 	site.HandleFunc("/blob", func(w http.ResponseWriter, _ *http.Request) { w.Write(guest.Blob()) })
 	go http.Serve(web, site)
 
-	ep, err := endpoint.Listen("udp", "127.0.0.1:0", &endpoint.Config{Answer: &endpoint.AnswerConfig{
-		Secret:  secret,
-		Methods: []endpoint.AuthMethod{endpoint.MSCHAPv2, endpoint.CHAP, endpoint.PAP},
-		Pool:    pool,
-		Authenticate: func(_ context.Context, r endpoint.AuthRequest) (endpoint.Credential, error) {
-			if r.User != "alice" {
-				return endpoint.Credential{}, errors.New("unknown user")
-			}
-			return endpoint.Credential{Password: "s3cret"}, nil
-		},
-	}})
+	answer.Pool = pool
+	answer.Authenticate = func(_ context.Context, r endpoint.AuthRequest) (endpoint.Credential, error) {
+		if r.User != "alice" {
+			return endpoint.Credential{}, errors.New("unknown user")
+		}
+		return endpoint.Credential{Password: "s3cret"}, nil
+	}
+	ep, err := endpoint.Listen("udp", "127.0.0.1:0", &endpoint.Config{Answer: answer})
 	must(err)
 	t.Cleanup(func() { ep.Close() })
 	go func() {

@@ -16,10 +16,17 @@
 // What a guest does is told it by lines on its console ([Guest.Run]), which its shell evaluates. Beside busybox's
 // commands and /usr/sbin/ip there are functions, which init.sh defines:
 //
-//	lns PORT AUTH [secret]     starts an xl2tpd whose pppd asks for AUTH (pap, chap or mschapv2); "secret" asks for the tunnel
-//	                           secret too. Behind it are a web server, with /blob, and a DNS server, both on 10.9.0.1.
-//	lac PORT AUTH [secret]     starts an xl2tpd that calls 10.0.2.2 on that port, whose pppd refuses every other
+//	lns PORT AUTH [OPTION…]    starts an xl2tpd whose pppd asks for AUTH: pap, chap, mschapv2, or eap (MD5, and MSCHAPv2 for who
+//	                           wants that). Behind it are a web server, with /blob, and a DNS server, both on 10.9.0.1.
+//	lac PORT AUTH [OPTION…]    starts an xl2tpd that calls 10.0.2.2 on that port, whose pppd refuses every other
 //	                           authentication, and waits until ppp0 is up
+//
+//	    secret                 asks for the tunnel secret
+//	    hidden                 sets xl2tpd's "hidden bit", which needs secret
+//	    mppe                   insists on MPPE, stateless with 128 bit, which needs mschapv2
+//	    ipv6                   has IPv6 too: fe80::1 is the server and fe80::2 the caller, and neither takes anything else.
+//	                           Behind lns the servers are on 2001:db8:9::1, and only router advertisements say so.
+//
 //	fetch URL                  says "guest: sha256 DIGEST" of what is there
 //	hangup PORT                ends the call, and then the tunnel, that lac has opened, and waits until ppp0 is gone
 //

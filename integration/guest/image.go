@@ -55,13 +55,15 @@ func pack(t tools, k kernel) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	dnsd, err := buildDNS()
+	servers, err := buildServers()
 	if err != nil {
 		return nil, err
 	}
 	w := &cpio{made: map[string]bool{}}
 	w.file("/init", 0o755, initScript)
-	w.file("/bin/dnsd", 0o755, dnsd)
+	for _, name := range sortedKeys(servers) {
+		w.file("/bin/"+name, 0o755, servers[name])
+	}
 	w.file("/www/blob", 0o644, Blob())
 	w.file("/www/index.html", 0o644, []byte(Page))
 	w.device("/dev/console", 5, 1) // the kernel opens it before init can mount /dev
@@ -76,20 +78,25 @@ func pack(t tools, k kernel) ([]byte, error) {
 	return w.out.Bytes(), nil
 }
 
-// buildDNS compiles the guest's DNS server: the one thing that no applet of Debian's busybox does.
-func buildDNS() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "dnsd-")
+// buildServers compiles what no applet of Debian's busybox does: the DNS server and the router's advertisements.
+func buildServers() (map[string][]byte, error) {
+	dir, err := os.MkdirTemp("", "servers-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	out := filepath.Join(dir, "dnsd")
-	_, err = run("", "env", "CGO_ENABLED=0", "GOFLAGS=", lookPath("go"), "build", "-trimpath", "-ldflags=-s -w", "-o", out,
-		"github.com/l2tpnet/l2tpnet/integration/guest/dnsd")
+	const pkg = "github.com/l2tpnet/l2tpnet/integration/guest/"
+	_, err = run("", "env", "CGO_ENABLED=0", "GOFLAGS=", lookPath("go"), "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", pkg+"dnsd", pkg+"rad")
 	if err != nil {
 		return nil, err
 	}
-	return os.ReadFile(out)
+	servers := map[string][]byte{}
+	for _, name := range []string{"dnsd", "rad"} {
+		if servers[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			return nil, err
+		}
+	}
+	return servers, nil
 }
 
 // gather maps each path in the guest to the host's file that it is a copy of.
@@ -166,7 +173,7 @@ func replaceImage(cache, initrd string, data []byte) error {
 	return nil
 }
 
-func sortedKeys(m map[string]string) []string {
+func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)

@@ -40,6 +40,14 @@ echo 'alice * s3cret *' >/etc/ppp/chap-secrets
 echo '* * tunsecret' >/run/l2tp-secrets
 chmod 600 /etc/ppp/*-secrets /run/l2tp-secrets
 : >/etc/ppp/options
+# pppd calls it with the interface, the tty, the speed and both link-local addresses. What we know of the peer's
+# other addresses is the prefix that rad tells it.
+cat >/etc/ppp/ipv6-up <<-END
+	#!/bin/sh
+	/usr/sbin/ip -6 route replace 2001:db8:9:1::/64 dev \$1
+	echo "guest: IPv6 up on \$1: \$4 \$5" >/dev/console
+END
+chmod 755 /etc/ppp/ipv6-up
 
 # wait_for COMMAND…: until it succeeds, a minute at most.
 wait_for() {
@@ -54,27 +62,38 @@ wait_for_end_of() { wait_for eval "! $*"; }
 
 # daemon NAME PORT: xl2tpd with the configuration in /run/PORT, its words tagged with NAME and PORT.
 daemon() {
-	[ -z "$secret" ] || echo "challenge = yes" >>"$d/conf"
+	! has secret || echo "challenge = yes" >>"$d/conf"
+	! has hidden || echo "hidden bit = yes" >>"$d/conf"
 	xl2tpd -D -c "$d/conf" -p "$d/pid" -C "$d/control" 2>&1 | tag "$1 $2: " &
 	wait_for [ -p "$d/control" ]
 }
+
+# has WORD: whether it is among the options of lns or lac.
+has() { case " $options " in *" $1 "*) ;; *) return 1 ;; esac; }
 
 # pppd_name AUTH: our name for it in pppd's words.
 pppd_name() { case $1 in mschapv2) echo mschap-v2 ;; *) echo "$1" ;; esac; }
 
 lns() {
-	port=$1 auth=$2 secret=$3 d=/run/$1
+	port=$1 auth=$2 d=/run/$1
+	shift 2
+	options=$*
 	if ! pidof httpd >/dev/null; then
 		ip addr add 10.9.0.1/32 dev lo
-		httpd -p 10.9.0.1:80 -h /www
+		ip addr add 2001:db8:9::1/128 dev lo
+		httpd -p 80 -h /www # of both families
 		dnsd 10.9.0.1:53 10.9.0.1 2>&1 | tag "dnsd: " &
+		dnsd '[2001:db8:9::1]:53' 2001:db8:9::1 2>&1 | tag "dnsd: " &
+		rad 2001:db8:9:1::/64 2001:db8:9::1 1300 2>&1 | tag "rad: " &
 	fi
 	mkdir -p "$d"
+	# With IPv6, the DNS server is told by rad alone.
 	cat >"$d/ppp" <<-END
 		auth
 		require-$(pppd_name "$auth")
 		name guest
-		ms-dns 10.9.0.1
+		$(if has ipv6; then echo "ipv6 ::1,::2"; else echo "ms-dns 10.9.0.1"; fi)
+		$(! has mppe || echo require-mppe-128)
 		debug
 	END
 	# The third octet is the port's last digit: several servers must not give the same address away.
@@ -94,13 +113,17 @@ lns() {
 }
 
 lac() {
-	port=$1 auth=$2 secret=$3 d=/run/$1
+	port=$1 auth=$2 d=/run/$1
+	shift 2
+	options=$*
 	mkdir -p "$d"
 	cat >"$d/ppp" <<-END
 		$(for a in eap pap chap mschap mschap-v2; do [ $a = "$(pppd_name "$auth")" ] || echo refuse-$a; done)
 		noauth
 		user alice
 		usepeerdns
+		$(! has ipv6 || echo "ipv6 ::2,::1")
+		$(! has mppe || echo require-mppe-128)
 		debug
 	END
 	cat >"$d/conf" <<-END

@@ -74,7 +74,7 @@ func findTools() (tools, error) {
 	program("xz", "xz-utils")
 	program("dpkg-deb", "dpkg")
 	program("apt-get", "apt")
-	program("go", "golang") // builds the guest's DNS server
+	program("go", "golang") // builds the guest's own servers
 	if len(missing.What) > 0 {
 		return t, &missing
 	}

@@ -1,5 +1,5 @@
 // Command dnsd is the guest's DNS server, for tests of names that only exist behind a tunnel. It answers every name under
-// "inside.test" with the address that it is given, and everything else with NXDOMAIN.
+// "inside.test" with the address that it is given, IPv4 or IPv6, and everything else with NXDOMAIN.
 package main
 
 import (
@@ -16,7 +16,7 @@ func main() {
 	if len(os.Args) != 3 {
 		log.Fatal("usage: dnsd LISTEN-ADDR ANSWER-ADDR")
 	}
-	answer := netip.MustParseAddr(os.Args[2]).As4()
+	answer := netip.MustParseAddr(os.Args[2])
 	conn, err := net.ListenPacket("udp", os.Args[1])
 	if err != nil {
 		log.Fatal(err)
@@ -35,7 +35,7 @@ func main() {
 	}
 }
 
-func reply(query []byte, answer [4]byte) ([]byte, error) {
+func reply(query []byte, answer netip.Addr) ([]byte, error) {
 	var p dnsmessage.Parser
 	header, err := p.Start(query)
 	if err != nil {
@@ -52,10 +52,15 @@ func reply(query []byte, answer [4]byte) ([]byte, error) {
 	switch inside := strings.HasSuffix(strings.ToLower(question.Name.String()), ".inside.test."); {
 	case !inside:
 		m.RCode = dnsmessage.RCodeNameError
-	case question.Type == dnsmessage.TypeA:
+	case question.Type == dnsmessage.TypeA && answer.Is4():
 		m.Answers = []dnsmessage.Resource{{
 			Header: dnsmessage.ResourceHeader{Name: question.Name, Class: dnsmessage.ClassINET, TTL: 60},
-			Body:   &dnsmessage.AResource{A: answer},
+			Body:   &dnsmessage.AResource{A: answer.As4()},
+		}}
+	case question.Type == dnsmessage.TypeAAAA && answer.Is6():
+		m.Answers = []dnsmessage.Resource{{
+			Header: dnsmessage.ResourceHeader{Name: question.Name, Class: dnsmessage.ClassINET, TTL: 60},
+			Body:   &dnsmessage.AAAAResource{AAAA: answer.As16()},
 		}}
 	}
 	log.Printf("%s %s: %v, %d answers", question.Type, question.Name, m.RCode, len(m.Answers))
