@@ -3,10 +3,12 @@ package endpoint
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,6 +106,11 @@ type PPPConfig struct {
 	MRU int
 	// Address is the one that we ask for. The zero value: any.
 	Address netip.Addr
+}
+
+// Validate tells what no peer could agree to.
+func (c *PPPConfig) Validate() error {
+	return errors.Join(checkMRU(orDefault(c.MRU, defaultMRU)), checkMPPE(c.MPPE, c.Methods))
 }
 
 // An OutgoingCall is what a LAC is asked to dial (RFC 2661 §6.9).
@@ -225,7 +232,15 @@ func (c *Config) withDefaults() (Config, error) {
 	answer.MaxTunnels = orDefault(answer.MaxTunnels, defaultMaxTunnels)
 	answer.MaxHalfOpen = orDefault(answer.MaxHalfOpen, defaultMaxHalfOpen)
 	full.Answer = &answer
-	return full, checkMRU(answer.MRU)
+	return full, errors.Join(checkMRU(answer.MRU), checkMPPE(answer.MPPE, answer.Methods))
+}
+
+// checkMPPE refuses encryption without a method that gives keys for it.
+func checkMPPE(m MPPE, methods []AuthMethod) error {
+	if m != MPPERequired || methods == nil || slices.Contains(methods, MSCHAPv2) || slices.Contains(methods, EAPMSCHAPv2) {
+		return nil
+	}
+	return fmt.Errorf("expected MS-CHAPv2, which alone gives keys for MPPE, among the methods, found %v", methods)
 }
 
 // checkMRU bounds the MRU by what every IPv4 host takes (RFC 791) and what a

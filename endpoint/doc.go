@@ -27,8 +27,9 @@
 // without locks, and calls the session's sink itself. At most four loops, each of
 // which drives the machines of many tunnels: all of one tunnel's machines are on
 // the same loop, so no protocol state has a lock. For as long as they take, one
-// goroutine for each question to an [Authenticator] or [AddressPool], and one for
-// each Close. Whoever calls [Session.Put] writes to the socket himself.
+// goroutine for each question to an [Authenticator] or [AddressPool], one for
+// each Close, and one that writes the packets of a capture ([Endpoint.Capture]),
+// for which nobody waits. Whoever calls [Session.Put] writes to the socket himself.
 //
 // # Buffers
 //

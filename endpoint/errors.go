@@ -85,9 +85,15 @@ func publicError(err error) error {
 		return net.ErrClosed
 	}
 	words := err.Error()
-	// First, since it wraps how the link then ended.
+	// First those that wrap how the link then ended.
 	if _, ok := errors.AsType[*ppp.MethodError](err); ok {
 		return &AuthError{Ours: true, words: words}
+	}
+	if _, ok := errors.AsType[*ppp.EncryptionError](err); ok {
+		return &PPPError{"", words}
+	}
+	if _, ok := errors.AsType[*ppp.NetworkError](err); ok {
+		return &PPPError{"", words}
 	}
 	if e, ok := errors.AsType[*control.PeerError](err); ok {
 		return &PeerError{e.Message.String(), e.Result.Code, e.Result.Error, e.Result.Text, words}

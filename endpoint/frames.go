@@ -1,7 +1,9 @@
 package endpoint
 
 import (
+	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/pcapng"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
@@ -58,6 +60,9 @@ func (s *Session) receive(frame []byte, batch *link.Batch) {
 		var err error
 		if protocol, packet, err = carries.encryption.Opener.Open(packet); err != nil {
 			s.flow.droppedIn.Add(1)
+			if errors.Is(err, ppp.ErrOutOfStep) {
+				s.runner.Do(func(now time.Time) { s.link.Close(now, "MPPE is out of step") })
+			}
 			return
 		}
 	case protocol != ppp.ProtocolIPv4 && protocol != ppp.ProtocolIPv6:

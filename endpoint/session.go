@@ -93,7 +93,7 @@ func newCaller(t *Tunnel, cfg *PPPConfig) (*Session, error) {
 		cfg = &PPPConfig{}
 	}
 	mru := orDefault(cfg.MRU, defaultMRU)
-	if err := checkMRU(mru); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	s := newSession(t, false, ppp.Config{

@@ -67,6 +67,9 @@ func (f *dialFlags) dial(p *program) (*client, error) {
 		return nil, usage(fmt.Errorf("expected a tunnel secret for --hide-avps, found none"), "give it with --secret-file or L2TPNET_SECRET")
 	}
 	pc := &endpoint.PPPConfig{User: f.User, Password: password, Methods: methods, MPPE: mppe, NoIPv6: f.NoIPv6}
+	if err := pc.Validate(); err != nil {
+		return nil, usage(err, "--auth names the methods, --mppe required wants mschapv2 or eap-mschapv2 among them")
+	}
 	if f.OutgoingCall != "" {
 		pc.Outgoing = &endpoint.OutgoingCall{Number: f.OutgoingCall}
 	}

@@ -71,6 +71,10 @@ func explainDial(err error, server string) error {
 
 // explainListen says why an address could not be listened on.
 func explainListen(err error, address, flag string) error {
+	var op *net.OpError
+	if !errors.As(err, &op) {
+		return usage(err, "") // what was asked of the endpoint contradicts itself
+	}
 	hint := "expected " + flag + " to name an address of this machine, such as 127.0.0.1:1080"
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -78,8 +82,7 @@ func explainListen(err error, address, flag string) error {
 	case errors.Is(err, os.ErrPermission):
 		hint = "ports below 1024 are for privileged programs: choose a higher one with " + flag
 	}
-	var op *net.OpError
-	if errors.As(err, &op) && op.Err != nil {
+	if op.Err != nil {
 		err = op.Err
 	}
 	var sys *os.SyscallError
