@@ -161,19 +161,27 @@ func describe(m *wire.Message) (items []string) {
 	if has(wire.AVPChallengeResponse) {
 		add("challenge response")
 	}
+	// The texts are apart from the words, which are broken at semicolons.
+	text := func(s string) {
+		if s != "" {
+			add("%s", wire.Quote(s))
+		}
+	}
 	if has(wire.AVPResultCode) {
 		r := m.Result
 		r.Text = ""
 		items = append(items, strings.Split(r.Words(m.Type), "; ")...)
-		if m.Result.Text != "" {
-			add("%s", wire.Quote(m.Result.Text))
-		}
+		text(m.Result.Text)
 	}
 	if has(wire.AVPQ931Cause) {
 		add("Q.931 cause %d", m.Q931Cause.Code)
-		if m.Q931Cause.Advisory != "" {
-			add("%s", wire.Quote(m.Q931Cause.Advisory))
-		}
+		text(m.Q931Cause.Advisory)
+	}
+	if has(wire.AVPDisconnectCause) {
+		c := m.DisconnectCause
+		c.Message = ""
+		items = append(items, strings.Split(c.Words(), "; ")...)
+		text(m.DisconnectCause.Message)
 	}
 	return append(items, describeCall(m)...)
 }
@@ -193,6 +201,10 @@ func describeCall(m *wire.Message) (items []string) {
 	}
 	if has(wire.AVPSubAddress) {
 		add("sub-address %s", wire.Quote(m.SubAddress))
+	}
+	if a := m.AccessLine; a != nil {
+		add("Agent-Circuit-Id %s", wire.Quote(a.AgentCircuitID))
+		add("Agent-Remote-Id %s", wire.Quote(a.AgentRemoteID))
 	}
 	if has(wire.AVPMinimumBPS) && has(wire.AVPMaximumBPS) {
 		add("%d to %d bit/s", m.MinimumBPS, m.MaximumBPS)

@@ -108,6 +108,27 @@ func icrqFrom(calling, called string) *wire.Message {
 	return &m
 }
 
+func TestWhatLaterRFCsTell(t *testing.T) {
+	q := *icrq
+	q.AccessLine = &wire.AccessLine{AgentCircuitID: "dslam 1/2/3", AgentRemoteID: "42"}
+	newTape().
+		control(lac, lns, 11, 0, 1, &q).
+		control(lns, lac, 1, 2, 1, &wire.Message{Type: wire.CDN, AssignedSessionID: 12, Result: wire.Result{Code: wire.CallAdministrative},
+			DisconnectCause: wire.DisconnectCause{Code: 16, Protocol: 0xc223, Direction: 1, Message: "no; never"}}).
+		want(t, `
+A is 192.0.2.1:1701, B is 192.0.2.2:1701
+  0.000 A > B 11/0        ICRQ session 2, serial 7,
+                          Agent-Circuit-Id "dslam 1/2/3",
+                          Agent-Remote-Id "42"                        wait-reply
+  1.000 B > A 1/2         CDN session 12,
+                          result 3: disconnected for administrative reasons,
+                          PPP cause 16: authentication failed, bad name,
+                          password or secret, of the peer, PPP protocol 0xc223,
+                          "no; never"                               session idle
+2 control messages
+`)
+}
+
 // "Each subsequent message is sent with a Ns that is one greater", and the same
 // Ns is the same message (RFC 2661 §5.8).
 func TestRetransmissions(t *testing.T) {
@@ -218,10 +239,12 @@ A is 192.0.2.1:1701, B is 192.0.2.2:1701
   0.000 A > B 0/0         malformed SCCRQ "lac":
                           Assigned Tunnel ID is missing           wait-ctl-reply
   1.000 A > B 0/0         malformed L2TP: the datagram ends within its header
-  2.000 A > B 0/0         malformed L2TP: a control message's header needs the L
-                          and S bits, and no O bit
-  3.000 A > B 0/0         malformed L2TP: Length is smaller than the header or
-                          larger than the datagram
+  2.000 A > B 0/0         malformed L2TP:
+                          a control message's header needs the L and S bits, and
+                          no O bit
+  3.000 A > B 0/0         malformed L2TP:
+                          Length is smaller than the header or larger than the
+                          datagram
   4.000 A > B 0/0         malformed L2TP: the datagram ends within its header
   5.000 A > B 0/0         malformed L2TP: the datagram ends within its header
   6.000 A > B 1/0         malformed control message:

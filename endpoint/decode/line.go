@@ -153,16 +153,16 @@ func (f *folder) breakLine() {
 // them, else on the next. What no line has room for is broken between words.
 func (f *folder) add(words string, room int) {
 	n := 1 + utf8.RuneCountInString(words)
-	if first, rest, ok := strings.Cut(words, " "); ok && n > columns-indent+1 {
+	if f.at+n+room > columns && f.at > indent {
+		f.breakLine()
+	}
+	if first, rest, ok := strings.Cut(words, " "); ok && f.at+n > columns {
 		for ok {
 			f.add(first, 0)
 			first, rest, ok = strings.Cut(rest, " ")
 		}
 		f.add(first, room)
 		return
-	}
-	if f.at+n+room > columns && f.at > indent {
-		f.breakLine()
 	}
 	f.WriteString(" " + words)
 	f.at += n

@@ -175,7 +175,7 @@ func TestLinesAreFolded(t *testing.T) {
 		{"the state takes the last item with it", line{what: "LCP", items: []string{"123456789 123456789 123456789", "1234567"}, state: "established"},
 			" LCP 123456789 123456789 123456789,\n                          1234567                                    established\n"},
 		{"an item that no line has room for", line{what: "CDN", items: []string{"123456789 123456789 123456789 123456789 123456789 123456789"}, state: "idle"},
-			" CDN 123456789 123456789 123456789 123456789 123456789\n                          123456789                                         idle\n"},
+			" CDN\n                          123456789 123456789 123456789 123456789 123456789\n                          123456789                                         idle\n"},
 		{"a word that no line has room for", line{what: "CDN", items: []string{"1234567890123456789012345678901234567890123456789012345678901234567890"}, state: "idle"},
 			" CDN\n                          1234567890123456789012345678901234567890123456789012345678901234567890\n                                                                            idle\n"},
 		{"a fault", line{what: "CDN", items: []string{"session 1"}, wrong: "no room", repeated: true},
