@@ -183,6 +183,15 @@ func TestMethodNegotiation(t *testing.T) {
 		x.wait(3 * time.Second)
 		x.want("what the user needs to know", "LCP Terminate-Ack 6",
 			"Down: the server demands authentication by pap, and only mschapv2, chap, eap-mschapv2 is allowed")
+		// pppd asks for nothing then, and takes the link down when it is opened.
+		x = open(t, cfg)
+		x.lcp(configureRequest, 1, auth(PAP))
+		x.lcp(configureRequest, 2)
+		x.ackOurs(&x.link.lcp.automaton)
+		x.forget()
+		x.lcp(terminateRequest, 3, "peer refused to authenticate")
+		x.wait(3 * time.Second)
+		x.want("the same", "LCP Terminate-Ack 3", "Down: the server demands authentication by pap, and only mschapv2, chap, eap-mschapv2 is allowed")
 		var method *MethodError
 		var terminated *TerminatedError
 		if err := x.link.err; !errors.As(err, &method) || method.Demanded != "pap" || !errors.As(err, &terminated) {

@@ -12,6 +12,7 @@
 //	│                    │        CHAP, RFC 1994  IPCP, RFC 1332, 1877 │
 //	│                    │        MS-CHAPv2,      IPV6CP, RFC 5072     │
 //	│                    │           RFC 2759     │                    │
+//	│                    │        EAP, RFC 3748   │                    │
 //	│                automaton ───────────── automaton, each           │ RFC 1661 §4
 //	└──────────────────────────────────────────────────────────────────┘
 //	          ▲                                      │
@@ -41,6 +42,8 @@
 //     another value each time): the answer to the first may be on its way.
 //   - The client repeats its CHAP Response until it is answered: a Success that
 //     was lost would otherwise leave it waiting.
+//   - EAP's Success and Failure may have the identifier after the Response's, as
+//     pppd's do (RFC 3748 §4.2: MUST match).
 //   - An NCP, or CCP, whose Configure-Requests are in vain sends a
 //     Terminate-Request before it gives up, where the table says nothing more
 //     (TO-): the link goes on, and the peer may take the protocol for opened.

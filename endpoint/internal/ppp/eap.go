@@ -87,9 +87,10 @@ func (t eapType) String() string {
 	if t.vendor != 0 {
 		return fmt.Sprintf("eap type %d of vendor %d", t.number, t.vendor)
 	}
+	if m := t.method([]Method{EAPMD5, EAPMSCHAPv2}); m != 0 {
+		return m.String()
+	}
 	switch t.number {
-	case 4:
-		return EAPMD5.String()
 	case 5:
 		return "eap-otp"
 	case 6:
@@ -100,8 +101,6 @@ func (t eapType) String() string {
 		return "eap-ttls"
 	case 25:
 		return "peap"
-	case 26:
-		return EAPMSCHAPv2.String()
 	}
 	return fmt.Sprintf("eap type %d", t.number)
 }

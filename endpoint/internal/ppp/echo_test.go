@@ -7,20 +7,11 @@ import (
 	"time"
 )
 
-// up takes a client to where IPv4 may flow.
-func up(x *tester) *tester {
-	x.Helper()
-	x.ipcp(configureNak, 1, addrOption(ipcpAddress, inside))
-	x.ackOurs(&x.link.ipcp.automaton)
-	x.ipcp(configureRequest, 1)
-	x.forget()
-	return x
-}
-
 // The keepalive: an Echo-Request after every five seconds of silence, and an end
 // after four that nobody answers. Whatever comes from the peer is a sign of life.
 func TestEcho(t *testing.T) {
-	x := up(clientInNetwork(t))
+	x := clientInNetwork(t)
+	x.upIPCP()
 	x.wait(4 * time.Second)
 	x.frame(0x00fb, 0x45)
 	x.forget()
@@ -43,7 +34,8 @@ func TestEcho(t *testing.T) {
 	cfg.EchoInterval = -1
 	x = open(t, cfg)
 	x.openLCP()
-	up(x).wait(24 * time.Hour)
+	x.upIPCP()
+	x.wait(24 * time.Hour)
 	x.want("off")
 }
 
@@ -55,7 +47,7 @@ func TestEchoTraffic(t *testing.T) {
 	cfg.Traffic = func() uint64 { return datagrams }
 	x := open(t, cfg)
 	x.openLCP()
-	up(x)
+	x.upIPCP()
 	for range 20 {
 		x.wait(4 * time.Second)
 		datagrams++

@@ -41,7 +41,7 @@ type lcp struct {
 
 	// A client's Naks of authentication methods: each further request gets
 	// another suggestion, a repeated one (its Nak was lost) the same.
-	demanded      string   // by the request that was Nak'd last; "" after an acceptable one
+	demanded      string   // by the request that was Nak'd last; "" when one was acceptable, or the link was up without
 	suggestions   []Method // the first one is what we suggest, the others we have not suggested yet
 	suggestionFor int      // that request's identifier, or -1
 
@@ -140,13 +140,14 @@ func (l *lcp) prompt(func(uint8) bool) []option { return nil }
 // Configuration Option is assumed" (RFC 1661 §6).
 func (l *lcp) granted(list []option) {
 	l.peerMRU, l.auth = fullMRU, 0
-	l.demanded, l.suggestions, l.suggestionFor = "", nil, -1
+	l.suggestions, l.suggestionFor = nil, -1
 	for _, o := range list {
 		switch o.kind {
 		case lcpMRU:
 			l.peerMRU = int(binary.BigEndian.Uint16(o.data))
 		case lcpAuth:
 			l.auth = byOption(l.link.cfg.Methods, o.data)
+			l.demanded = ""
 		}
 	}
 }

@@ -24,7 +24,7 @@ type Link struct {
 	lcp      lcp
 	exchange exchange  // of the Authenticate phase; nil before
 	wait     time.Time // when the exchange's wait is over
-	authID   uint8     // the last identifier of a PAP request or CHAP challenge
+	authID   uint8     // the last identifier of a PAP request, CHAP Challenge or EAP Request
 	proxy    *Proxy    // what a LAC has left for it; nil: nothing, or taken
 	asked    bool      // an AuthQuestion is the owner's to answer
 	user     string
@@ -132,7 +132,7 @@ func (l *Link) blame(err error) {
 		return
 	}
 	l.err = err
-	if l.lcp.demanded != "" {
+	if _, ok := err.(*EncryptionError); !ok && l.lcp.demanded != "" {
 		l.err = &MethodError{Demanded: l.lcp.demanded, Allowed: l.cfg.Methods, Err: err}
 	}
 }

@@ -117,6 +117,24 @@ func TestMSCHAPv2Client(t *testing.T) {
 	}
 }
 
+// "When computing the NT-Response field contents, only the user name is used,
+// without any associated Windows NT domain name": the client tells its whole name,
+// and hashes the user's.
+func TestDomain(t *testing.T) {
+	for user, hashed := range map[string]string{"User": "User", `BIGCO\User`: "User", `A\B\User`: "User", "User@example.com": "User@example.com", `BIGCO\`: ""} {
+		cfg := clientConfig()
+		cfg.User = user
+		x := open(t, cfg)
+		x.openLCP(auth(MSCHAPv2))
+		x.chap(chapChallenge, 1, "\x10"+sixteen, "lns")
+		value, name, _ := parseValue(x.last())
+		want := challengeResponse(challengeHash(value[:16], []byte(sixteen), []byte(hashed)), ntPasswordHash(cfg.Password))
+		if string(name) != user || !bytes.Equal(value[msResponseAt:][:msResponseLen], want) {
+			t.Errorf("%s: Name %s, NT-Response %x, want %x", user, name, value[msResponseAt:], want)
+		}
+	}
+}
+
 // "The 'eeeeeeeeee' is the ASCII representation of a decimal error code …
 // implementations should deal with codes not on this list gracefully."
 func TestMSCHAPv2Failure(t *testing.T) {

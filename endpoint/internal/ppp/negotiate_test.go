@@ -86,6 +86,69 @@ func TestMaxConfigure(t *testing.T) {
 	x.want("down", "Down: no answer to LCP Configure-Request after 10 tries")
 }
 
+// "… without receiving a valid Configure-Ack, Configure-Nak or Configure-Reject":
+// any of them, and nothing else, starts the count anew.
+func TestMaxConfigureCountsAnew(t *testing.T) {
+	for name, test := range map[string]struct {
+		reply func(x *tester)
+		anew  bool
+	}{
+		"Ack":               {func(x *tester) { x.ackOurs(&x.link.lcp.automaton) }, true},
+		"Nak":               {func(x *tester) { x.lcp(configureNak, x.link.lcp.requestID, uint32Option(lcpMagic, 9)) }, true},
+		"Reject":            {func(x *tester) { x.lcp(configureReject, x.link.lcp.requestID, uint16Option(lcpMRU, 1400)) }, true},
+		"an invalid Nak":    {func(x *tester) { x.lcp(configureNak, x.link.lcp.requestID+1, uint32Option(lcpMagic, 9)) }, false},
+		"an invalid Reject": {func(x *tester) { x.lcp(configureReject, x.link.lcp.requestID, uint16Option(lcpMRU, 1401)) }, false},
+		"a request":         {func(x *tester) { x.lcp(configureRequest, 1, option{99, nil}) }, false},
+		"Terminate-Ack":     {func(x *tester) { x.lcp(terminateAck, 1) }, false},
+		"Code-Reject":       {func(x *tester) { x.lcp(codeReject, 1, "\x0c\x01\x00\x04") }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := open(t, clientConfig())
+			x.wait(29 * time.Second)
+			x.forget()
+			test.reply(x)
+			x.wait(time.Second)
+			if x.link.ended == test.anew {
+				t.Fatalf("ended %v", x.link.ended)
+			}
+			if !test.anew {
+				return
+			}
+			x.wait(time.Minute)
+			requests := 0
+			for _, o := range x.out {
+				if strings.HasPrefix(o.words, "LCP Configure-Request") {
+					requests++
+				}
+			}
+			if last := x.out[len(x.out)-1].words; requests != 10 || last != "Down: no answer to LCP Configure-Request after 10 tries" {
+				t.Errorf("%d more requests, %s", requests, last)
+			}
+		})
+	}
+}
+
+// "Max-Terminate indicates the number of Terminate-Request packets sent without
+// receiving a Terminate-Ack before assuming that the peer is unable to respond.
+// Max-Terminate MUST be configurable, but SHOULD default to two (2) transmissions."
+func TestMaxTerminate(t *testing.T) {
+	for _, test := range []struct{ configured, sent int }{{0, 2}, {1, 1}, {5, 5}} {
+		cfg := clientConfig()
+		cfg.MaxTerminate = test.configured
+		x := open(t, cfg)
+		x.openLCP()
+		x.forget()
+		x.do(func(now time.Time) { x.link.Close(now, "bye") })
+		x.wait(time.Duration(test.sent)*defaultRestart - 1)
+		if len(x.out) != test.sent || x.link.ended {
+			t.Errorf("Max-Terminate %d: %d sent, ended %v", test.configured, len(x.out), x.link.ended)
+		}
+		x.forget()
+		x.wait(1)
+		x.want("and no more", "Down: <nil>")
+	}
+}
+
 // "Any further Configure-Nak packets for peer requested options are converted
 // to Configure-Reject packets, and locally desired options are no longer
 // appended. Max-Failure … SHOULD default to five (5) transmissions."
@@ -102,6 +165,18 @@ func TestMaxFailure(t *testing.T) {
 	x.want("an Ack", "LCP Configure-Ack 6 <7 >")
 	x.lcp(configureRequest, 7, uint16Option(lcpMRU, 100))
 	x.want("after which they count anew", "LCP Configure-Nak 7 <mru 1500>")
+
+	t.Run("Configure-Rejects do not count, nor do they start anew", func(t *testing.T) {
+		x := open(t, clientConfig())
+		x.forget()
+		for id := range uint8(5) {
+			x.lcp(configureRequest, 2*id, uint16Option(lcpMRU, 100))
+			x.lcp(configureRequest, 2*id+1, option{99, nil})
+			x.want("a Nak, a Reject", "LCP Configure-Nak ... <mru 1500>", "LCP Configure-Reject ... <99 >")
+		}
+		x.lcp(configureRequest, 10, uint16Option(lcpMRU, 100))
+		x.want("then a Reject", "LCP Configure-Reject 10 <mru 100>")
+	})
 
 	t.Run("appended options", func(t *testing.T) {
 		x := serverInNetwork(t)

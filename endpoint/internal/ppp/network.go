@@ -209,6 +209,7 @@ func (l *Link) networkUp(now time.Time, n *ncp, up Event) {
 	n.err = nil
 	l.setup = time.Time{}
 	l.lcp.requests, n.requests = 0, 0
+	l.lcp.demanded = ""
 	l.Emit(up)
 	l.settle(now)
 }
