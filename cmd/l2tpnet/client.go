@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -38,6 +39,7 @@ type client struct {
 	tunnel   *endpoint.Tunnel
 	session  *endpoint.Session
 	stack    *netstack.Stack
+	nic      *netstack.NIC
 
 	recording *recording
 }
@@ -127,13 +129,14 @@ func dial(ctx context.Context, log *slog.Logger, ep *endpoint.Endpoint, server s
 	if c.stack, err = netstack.New(&netstack.Config{Logger: log}); err != nil {
 		return nil, err
 	}
-	nic, err := c.stack.AddIP(c.session, &netstack.IPConfig{
-		Addresses: c.session.Addresses(), DNS: c.session.DNS(), MTU: c.session.MTU(),
+	id, _ := c.session.InterfaceIDs()
+	c.nic, err = c.stack.AddIP(c.session, &netstack.IPConfig{
+		Addresses: c.session.Addresses(), DNS: c.session.DNS(), MTU: c.session.MTU(), InterfaceID: id,
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.session.Attach(nic)
+	c.session.Attach(c.nic)
 	// Without its tunnel a stack has nowhere to go: what is open in it fails.
 	go func() {
 		<-c.session.Done()
@@ -171,14 +174,42 @@ func (c *client) describe() string {
 	if name := c.tunnel.PeerName(); name != "" {
 		fmt.Fprintf(&b, " (%s)", printable(name))
 	}
-	for _, a := range c.session.Addresses() {
-		fmt.Fprintf(&b, ", address %v", a.Addr())
+	for _, a := range c.addresses() {
+		fmt.Fprintf(&b, ", address %v", a)
 	}
 	if a := c.session.PeerAddress(); a.IsValid() {
 		fmt.Fprintf(&b, ", gateway %v", a)
 	}
-	fmt.Fprintf(&b, ", DNS %s", addressList(c.session.DNS()))
+	fmt.Fprintf(&b, ", DNS %s", addressList(c.nic.DNS()))
 	return b.String()
+}
+
+// addresses are the inner ones that others can reach, or if there are none the
+// link-local one.
+func (c *client) addresses() []netip.Addr {
+	all := c.nic.Addresses()
+	global := slices.DeleteFunc(slices.Clone(all), netip.Addr.IsLinkLocalUnicast)
+	if len(global) == 0 {
+		return all
+	}
+	return global
+}
+
+// watch prints what router advertisements have changed since the first line, until
+// the session ends.
+func (c *client) watch(p *program) {
+	shown := fmt.Sprint(c.addresses(), c.nic.DNS())
+	for {
+		select {
+		case <-c.nic.Changed():
+		case <-c.session.Done():
+			return
+		}
+		if now := fmt.Sprint(c.addresses(), c.nic.DNS()); now != shown {
+			shown = now
+			p.printf("now address %s, DNS %s\n", addressList(c.addresses()), addressList(c.nic.DNS()))
+		}
+	}
 }
 
 func addressList(addrs []netip.Addr) string {

@@ -78,6 +78,7 @@ func (cmd *connectCmd) Run(p *program) (err error) {
 
 	ctx, stop := context.WithCancel(p.ctx)
 	var wg sync.WaitGroup
+	go c.watch(p)
 	for _, s := range services {
 		wg.Go(func() { s.serve(ctx, s.listener, c.stack) })
 	}

@@ -65,6 +65,8 @@ func (s *server) join(session *endpoint.Session) {
 		return
 	}
 	defer port.Close()
+	id, _ := session.InterfaceIDs()
+	port.SetInterfaceID(id)
 	session.Attach(port)
 	if s.notify != nil {
 		s.notify(session, true)

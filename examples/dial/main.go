@@ -46,7 +46,8 @@ func fetch(ctx context.Context, server, user, url string, to io.Writer) error {
 		return err
 	}
 	defer stack.Close()
-	nic, err := stack.AddIP(sess, &netstack.IPConfig{Addresses: sess.Addresses(), DNS: sess.DNS(), MTU: sess.MTU()})
+	id, _ := sess.InterfaceIDs() // zero when the server has no IPv6
+	nic, err := stack.AddIP(sess, &netstack.IPConfig{Addresses: sess.Addresses(), DNS: sess.DNS(), MTU: sess.MTU(), InterfaceID: id})
 	if err != nil {
 		return err
 	}
