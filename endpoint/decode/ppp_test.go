@@ -176,7 +176,7 @@ func TestPPPInWords(t *testing.T) {
 		{frame("c021", 4, 1, "0103 05 0204 0000 0503 01 0703 01 0302 c803 01"),
 			"LCP Conf-Rej 1 MRU of 1 octet, ACCM of 2 octets, magic of 1 octet, PFC of 1 octet, auth of 0 octets, option 200 req-sent"},
 		{frame("8021", 1, 2, "0306 00000000 8106 08080808 8306 00000000 8206 01010101 0206 002d 0f01 0204 0061 010a 0a000001 0a000002"),
-			"IPCP Conf-Req 2 address 0.0.0.0, DNS 8.8.8.8, DNS 0.0.0.0, NBNS 1.1.1.1, compression Van Jacobson, compression protocol 0x0061, addresses req-sent"},
+			"IPCP Conf-Req 2 address 0.0.0.0, DNS1 8.8.8.8, DNS2 0.0.0.0, NBNS1 1.1.1.1, compression Van Jacobson, compression protocol 0x0061, addresses req-sent"},
 		{frame("8057", 1, 3, "010a 0123456789abcdef 0204 004f"), "IPV6CP Conf-Req 3 ::123:4567:89ab:cdef, compression protocol 0x004f req-sent"},
 		{frame("80fd", 1, 4, "1206 01000060 1206 010000e1 1106 0001 0104 1503 2f 1804 7800 1a04 7800 0003 00"),
 			"CCP Conf-Req 4 MPPE 40 bit 128 bit stateless, MPPE 40 bit 56 bit 128 bit stateless MPPC, Stac LZS, BSD compress, Deflate, Deflate, proprietary req-sent"},
