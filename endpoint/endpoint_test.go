@@ -175,9 +175,14 @@ func bothRoles(t *testing.T, method AuthMethod, secret Secret, user string) {
 
 	toClient, atClient := collect()
 	toServer, atServer := collect()
-	put(client, packet("nobody is attached"))
+	put(client, packet("nobody is attached yet"))
 	time.Sleep(time.Second)
 	client.Attach(toClient)
+	server.Attach(toServer)
+	wantPacket(t, atServer, packet("nobody is attached yet"))
+	server.Attach(nil)
+	put(client, packet("nobody is attached any more"))
+	time.Sleep(time.Second)
 	server.Attach(toServer)
 	put(client, packet("up"))
 	put(server, packet("down"))
@@ -185,10 +190,10 @@ func bothRoles(t *testing.T, method AuthMethod, secret Secret, user string) {
 	wantPacket(t, atClient, packet("down"))
 	put(client, append([]byte{0x50}, make([]byte, 39)...)) // there is no IP of version 5
 	put(client, make([]byte, 1401))
-	if tr := client.Status().Traffic; tr.PacketsOut != 2 || tr.DroppedOut != 2 || tr.PacketsIn != 1 {
+	if tr := client.Status().Traffic; tr.PacketsOut != 3 || tr.DroppedOut != 2 || tr.PacketsIn != 1 {
 		t.Errorf("the client counts %+v", tr)
 	}
-	if tr := server.Status().Traffic; tr.PacketsIn != 1 || tr.DroppedIn != 1 {
+	if tr := server.Status().Traffic; tr.PacketsIn != 2 || tr.DroppedIn != 1 {
 		t.Errorf("the server counts %+v", tr)
 	}
 	if st := lns.Status(); len(st.Tunnels) != 1 || !st.Tunnels[0].Up || st.Tunnels[0].Dialed || len(st.Tunnels[0].Sessions) != 1 || st.Tunnels[0].Sessions[0].State != SessionUp {

@@ -74,16 +74,28 @@ func (s *Session) receive(frame []byte, batch *link.Batch) {
 		s.flow.droppedIn.Add(1)
 		return
 	}
-	sink := s.sink.Load()
-	if sink == nil || carries.mtu(protocol) == 0 || len(packet) == 0 || protocolOf(packet[0]) != protocol {
+	if carries.mtu(protocol) == 0 || len(packet) == 0 || protocolOf(packet[0]) != protocol {
 		s.flow.droppedIn.Add(1)
 		return
+	}
+	sink := s.sink.Load()
+	if sink == nil {
+		kept, closed := s.waiting.keep(packet)
+		if closed {
+			sink = s.sink.Load()
+		}
+		if sink == nil && !kept {
+			s.flow.droppedIn.Add(1)
+			return
+		}
 	}
 	s.flow.packetsIn.Add(1)
 	s.flow.bytesIn.Add(uint64(len(packet)))
 	batch.Add(0, packet, nil)
 	s.tunnel.ep.inner(pcapng.Inbound, batch.Frames)
-	(*sink).Put(batch)
+	if sink != nil {
+		(*sink).Put(batch)
+	}
 	batch.Reset()
 }
 

@@ -40,6 +40,7 @@ type Session struct {
 	carries atomic.Pointer[carriage] // never nil
 	sealing sync.Mutex               // of the Sealer and what it has sealed
 	sink    atomic.Pointer[link.Sink]
+	waiting waitingRoom
 	flow    flow
 
 	ctx    context.Context // ends with the session
@@ -433,12 +434,13 @@ func (s *Session) assign(q ppp.AddressQuestion) {
 	})
 }
 
-// Attach gives the session the sink for what comes in; nil takes it away, and
-// packets are dropped and counted, as they are before the first Attach.
+// Attach gives the session the sink for what comes in. Up to 16 packets that came
+// before the first one was attached are handed to it at once. Nil takes the sink
+// away: packets are dropped and counted then.
 func (s *Session) Attach(sink link.Sink) {
 	if sink == nil {
 		s.sink.Store(nil)
 		return
 	}
-	s.sink.Store(&sink)
+	s.waiting.leave(sink, func() { s.sink.Store(&sink) })
 }
