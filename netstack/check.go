@@ -55,6 +55,15 @@ func check6(p []byte, from entrance, c *counters) (*atomic.Uint64, bool) {
 		src.IsUnspecified() && h.NextHeader() != uint8(header.ICMPv6ProtocolNumber) { // which detects duplicates with it
 		return &c.martian, false
 	}
+	if h.TransportProtocol() == header.ICMPv6ProtocolNumber {
+		// RFC 8201 §4: "If a node receives a Packet Too Big message reporting a next-hop
+		// MTU that is less than the IPv6 minimum link MTU, it must discard it." The stack
+		// would send segments of one byte.
+		m := header.ICMPv6(h.Payload())
+		if len(m) >= header.ICMPv6PacketTooBigMinimumSize && m.Type() == header.ICMPv6PacketTooBig && m.MTU() < minMTU6 {
+			return &c.malformed, false
+		}
+	}
 	return from.refuses6(h)
 }
 

@@ -31,54 +31,43 @@ func (d *dialer) dial(ctx context.Context, addrs []netip.Addr) (net.Conn, error)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
-		conn net.Conn
-		err  error
+		first bool
+		conn  net.Conn
+		err   error
 	}
-	try := func(addrs []netip.Addr) <-chan result {
-		done := make(chan result, 1)
-		go func() {
-			c, err := d.inTurn(ctx, addrs)
-			done <- result{c, err}
-		}()
-		return done
+	done := make(chan result, 2)
+	try := func(addrs []netip.Addr, first bool) {
+		c, err := d.inTurn(ctx, addrs)
+		done <- result{first, c, err}
 	}
-	start := time.NewTimer(connectionAttemptDelay)
-	defer start.Stop()
-	firstDone, secondDone := try(first), (<-chan result)(nil)
-	var r, failed result
-	for running := 1; running > 0; {
-		select {
-		case <-start.C:
-			secondDone = try(second)
-			running++
-			continue
-		case r = <-firstDone:
-			firstDone = nil
-			if r.err != nil && start.Stop() {
-				secondDone = try(second)
-				running++
-			}
-		case r = <-secondDone:
-			secondDone = nil
+	delay := time.NewTimer(connectionAttemptDelay)
+	defer delay.Stop()
+	go try(first, true)
+	select {
+	case r := <-done:
+		if r.err == nil {
+			return r.conn, nil
 		}
-		running--
-		if r.err != nil {
-			if failed.err == nil {
-				failed = r
-			}
-			continue
-		}
+		done <- r
+	case <-delay.C:
+	}
+	go try(second, false)
+	r := <-done
+	if r.err == nil {
 		cancel()
-		for _, other := range []<-chan result{firstDone, secondDone} {
-			if other != nil {
-				if lost := <-other; lost.err == nil {
-					lost.conn.Close()
-				}
-			}
+		if lost := <-done; lost.err == nil {
+			lost.conn.Close()
 		}
 		return r.conn, nil
 	}
-	return nil, failed.err
+	last := <-done
+	if last.err == nil {
+		return last.conn, nil
+	}
+	if last.first {
+		r = last
+	}
+	return nil, r.err
 }
 
 // byFamily takes the addresses of the first one's family, and those of the other.

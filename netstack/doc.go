@@ -5,7 +5,7 @@
 //
 //	DialContext  Listen  ListenPacket  LookupHost  Ping
 //	      │         │         │            │        │
-//	      └─────────┴────── Stack ─────────┴────────┘     gVisor: TCP, UDP, ICMP, IPv4
+//	      └─────────┴────── Stack ─────────┴────────┘     gVisor: TCP, UDP, ICMP, IP
 //	                          │
 //	            ┌─────────────┴──────────────┐
 //	           NIC                         Router         own addresses, one MTU
@@ -23,6 +23,31 @@
 // A name is resolved by the DNS servers that the tunnel gave
 // ([IPConfig]) and through the tunnel, never by the host's resolver nor by its
 // hosts file. Without such servers only addresses can be dialled.
+//
+// With IPv6 its IPv6 addresses are asked for at the same time and come first,
+// and DialContext tries both families (Happy Eyeballs, RFC 8305).
+//
+// # IPv6
+//
+// A NIC with an interface identifier, which IPV6CP negotiated, has IPv6:
+//
+//	IPV6CP ──► fe80::/64 + identifier    at once
+//	              │
+//	              ├──► Router Solicitation      three times, 4 s apart
+//	              ◄─── Router Advertisement     at any time
+//	              │
+//	              ├─ prefixes ──► global addresses, opaque and stable (RFC 7217)
+//	              ├─ lifetime ──► default route
+//	              ├─ RDNSS    ──► DNS servers (RFC 8106)
+//	              └─ MTU
+//
+// gVisor has a part for this, which is off: it takes any prefix, multicast ones as
+// well, does not stop soliciting, knows no MTU option, and must not be called
+// back from its callbacks. What the network says is kept in a machine without
+// clock, within limits, and the stack is told what has changed.
+//
+// A Router carries no IPv6: each Port answers echo requests to its session's own
+// link-local address.
 //
 // # When a tunnel goes down
 //
@@ -45,7 +70,7 @@
 // # Goroutines and buffers
 //
 // gVisor runs GOMAXPROCS goroutines per Stack for TCP; there are no others, and
-// none for a conn.
+// none for a conn. A NIC with IPv6 has a timer.
 //
 // What comes in is copied once, from the frame into gVisor's memory, on the
 // goroutine that calls Put. What goes out is not copied: gVisor hands a

@@ -3,6 +3,7 @@ package netstack
 import (
 	"bytes"
 	"io"
+	"net/netip"
 	"testing"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
@@ -90,6 +91,73 @@ func TestMalformedPackets(t *testing.T) {
 	}
 }
 
+// The same of IPv6.
+func TestMalformedIPv6(t *testing.T) {
+	s := newStack(t, nil)
+	answers := make(chan []byte, 10)
+	n, err := s.AddIP(link.SinkFunc(func(b *link.Batch) { answers <- b.Frames[0].AppendTo(nil) }), &IPConfig{InterfaceID: idA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-answers // the solicitation
+	own, peer := linkLocal(idA), linkLocal(idB)
+	addr := netip.MustParseAddr
+	good := func() []byte { return icmp6Packet(peer, own, 64, echo6()) }
+	change := func(f func(p []byte)) []byte {
+		p := good()
+		f(p)
+		return p
+	}
+	tooBig := func(mtu byte) []byte { // whose 256s are given
+		return icmp6Packet(peer, own, 64, append([]byte{2, 0, 0, 0, 0, 0, mtu, 0}, ipv6Packet(own, peer, 64, 6, make([]byte, 20))...))
+	}
+	in := func(size int) Counters { return Counters{PacketsIn: 1, BytesIn: uint64(size)} }
+	for _, row := range []struct {
+		name   string
+		packet []byte
+		want   Counters
+	}{
+		{"an echo request", good(), Counters{PacketsIn: 1, BytesIn: 54, PacketsOut: 1, BytesOut: 54}},
+		{"padding behind it", append(good(), 0, 0, 0), Counters{PacketsIn: 1, BytesIn: 57, PacketsOut: 1, BytesOut: 54}},
+		{"39 bytes", good()[:39], Counters{Malformed: 1}},
+		{"less than its payload length", good()[:53], Counters{Malformed: 1}},
+		{"from ::1", icmp6Packet(addr("::1"), own, 64, echo6()), Counters{Martian: 1}},
+		{"to ::1", icmp6Packet(peer, addr("::1"), 64, echo6()), Counters{Martian: 1}},
+		{"from a multicast address", icmp6Packet(addr("ff02::1"), own, 64, echo6()), Counters{Martian: 1}},
+		{"from an IPv4-mapped address", icmp6Packet(addr("::ffff:10.0.0.2"), own, 64, echo6()), Counters{Martian: 1}},
+		{"to an IPv4-mapped address", icmp6Packet(peer, addr("::ffff:10.0.0.1"), 64, echo6()), Counters{Martian: 1}},
+		{"to no address", icmp6Packet(peer, addr("::"), 64, echo6()), Counters{Martian: 1}},
+		{"UDP from no address", ipv6Packet(addr("::"), own, 64, 17, make([]byte, 8)), Counters{Martian: 1}},
+		{"Packet Too Big of less than IPv6's MTU", tooBig(4), Counters{Malformed: 1}},
+		{"Packet Too Big", tooBig(5), in(108)},
+		// These the stack itself drops.
+		{"ICMPv6 from no address", icmp6Packet(addr("::"), own, 64, echo6()), in(54)},
+		{"from ourselves", icmp6Packet(own, own, 64, echo6()), in(54)},
+		{"to somebody else", icmp6Packet(peer, addr("fe80::99"), 64, echo6()), in(54)},
+		{"an ICMPv6 checksum that is wrong", change(func(p []byte) { p[42]++ }), in(54)},
+		{"a redirect", icmp6Packet(peer, own, 255, append([]byte{137}, make([]byte, 39)...)), in(80)},
+		{"a solicitation of a neighbour with options without end", icmp6Packet(peer, own, 255, append([]byte{135}, make([]byte, 31)...)), in(72)},
+		{"a jumbogram, which is a Parameter Problem", ipv6Packet(peer, own, 64, 0, []byte{58, 0, 0xc2, 4, 0, 1, 0, 0}), Counters{PacketsIn: 1, BytesIn: 48, PacketsOut: 1, BytesOut: 96}},
+		{"a routing header of type 0", ipv6Packet(peer, own, 64, 43, append([]byte{58, 0, 0, 0, 0, 0, 0, 0}, echo6()...)), in(62)},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			before := n.Counters()
+			put(n, row.packet)
+			got := n.Counters()
+			got.subtract(before)
+			if got != row.want {
+				t.Errorf("counted %+v, want %+v", got, row.want)
+			}
+			if uint64(len(answers)) != row.want.PacketsOut {
+				t.Errorf("%d answers", len(answers))
+			}
+			for len(answers) > 0 {
+				<-answers
+			}
+		})
+	}
+}
+
 func (c *Counters) subtract(d Counters) {
 	for _, x := range []struct{ c, d *uint64 }{
 		{&c.PacketsIn, &d.PacketsIn}, {&c.BytesIn, &d.BytesIn}, {&c.PacketsOut, &d.PacketsOut}, {&c.BytesOut, &d.BytesOut},
@@ -168,19 +236,27 @@ func TestDamagedDatagram(t *testing.T) {
 }
 
 // FuzzPut: whatever a peer sends, nothing panics and nothing is answered that
-// is not IPv4.
+// is no IP packet.
 func FuzzPut(f *testing.F) {
 	f.Add(ipv4Packet(addrB.As4(), addrA.As4(), 1, echo()))
 	f.Add(ipv4Packet(addrB.As4(), addrA.As4(), 17, []byte{0, 53, 0, 53, 0, 8, 0, 0}))
 	f.Add(ipv4Packet(addrB.As4(), addrA.As4(), 6, make([]byte, 20)))
+	f.Add(icmp6Packet(linkLocal(idB), linkLocal(idA), 64, echo6()))
+	f.Add(icmp6Packet(linkLocal(idB), linkLocal(idA), 255, append([]byte{135}, make([]byte, 23)...)))
+	f.Add(newAdvert().auto(prefixA).mtu(1280).rdnss(60, "2001:db8::53").packet())
+	f.Add(ipv6Packet(linkLocal(idB), linkLocal(idA), 64, 44, []byte{6, 0, 0, 1, 0, 0, 0, 1}))
+	f.Add(ipv6Packet(linkLocal(idB), linkLocal(idA), 64, 6, make([]byte, 20)))
 	s := newStack(f, nil)
-	n := addIP(f, s, link.SinkFunc(func(b *link.Batch) {
+	n, err := s.AddIP(link.SinkFunc(func(b *link.Batch) {
 		for i := range b.Frames {
-			if first := b.Frames[i].Peek(1); first == nil || first[0]>>4 != 4 {
-				panic("sent what is not IPv4")
+			if first := b.Frames[i].Peek(1); first == nil || first[0]>>4 != 4 && first[0]>>4 != 6 {
+				panic("sent what is not IP")
 			}
 		}
-	}), addrA)
+	}), &IPConfig{Addresses: []netip.Prefix{netip.PrefixFrom(addrA, 32)}, InterfaceID: idA})
+	if err != nil {
+		f.Fatal(err)
+	}
 	ln, err := s.Listen("tcp", ":80")
 	if err != nil {
 		f.Fatal(err)
@@ -188,12 +264,17 @@ func FuzzPut(f *testing.F) {
 	defer ln.Close()
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		packet = bytes.Clone(packet)
-		if len(packet) >= 20 && packet[0]>>4 == 4 { // past the first checksum
+		switch { // past the first checksum
+		case len(packet) >= 20 && packet[0]>>4 == 4:
 			if h := int(packet[0]&15) * 4; h >= 20 && h <= len(packet) {
 				packet[10], packet[11] = 0, 0
 				s := ^checksumOf(packet[:h])
 				packet[10], packet[11] = byte(s>>8), byte(s)
 			}
+		case len(packet) >= 44 && packet[0]>>4 == 6 && packet[6] == 58 && len(packet) < 1<<16:
+			p := icmp6Packet(netip.AddrFrom16([16]byte(packet[8:])), netip.AddrFrom16([16]byte(packet[24:])), packet[7], packet[40:])
+			copy(packet[42:44], p[42:44])
+			copy(packet[4:6], p[4:6])
 		}
 		put(n, packet)
 	})

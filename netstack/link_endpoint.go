@@ -16,7 +16,7 @@ import (
 // neither queue nor goroutine: gVisor's writer goes all the way down, and who
 // calls Put all the way up.
 type linkEndpoint struct {
-	mtu        uint32
+	mtu        atomic.Uint32
 	gsoMaxSize uint32
 	exit       exit
 	dispatcher atomic.Pointer[stack.NetworkDispatcher] // nil: detached
@@ -40,7 +40,9 @@ type entrance interface {
 }
 
 func newLinkEndpoint(mtu, ipHeader int, x exit) *linkEndpoint {
-	return &linkEndpoint{mtu: uint32(mtu), gsoMaxSize: gsoMaxSize(mtu, ipHeader), exit: x}
+	e := &linkEndpoint{gsoMaxSize: gsoMaxSize(mtu, ipHeader), exit: x}
+	e.mtu.Store(uint32(mtu))
+	return e
 }
 
 // gsoMaxSize makes gVisor's super-packets as long as one UDP_SEGMENT send of
@@ -186,7 +188,7 @@ func (e *linkEndpoint) WritePackets(pkts stack.PacketBufferList) (n int, terr tc
 
 func (e *linkEndpoint) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
 func (e *linkEndpoint) GSOMaxSize() uint32               { return e.gsoMaxSize }
-func (e *linkEndpoint) MTU() uint32                      { return e.mtu }
+func (e *linkEndpoint) MTU() uint32                      { return e.mtu.Load() }
 func (e *linkEndpoint) SetMTU(uint32)                    {}
 func (e *linkEndpoint) MaxHeaderLength() uint16          { return 0 } // frames have headroom of their own
 func (e *linkEndpoint) LinkAddress() tcpip.LinkAddress   { return "" }

@@ -20,11 +20,12 @@ import (
 // for it.
 type nic6 struct {
 	linkLocal netip.Addr // without a zone
+	linkMTU   uint32     // of IPConfig
 
 	mu      sync.Mutex
 	auto    autoconf
 	addrs   []autoAddress // as the stack has them
-	mtu     uint32        // of the default route; 0: there is none
+	routed  bool          // the stack has the default route
 	dns     []netip.Addr
 	timer   *time.Timer   // for auto's deadline
 	changed chan struct{} // closed when one of them changes, and then another
@@ -47,6 +48,7 @@ func (n *NIC) start6() error {
 	n.v6.mu.Lock()
 	defer n.v6.mu.Unlock()
 	now := time.Now()
+	n.v6.linkMTU = n.ep.MTU()
 	n.v6.auto.start(now)
 	n.v6.timer = time.AfterFunc(time.Hour, n.tick)
 	n.settle(now)
@@ -77,9 +79,9 @@ func (n *NIC) tick() {
 	n.v6.mu.Unlock()
 	if solicit && n.life.Err() == nil {
 		p := routerSolicitation(n.v6.linkLocal)
-		putWhole(n.out, [][]byte{p}, len(p))
 		n.counters.packetsOut.Add(1)
 		n.counters.bytesOut.Add(uint64(len(p)))
+		putWhole(n.out, [][]byte{p}, len(p))
 	}
 }
 
@@ -131,19 +133,23 @@ func (n *NIC) settle(now time.Time) {
 	}
 	v.addrs = addrs
 
-	mtu := uint32(0)
-	if v.auto.routed() && len(addrs) > 0 { // the link-local address must not go beyond the link
-		mtu = v.auto.mtu(n.ep.mtu)
-	}
-	if mtu != v.mtu {
-		route := tcpip.Route{Destination: header.IPv6EmptySubnet, NIC: n.id, MTU: mtu}
-		if mtu == 0 {
-			n.stack.gv.RemoveRoutes(route.Equal)
+	routed := v.auto.routed() && len(addrs) > 0 // the link-local address must not go beyond the link
+	if routed != v.routed {
+		route := tcpip.Route{Destination: header.IPv6EmptySubnet, NIC: n.id}
+		if routed {
+			n.stack.gv.AddRoute(route)
 		} else {
-			n.stack.gv.ReplaceRoute(route)
+			n.stack.gv.RemoveRoutes(route.Equal)
 		}
-		v.mtu, changed = mtu, true
-		n.stack.log.Debug("IPv6 default route", "mtu", mtu)
+		v.routed, changed = routed, true
+		n.stack.log.Debug("IPv6 default route", "there", routed)
+	}
+
+	// The stack has one MTU for both versions of IP. That of IPv6 is never more than
+	// the link's, and IPv4 does not mind less.
+	if mtu := v.auto.mtu(v.linkMTU); mtu != n.ep.MTU() {
+		n.ep.mtu.Store(mtu)
+		n.stack.log.Debug("MTU advertised", "mtu", mtu)
 	}
 
 	servers := v.auto.servers()
@@ -179,7 +185,7 @@ func (n *NIC) stop6() {
 // ready reports whether there is a global address to begin connections from, and
 // a way for them.
 func (v *nic6) ready() bool {
-	return v.mtu != 0 && slices.ContainsFunc(v.addrs, func(a autoAddress) bool { return !a.deprecated })
+	return v.routed && slices.ContainsFunc(v.addrs, func(a autoAddress) bool { return !a.deprecated })
 }
 
 // Addresses are the NIC's own: those of [IPConfig], then those that IPv6 has made

@@ -31,7 +31,7 @@ func (p *Port) refuses6(h header.IPv6) (reason *atomic.Uint64, done bool) {
 	// What lies behind the packet is padding.
 	request := h[:header.IPv6MinimumSize+int(h.PayloadLength())]
 	m := header.ICMPv6(request.Payload())
-	if len(m) < header.ICMPv6EchoMinimumSize || m.Type() != header.ICMPv6EchoRequest || m.Code() != 0 || len(request) > int(p.router.ep.mtu) {
+	if len(m) < header.ICMPv6EchoMinimumSize || m.Type() != header.ICMPv6EchoRequest || m.Code() != 0 || len(request) > int(p.router.ep.MTU()) {
 		return &p.counters.noIPv6, false
 	}
 	if !checksumOK(request) {

@@ -114,6 +114,13 @@ func a(name, addr string) dnsmessage.Resource {
 	}
 }
 
+func aaaa(name, addr string) dnsmessage.Resource {
+	return dnsmessage.Resource{
+		Header: dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(name), Type: dnsmessage.TypeAAAA, Class: dnsmessage.ClassINET},
+		Body:   &dnsmessage.AAAAResource{AAAA: netip.MustParseAddr(addr).As16()},
+	}
+}
+
 func cname(name, target string) dnsmessage.Resource {
 	return dnsmessage.Resource{
 		Header: dnsmessage.ResourceHeader{Name: dnsmessage.MustNewName(name), Type: dnsmessage.TypeCNAME, Class: dnsmessage.ClassINET},
@@ -361,6 +368,99 @@ func TestLookupNextServer(t *testing.T) {
 				t.Errorf("%v, %v", got, err)
 			}
 		})
+	}
+}
+
+// With IPv6 both kinds of addresses are asked for, at the same time; those of
+// IPv6 come first.
+func TestLookupBothFamilies(t *testing.T) {
+	six := func(q query) []byte { return q.reply(nil, aaaa(q.name.String(), "2001:db8::1")) }
+	four := func(q query) []byte { return q.reply(nil, a(q.name.String(), "192.0.2.1")) }
+	none := func(q query) []byte { return q.reply(nil) }
+	unknown := func(q query) []byte { return q.reply(rcode(dnsmessage.RCodeNameError)) }
+	refused := func(q query) []byte { return q.reply(rcode(dnsmessage.RCodeRefused)) }
+	silent := func(q query) []byte { return nil }
+	for _, row := range []struct {
+		name    string
+		aaaa, a func(q query) []byte
+		want    string // addresses, or
+		err     string
+		asked   int
+		timeout time.Duration
+	}{
+		{name: "both", aaaa: six, a: four, want: "2001:db8::1 192.0.2.1", asked: 2},
+		{name: "only IPv6", aaaa: six, a: none, want: "2001:db8::1", asked: 2},
+		{name: "only IPv4", aaaa: none, a: four, want: "192.0.2.1", asked: 2},
+		{name: "neither", aaaa: none, a: none, err: "no such host", asked: 2},
+		{name: "no such name", aaaa: unknown, a: unknown, err: "no such host", asked: 2},
+		{name: "a server that knows no AAAA", aaaa: refused, a: four, want: "192.0.2.1", asked: 2},
+		{name: "a server that does not answer AAAA", aaaa: silent, a: four, want: "192.0.2.1", asked: 2, timeout: 100 * time.Millisecond},
+		{name: "one none, one refused", aaaa: refused, a: none, err: "server misbehaving: Refused", asked: 4},
+		{name: "an alias, and an A in the answer to AAAA", a: none, aaaa: func(q query) []byte {
+			return q.reply(nil, cname(q.name.String(), "b.example."), a("b.example.", "192.0.2.66"), aaaa("b.example.", "2001:db8::2"))
+		}, want: "2001:db8::2", asked: 2},
+		{name: "an IPv4 address in IPv6's clothes", a: none, aaaa: func(q query) []byte {
+			return q.reply(nil, aaaa(q.name.String(), "::ffff:127.0.0.1"))
+		}, err: "no such host", asked: 2},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if row.timeout == 0 {
+				row.timeout = 10 * time.Second
+			}
+			// The server is one that a router advertises.
+			p := newPair6(t, nil, &Config{DNSTimeout: row.timeout, DNSAttempts: 2}, false)
+			p.advertise(t, newAdvert().rdnss(60, linkLocal(idB).String()))
+			server := serveDNS(t, p.b, linkLocal(idB), func(q query) [][]byte {
+				answer := row.a
+				if q.typ == dnsmessage.TypeAAAA {
+					answer = row.aaaa
+				}
+				if b := answer(q); b != nil {
+					return one(b)
+				}
+				return nil
+			})
+			got, err := p.a.LookupHost(patience(t), host)
+			if row.err == "" && (err != nil || strings.Join(got, " ") != row.want) {
+				t.Errorf("%v, %v, want %s", got, err, row.want)
+			}
+			if row.err != "" && (err == nil || !strings.Contains(err.Error(), row.err)) {
+				t.Errorf("%v, %v, want %s", got, err, row.err)
+			}
+			if n := int(server.queries.Load()); n != row.asked {
+				t.Errorf("the server was asked %d times, want %d", n, row.asked)
+			}
+		})
+	}
+}
+
+// A name is dialled over the family that works, whichever is first.
+func TestDialFallsBack(t *testing.T) {
+	p := newPair6(t, nil, nil, true, addrB)
+	_, b6 := p.advertise(t, newAdvert())
+	serveDNS(t, p.b, addrB, func(q query) [][]byte {
+		if q.typ == dnsmessage.TypeAAAA {
+			return one(q.reply(nil, aaaa(q.name.String(), b6.String())))
+		}
+		return one(q.reply(nil, a(q.name.String(), addrB.String())))
+	})
+	for _, row := range []struct{ listen, dial, want string }{
+		{"tcp", "tcp", b6.String()}, {"tcp4", "tcp", addrB.String()}, {"tcp6", "tcp", b6.String()},
+		{"tcp", "tcp4", addrB.String()}, {"tcp", "tcp6", b6.String()},
+	} {
+		ln, err := p.b.Listen(row.listen, ":80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := p.a.DialContext(patience(t), row.dial, host+":80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.RemoteAddr().(*net.TCPAddr).IP.String(); got != row.want {
+			t.Errorf("%+v: dialled %v", row, got)
+		}
+		c.Close()
+		ln.Close()
 	}
 }
 
