@@ -3,6 +3,7 @@ package netstack
 import (
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -43,16 +44,47 @@ func cpuSeconds(b *testing.B) float64 {
 	return seconds(u.Utime) + seconds(u.Stime)
 }
 
+// joined6 are the same with IPv6, and the address of the second one.
+func joined6(b *testing.B) (s1, s2 *Stack, up, down *meter, addr netip.Addr) {
+	up, down = new(meter), new(meter)
+	s1, s2 = newStack(b, nil), newStack(b, nil)
+	add := func(s *Stack, out *meter, id [8]byte) *NIC {
+		n, err := s.AddIP(link.SinkFunc(func(b *link.Batch) {
+			if out.to != nil {
+				out.Put(b)
+			}
+		}), &IPConfig{InterfaceID: id})
+		if err != nil {
+			b.Fatal(err)
+		}
+		put(n, newAdvert().auto(prefixA).packet())
+		return n
+	}
+	n1, n2 := add(s1, up, idA), add(s2, down, idB)
+	down.to, up.to = n1, n2
+	return s1, s2, up, down, n2.Addresses()[0]
+}
+
 // BenchmarkBulkTCP sends with writes of 256 KiB from one stack to another,
 // both in this process.
 func BenchmarkBulkTCP(b *testing.B) {
 	s1, s2, up, down := joined(b)
+	benchmarkBulk(b, s1, s2, up, down, addrB)
+}
+
+// BenchmarkBulkTCP6 does the same over IPv6.
+func BenchmarkBulkTCP6(b *testing.B) {
+	s1, s2, up, down, addr := joined6(b)
+	benchmarkBulk(b, s1, s2, up, down, addr)
+}
+
+func benchmarkBulk(b *testing.B, s1, s2 *Stack, up, down *meter, addr netip.Addr) {
 	ln, err := s2.Listen("tcp", ":80")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer ln.Close()
-	client, err := s1.Dial("tcp", "10.0.0.2:80")
+	client, err := s1.Dial("tcp", netip.AddrPortFrom(addr, 80).String())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -578,3 +578,27 @@ func TestIPv6Close(t *testing.T) {
 	_, err := p.a.Ping(patience(t), linkLocal(idB), nil)
 	want(t, "a ping when the NIC has been closed", err, syscall.ENETUNREACH)
 }
+
+// Peers that verify whether we are still there are told so (RFC 4861 §7.2.4). There
+// is no link-layer address to tell.
+func TestNeighborSolicitation(t *testing.T) {
+	s := newStack(t, nil)
+	sent := make(chan []byte, 10)
+	n, err := s.AddIP(link.SinkFunc(func(b *link.Batch) { sent <- b.Frames[0].AppendTo(nil) }), &IPConfig{InterfaceID: idA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-sent // the solicitation of routers
+	own, peer := linkLocal(idA), linkLocal(idB)
+	target := own.As16()
+	put(n, icmp6Packet(peer, own, 255, append([]byte{135, 0, 0, 0, 0, 0, 0, 0}, target[:]...)))
+	want := icmp6Packet(own, peer, 255, append([]byte{136, 0, 0, 0, 0x60, 0, 0, 0}, target[:]...)) // solicited, override
+	select {
+	case got := <-sent:
+		if !bytes.Equal(got, want) {
+			t.Errorf("answered % x, want\n% x", got, want)
+		}
+	default:
+		t.Error("no answer")
+	}
+}
