@@ -73,7 +73,8 @@ const (
 
 // sights is the table of RFC 1661 §4.1 as far as it can be seen. What an end
 // sends tells which event it has had: Conf-Ack is RCR+, Conf-Nak or Conf-Rej
-// RCR-, Term-Req Close, Conf-Req whatever has scr.
+// RCR-, Term-Req Close, Conf-Req whatever has scr. An end that sends what its state
+// does not allow has left that state, unseen.
 //
 // In opened an acknowledgement of a new request leads to ack-sent even if it
 // comes before the end's own new request: scr and sca, or the other way round.
@@ -85,7 +86,7 @@ var sights = [...][8]layerState{
 	repeatsReq:   {reqSent, reqSent, reqSent, reqSent, reqSent, reqSent, ackSent, ackSent},
 	sendsAck:     {ackSent, ackSent, closing, stopping, ackSent, opened, ackSent, ackSent},
 	sendsNak:     {reqSent, reqSent, closing, stopping, reqSent, ackRcvd, reqSent, reqSent},
-	sendsTermReq: {closing, stopping, closing, stopping, closing, closing, closing, closing},
+	sendsTermReq: {closing, closing, closing, stopping, closing, closing, closing, closing},
 	getsAck:      {closed, stopped, closing, stopping, ackRcvd, reqSent, opened, reqSent},
 	getsNak:      {closed, stopped, closing, stopping, reqSent, reqSent, ackSent, reqSent},
 	getsTermReq:  {closed, stopped, closing, stopping, reqSent, reqSent, reqSent, stopping},
