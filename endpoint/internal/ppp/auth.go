@@ -119,8 +119,9 @@ type examiner interface {
 // A claimant is a client's exchange.
 type claimant interface {
 	exchange
-	// claimed reports whether the server has had something to judge.
-	claimed() bool
+	// claimed is the method by which the server has had something to judge; zero:
+	// nothing yet.
+	claimed() Method
 }
 
 // A forsaken exchange is a client's whose server rejects the protocol that it

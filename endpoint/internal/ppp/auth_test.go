@@ -110,6 +110,13 @@ func TestFailureLost(t *testing.T) {
 	x.wait(3 * time.Second)
 	x.want("an authentication error", "LCP Terminate-Ack 9",
 		`Down: pap authentication of user "alice" failed: the server terminates the link instead of an answer (the peer says "Authentication failed")`)
+	x = openEAP(t, EAPMSCHAPv2, EAPMD5)
+	x.eap(eapRequest, 1, "\x01")
+	x.eap(eapRequest, 2, "\x04\x05fresh", "lns")
+	x.forget()
+	x.lcp(terminateRequest, 9)
+	x.wait(3 * time.Second)
+	x.want("of EAP", "LCP Terminate-Ack 9", `Down: eap-md5 authentication of user "alice" failed: the server terminates the link instead of an answer`)
 	x = open(t, clientConfig())
 	x.openLCP(auth(CHAPMD5))
 	x.lcp(terminateRequest, 9, "shutting down")

@@ -68,7 +68,13 @@ type chapClient struct {
 }
 
 func (x *chapClient) protocol() uint16 { return protocolCHAP }
-func (x *chapClient) claimed() bool    { return x.response != nil }
+
+func (x *chapClient) claimed() Method {
+	if x.response == nil {
+		return 0
+	}
+	return x.method
+}
 
 func (x *chapClient) start(now time.Time) {
 	x.repeat.what = "CHAP Response"

@@ -60,9 +60,11 @@ func TestEAPMD5Client(t *testing.T) {
 	x.want("another look", `EAP Response 10 identity "alice"`, `EAP Response 11 eap-md5 16 octets "alice"`)
 	x.eap(eapFailure, 11)
 	x.want("a Failure that ends nothing")
-	x.eap(eapRequest, 12, "\x04\x05again", "lns")
+	x.eap(eapRequest, 12, "\x0d\x20")
+	x.want("it is not to want another method now", "EAP Response 12 nak 04")
+	x.eap(eapRequest, 13, "\x04\x05again", "lns")
 	x.forget()
-	x.eap(eapFailure, 12)
+	x.eap(eapFailure, 13)
 	x.lcp(terminateAck, 2)
 	x.want("and it may fail there", `LCP Terminate-Request 2 "authentication refused"`,
 		`Down: eap-md5 authentication of user "alice" failed: the server refuses user name or password`)

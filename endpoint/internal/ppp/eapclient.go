@@ -1,6 +1,9 @@
 package ppp
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // An eapClient answers the Requests of a conversation. What is lost the server
 // repeats: "Responses MUST only be sent in reply to a valid Request and never be
@@ -20,7 +23,13 @@ type eapClient struct {
 }
 
 func (x *eapClient) protocol() uint16 { return protocolEAP }
-func (x *eapClient) claimed() bool    { return x.under }
+
+func (x *eapClient) claimed() Method {
+	if !x.under {
+		return 0
+	}
+	return cmp.Or(x.method, x.methods[0])
+}
 
 func (x *eapClient) start(now time.Time) { x.link.wait = now.Add(x.link.cfg.AuthTimeout) }
 
@@ -101,7 +110,9 @@ func (x *eapClient) refuse(now time.Time, id uint8, t eapType) {
 		wanted = nil
 	}
 	x.naked = t
-	x.link.lcp.demanded = t.String()
+	if x.link.phase == authenticate {
+		x.link.lcp.demanded = t.String()
+	}
 	x.send(now, packet{eapResponse, id, t.nak(wanted)})
 }
 
@@ -167,11 +178,7 @@ func (x *eapClient) conclude(now time.Time, p packet) {
 	switch {
 	case p.code == eapFailure && x.proved && x.method == EAPMSCHAPv2:
 	case p.code == eapFailure:
-		m := x.method
-		if m == 0 {
-			m = x.methods[0]
-		}
-		x.link.refused(now, m, refusesProof, x.words)
+		x.link.refused(now, x.claimed(), refusesProof, x.words)
 	case x.proved:
 		x.succeed(now)
 	case x.method != 0:

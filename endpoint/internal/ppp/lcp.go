@@ -240,8 +240,8 @@ func (l *lcp) giveUp(now time.Time, err error) { l.link.fail(now, err) }
 // link, the LCP Terminate-Request and Terminate-Ack provide an alternative
 // indication that authentication failed" (RFC 1994 §4.1).
 func (l *lcp) terminated(reason string) error {
-	if x, ok := l.link.exchange.(claimant); ok && l.link.phase == authenticate && x.claimed() {
-		return &AuthError{Method: l.auth, User: l.link.cfg.User,
+	if x, ok := l.link.exchange.(claimant); ok && l.link.phase == authenticate && x.claimed() != 0 {
+		return &AuthError{Method: x.claimed(), User: l.link.cfg.User,
 			Reason: "the server terminates the link instead of an answer", Message: reason}
 	}
 	if x, ok := l.link.exchange.(*eapServer); ok && x.refusal != nil {

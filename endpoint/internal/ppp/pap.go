@@ -20,7 +20,7 @@ type papClient struct {
 }
 
 func (x *papClient) protocol() uint16 { return protocolPAP }
-func (x *papClient) claimed() bool    { return true }
+func (x *papClient) claimed() Method  { return PAP }
 
 func (x *papClient) start(now time.Time) {
 	x.request.what = "PAP Authenticate-Request"
