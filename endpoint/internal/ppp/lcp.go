@@ -267,7 +267,7 @@ func (l *lcp) meet(now time.Time, code uint8) {
 	}
 	l.met = true
 	late := !now.Before(l.timer.Add(lateAfter - l.link.cfg.Restart))
-	if code == configureRequest && l.state == reqSent && l.outstanding && l.restart > 0 && late {
+	if code == configureRequest && l.outstanding && l.restart > 0 && late {
 		l.sendRequest(now)
 	}
 }
