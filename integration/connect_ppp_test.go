@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -22,10 +24,12 @@ func TestConnectWithEAP(t *testing.T) {
 	} {
 		t.Run(auth.name, func(t *testing.T) {
 			mark := g.Mark()
-			c := connect(t, server, "--user", "alice", "--password-file", password, "--auth", auth.name, "--socks", "127.0.0.1:0", "-v")
+			pcap := file(t, "")
+			c := connect(t, server, "--user", "alice", "--password-file", password, "--auth", auth.name, "--socks", "127.0.0.1:0", "--pcap", pcap, "-v")
 			g.Expect(t, mark, auth.success)
 			sameBytes(t, guest.Page, c.get(t, "http://web.inside.test/"))
 			c.interrupt(t)
+			judgePcap(t, pcap, netip.MustParseAddrPort(server).Port())
 		})
 		t.Run("wrong password with "+auth.name, func(t *testing.T) {
 			mark := g.Mark()
@@ -69,5 +73,55 @@ func TestConnectWithMPPE(t *testing.T) {
 		}
 	})
 	traffic.mustBeSealed(t)
+	t.Run("tshark finds nothing malformed", func(t *testing.T) { traffic.judge(t, dialler) })
+}
+
+// Beside IPv4, IPV6CP: pppd has fixed interface identifiers and insists that ours is another than the one that we come
+// with. Each end reaches the other by its link-local address (RFC 5072 §5). What the router advertises, because we solicit
+// it, gives us an address (RFC 4862 §5.5.3), the MTU (RFC 4861 §4.6.4) and the DNS server (RFC 8106 §5.1).
+func TestConnectWithIPv6(t *testing.T) {
+	t.Parallel()
+	g := guest.Boot(t, 1701)
+	traffic := newCapture(t)
+	server := traffic.relay(t, g.Addr(1701))
+	flags := []string{"--user", "alice", "--password-file", file(t, "s3cret"), "--auth", "mschapv2"}
+	g.Run(t, "lns 1701 mschapv2 ipv6")
+
+	mark := g.Mark()
+	c := connect(t, server, append(flags, "--socks", "127.0.0.1:0", "-v")...)
+	device := g.Expect(t, mark, `^guest: IPv6 up on (\S+): fe80::(?:0000:){3}0001 fe80::(?:0000:){3}0002$`)[1]
+	g.Expect(t, mark, `^rad: .*advertised on `+device+` to fe80::2\b`)
+	g.Run(t, "ping -6 -c 3 -i 0.2 fe80::2%"+device)               // the advertisement is ahead of that: from here on we have all it says
+	sameBytes(t, guest.Page, c.get(t, "http://web.inside.test/")) // only the DNS server that was advertised has been told to us
+	sameBytes(t, string(guest.Blob()), c.get(t, "http://[2001:db8:9::1]/blob"))
+	c.interrupt(t)
+
+	for _, ping := range []struct{ target, count, replies string }{
+		{"fe80::1", "3", "3"},
+		{"2001:db8:9::1", "20", `[1-9]\d*`}, // the first ones may be ahead of the advertisement
+	} {
+		p := start(t, append([]string{"ping", server, ping.target, "-c", ping.count, "-i", "200ms", "-v"}, flags...)...)
+		if status := p.wait(t); status != 0 {
+			t.Errorf("ping %s: expected success, found status %d", ping.target, status)
+		}
+		var said strings.Builder
+		for line := range p.lines {
+			said.WriteString(line + "\n")
+		}
+		if !regexp.MustCompile(` packets transmitted, ` + ping.replies + ` received`).MatchString(said.String()) {
+			t.Errorf("ping %s: expected %s replies, found\n%s", ping.target, ping.replies, said.String())
+		}
+	}
+	t.Run("tshark finds what was advertised", func(t *testing.T) {
+		syns := traffic.fields(t, "ip.src == "+dialler.String()+" && ipv6 && tcp.flags.syn == 1", "ipv6.src", "tcp.options.mss_val")
+		if len(syns) == 0 {
+			t.Error("expected our SYNs over IPv6, found none")
+		}
+		for _, f := range syns {
+			if !strings.HasPrefix(f[0], "2001:db8:9:1:") || f[1] != "1240" {
+				t.Errorf("our SYN: expected it from an address in the prefix, with an MSS of 1240 for the MTU of 1300, found %s and %s", f[0], f[1])
+			}
+		}
+	})
 	t.Run("tshark finds nothing malformed", func(t *testing.T) { traffic.judge(t, dialler) })
 }

@@ -36,7 +36,8 @@ func TestConnectToXl2tpd(t *testing.T) {
 		if withSecret {
 			flags = append(flags, "--secret-file", secret)
 		}
-		if strings.Contains(l.options, "hidden") {
+		hidden := strings.Contains(l.options, "hidden")
+		if hidden {
 			flags = append(flags, "--hide-avps")
 		}
 		g.Run(t, fmt.Sprintf("lns %d %s %s", l.port, l.auth, l.options))
@@ -52,6 +53,9 @@ func TestConnectToXl2tpd(t *testing.T) {
 			sameBytes(t, string(guest.Blob()), c.get(t, "http://10.9.0.1/blob"))
 
 			c.interrupt(t)
+			if hidden && len(traffic.fields(t, "ip.src == "+dialler.String()+" && l2tp.avp.hidden == 1", "frame.number")) == 0 {
+				t.Error("tshark: expected hidden AVPs in our messages, found none")
+			}
 			// xl2tpd saw us hang up: first the call (CDN), then the tunnel (StopCCN).
 			g.Expect(t, mark, fmt.Sprintf(`^lns %d: .*Connection closed to 10\.0\.2\.2, serial -?\d+`, l.port))
 			g.Expect(t, mark, fmt.Sprintf(`^lns %d: .*Connection closed to 10\.0\.2\.2, port \d+ .*Local: \d+, Remote: \d+`, l.port))

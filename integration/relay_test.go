@@ -7,14 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/l2tpnet/l2tpnet/integration/guest"
 )
 
 // A capture is a pcap file of what went through its relays: a way to see the traffic that needs no privileges.
@@ -138,20 +134,6 @@ func kindOf(b []byte) kind {
 	return other
 }
 
-// mustBeSealed looks at all packets that have gone either way, those that are not in the file too: at least the blob's, and
-// none of them in clear.
-func (c *capture) mustBeSealed(t *testing.T) {
-	t.Helper()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if n := c.seen[clear4] + c.seen[clear6]; n > 0 {
-		t.Errorf("expected no IP packet in clear, found %d", n)
-	}
-	if n, least := c.seen[sealed], len(guest.Blob())/1500; n < least {
-		t.Errorf("expected at least %d encrypted packets, found %d", least, n)
-	}
-}
-
 // relay opens a port on loopback that leads to another one, and returns its address.
 func (c *capture) relay(t *testing.T, to netip.AddrPort) string {
 	t.Helper()
@@ -199,68 +181,5 @@ func (c *capture) answers(front, back *net.UDPConn, client netip.AddrPort) {
 		}
 		c.write(netip.AddrPortFrom(answerer, 1701), netip.AddrPortFrom(dialler, client.Port()), buf[:n])
 		front.WriteToUDPAddrPort(buf[:n], client)
-	}
-}
-
-// judge asks tshark what it thinks of what we sent, the one or the other: all of it must be L2TP, and nothing malformed.
-func (c *capture) judge(t *testing.T, us netip.Addr) {
-	t.Helper()
-	good, bad := c.verdict(t, us)
-	for _, b := range bad[:min(len(bad), 5)] {
-		t.Errorf("tshark: expected well-formed L2TP from us, found %s", b)
-	}
-	if good == 0 || len(bad) > 0 {
-		t.Errorf("tshark: expected L2TP packets from us, all well-formed, found %d of them and %d others", good, len(bad))
-	}
-	t.Logf("tshark found %d well-formed L2TP packets from us", good)
-}
-
-// verdict counts the good packets from one side, and describes the bad ones.
-func (c *capture) verdict(t *testing.T, from netip.Addr) (good int, bad []string) {
-	t.Helper()
-	tshark, err := exec.LookPath("tshark")
-	if err != nil {
-		t.Skipf("SKIPPED: %s; missing: tshark, install with: apt-get install tshark", t.Name())
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.w.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	// What TCP carries is not ours to be judged by, and thinned out as it is here it cannot be put together.
-	cmd := exec.Command(tshark, "-n", "-o", "tcp.desegment_tcp_streams:FALSE", "-r", c.file.Name(), "-Y", "ip.src == "+from.String(),
-		"-T", "fields", "-E", "occurrence=f", "-e", "frame.number", "-e", "l2tp.version", "-e", "_ws.malformed", "-e", "_ws.col.Info")
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("tshark: %v: %s", err, said.String())
-	}
-	for line := range strings.Lines(string(out)) {
-		// An empty version: not L2TP. Something in the third column: malformed.
-		if f := strings.Split(strings.TrimSpace(line), "\t"); len(f) == 4 && f[1] != "" && f[2] == "" {
-			good++
-		} else {
-			bad = append(bad, "packet "+strings.Join(f, " "))
-		}
-	}
-	return good, bad
-}
-
-// A judge who finds nothing wrong must be able to.
-func TestTsharkFindsWhatIsMalformed(t *testing.T) {
-	c := newCapture(t)
-	stopCCN := []byte{0xc8, 0x02, 0, 38, 0, 1, 0, 0, 0, 0, 0, 0,
-		0x80, 8, 0, 0, 0, 0, 0, 4, // Message Type
-		0x80, 8, 0, 0, 0, 9, 0, 7, // Assigned Tunnel ID
-		0x80, 10, 0, 0, 0, 1, 0, 1, 0, 0} // Result Code
-	tooLong := bytes.Clone(stopCCN)
-	tooLong[29] = 12 // the Result Code's AVP reaches beyond the message
-	from, to := netip.AddrPortFrom(dialler, 40000), netip.AddrPortFrom(answerer, 1701)
-	for _, b := range [][]byte{stopCCN, tooLong, []byte("no L2TP at all")} {
-		c.write(from, to, b)
-	}
-	if good, bad := c.verdict(t, dialler); good != 1 || len(bad) != 2 {
-		t.Errorf("expected one good packet and two bad ones, found %d and %q", good, bad)
 	}
 }

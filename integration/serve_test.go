@@ -68,9 +68,11 @@ func TestXl2tpdCallsUs(t *testing.T) {
 			g.Run(t, fmt.Sprintf("hangup %d", port))
 			// We answered pppd when it said goodbye.
 			g.Expect(t, mark, `rcvd \[LCP TermAck`)
+			if has("mppe") {
+				encrypted.mustBeSealed(t)
+			}
 		})
 	}
-	encrypted.mustBeSealed(t)
 	t.Run("tshark finds nothing malformed", func(t *testing.T) {
 		traffic.judge(t, answerer)
 		encrypted.judge(t, answerer)
@@ -81,21 +83,26 @@ func TestXl2tpdCallsUs(t *testing.T) {
 func TestXl2tpdCallsServe(t *testing.T) {
 	t.Parallel()
 	g := guest.Boot(t)
-	p := start(t, "serve", "--listen", "127.0.0.1:0", "--users-file", file(t, "# who may call\nbob:other\nalice:s3cret"), "--secret-file", file(t, "tunsecret"),
+	pcap := file(t, "")
+	p := start(t, "serve", "--pcap", pcap, "--listen", "127.0.0.1:0", "--users-file", file(t, "# who may call\nbob:other\nalice:s3cret"), "--secret-file", file(t, "tunsecret"),
 		"--pool", "10.77.0.0/24", "--gateway", "10.77.0.1", "--dns", "10.77.0.1", "-v")
 	hello := p.line(t)
 	_, rest, _ := strings.Cut(hello, "127.0.0.1:")
-	var port int
+	var port uint16
 	if _, err := fmt.Sscanf(rest, "%d", &port); err != nil {
 		t.Fatalf("serve's first line: expected where it answers, found %q", hello)
 	}
-	g.Run(t, fmt.Sprintf("lac %d mschapv2 secret", port))
+	up := g.Run(t, fmt.Sprintf("lac %d mschapv2 secret ipv6", port))
 	if line := p.line(t); !strings.Contains(line, "alice") || !strings.Contains(line, "10.77.0.") {
 		t.Errorf("serve's line for a caller: expected alice and her address, found %q", line)
 	}
 	mark := g.Run(t, "ping -c 3 -i 0.2 10.77.0.1")
 	g.Expect(t, mark, `3 packets received`)
+	// pppd wants our link-local address to be fe80::1, and there we are.
+	g.Expect(t, up, `^guest: IPv6 up on ppp0: fe80::(?:0000:){3}0002 fe80::(?:0000:){3}0001$`)
+	g.Run(t, "ping -6 -c 3 -i 0.2 fe80::1%ppp0")
 	p.interrupt(t)
+	judgePcap(t, pcap, port)
 	// xl2tpd was told that we go: pppd ends by itself.
 	g.Expect(t, mark, fmt.Sprintf(`^lac %d: .*Connection closed`, port))
 	g.Expect(t, mark, `^local2\S* pppd\[\d+\]: Exit\.`)

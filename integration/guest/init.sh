@@ -22,6 +22,7 @@ for m in /modules/*.ko; do insmod "$m" || echo "guest: no module $m"; done
 
 # slirp's network, without asking its DHCP server: it is always the same.
 ip() { /usr/sbin/ip "$@"; } # busybox's own knows no l2tp
+echo 1 >/proc/sys/net/ipv6/conf/all/forwarding # who is no router does not hear what routers are asked
 ip link set lo up
 ip link set eth0 up
 ip addr add 10.0.2.15/24 dev eth0
@@ -40,11 +41,9 @@ echo 'alice * s3cret *' >/etc/ppp/chap-secrets
 echo '* * tunsecret' >/run/l2tp-secrets
 chmod 600 /etc/ppp/*-secrets /run/l2tp-secrets
 : >/etc/ppp/options
-# pppd calls it with the interface, the tty, the speed and both link-local addresses. What we know of the peer's
-# other addresses is the prefix that rad tells it.
+# pppd calls it with the interface, the tty, the speed and both link-local addresses.
 cat >/etc/ppp/ipv6-up <<-END
 	#!/bin/sh
-	/usr/sbin/ip -6 route replace 2001:db8:9:1::/64 dev \$1
 	echo "guest: IPv6 up on \$1: \$4 \$5" >/dev/console
 END
 chmod 755 /etc/ppp/ipv6-up

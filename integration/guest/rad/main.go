@@ -1,5 +1,6 @@
 // Command rad is the guest's router: it answers IPv6 router solicitations with an advertisement (RFC 4861 §4.2, RFC 8106
-// §5.1) of the prefix, the DNS server and the MTU that it is given. It advertises nothing unasked.
+// §5.1) of the prefix, the DNS server and the MTU that it is given, having routed the prefix to whoever asked last. It
+// advertises nothing unasked.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strconv"
 
 	"golang.org/x/net/ipv6"
@@ -21,7 +23,8 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	reply := advertisement(netip.MustParsePrefix(os.Args[1]), netip.MustParseAddr(os.Args[2]), uint32(mtu))
+	prefix := netip.MustParsePrefix(os.Args[1])
+	reply := advertisement(prefix, netip.MustParseAddr(os.Args[2]), uint32(mtu))
 	raw, err := net.ListenPacket("ip6:ipv6-icmp", "::")
 	if err != nil {
 		log.Fatal(err)
@@ -44,12 +47,24 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		log.Printf("a solicitation from %v, hop limit %d", from, meta.HopLimit)
-		// The kernel fills in the checksum, and the source, which is link-local as the destination is.
-		to := &net.IPAddr{IP: net.IPv6linklocalallnodes}
-		if _, err := conn.WriteTo(reply, &ipv6.ControlMessage{IfIndex: meta.IfIndex, HopLimit: 255}, to); err != nil {
-			log.Printf("to %v: %v", from, err)
+		if meta.HopLimit != 255 { // RFC 4861 §6.1.1
+			log.Printf("%v solicits with hop limit %d, expected 255", from, meta.HopLimit)
+			continue
 		}
+		device, err := net.InterfaceByIndex(meta.IfIndex)
+		if err == nil {
+			err = exec.Command("/usr/sbin/ip", "-6", "route", "replace", prefix.String(), "dev", device.Name).Run()
+		}
+		if err == nil {
+			// The kernel fills in the checksum, and the source, which is link-local as the destination is.
+			to := &net.IPAddr{IP: net.IPv6linklocalallnodes}
+			_, err = conn.WriteTo(reply, &ipv6.ControlMessage{IfIndex: meta.IfIndex, HopLimit: 255}, to)
+		}
+		if err != nil {
+			log.Printf("%v is not answered: %v", from, err)
+			continue
+		}
+		log.Printf("advertised on %s to %v", device.Name, from)
 	}
 }
 
