@@ -22,7 +22,7 @@ const (
 	// captureInterval is how long a packet waits at most to be written.
 	captureInterval = time.Second
 	// captureGrace is how long Close waits for the writer.
-	captureGrace = 500 * time.Millisecond
+	captureGrace = 200 * time.Millisecond
 
 	captureLocalsMax = 1024
 )
@@ -57,7 +57,7 @@ func (e *CaptureLossError) Error() string {
 // may be guessed off line, and all that the tunnels carry.
 func (e *Endpoint) Capture(w io.Writer) (stop func() error, err error) {
 	r := &recorder{
-		endpoint: e, w: w, locals: map[netip.AddrPort]netip.Addr{},
+		endpoint: e, w: w, addr: e.Addr(), locals: map[netip.AddrPort]netip.Addr{},
 		wake: make(chan struct{}, 1), stopping: make(chan struct{}), done: make(chan struct{}),
 	}
 	e.mu.Lock()
@@ -157,6 +157,7 @@ type record struct {
 type recorder struct {
 	endpoint *Endpoint
 	w        io.Writer
+	addr     netip.AddrPort // the socket's
 
 	mu       sync.Mutex
 	records  []record
@@ -237,7 +238,7 @@ func (r *recorder) flush(end bool) error {
 		rest = rest[rec.n:]
 		headers := r.headers[:0]
 		if rec.number == outer {
-			src, dst := netip.AddrPortFrom(r.local(rec.peer, rec.local), r.endpoint.Addr().Port()), rec.peer
+			src, dst := netip.AddrPortFrom(r.local(rec.peer, rec.local), r.addr.Port()), rec.peer
 			if rec.direction == pcapng.Inbound {
 				src, dst = dst, src
 			}
@@ -284,7 +285,7 @@ func (r *recorder) local(peer netip.AddrPort, known netip.Addr) netip.Addr {
 	if known.IsValid() {
 		return known
 	}
-	if a := r.endpoint.Addr().Addr(); a.IsValid() && !a.IsUnspecified() && a.Is4() == peer.Addr().Is4() {
+	if a := r.addr.Addr(); a.IsValid() && !a.IsUnspecified() && a.Is4() == peer.Addr().Is4() {
 		return a
 	}
 	a, ok := r.locals[peer]

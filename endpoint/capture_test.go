@@ -563,7 +563,7 @@ func TestAddressesOfACapture(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	r := &recorder{endpoint: e, locals: map[netip.AddrPort]netip.Addr{}}
+	r := &recorder{addr: e.Addr(), locals: map[netip.AddrPort]netip.Addr{}}
 	if got := r.local(peer, local); got != local {
 		t.Errorf("the address that the system tells is %v, want %v", got, local)
 	}
