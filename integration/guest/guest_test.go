@@ -18,7 +18,7 @@ func TestXl2tpdCallsXl2tpd(t *testing.T) {
 	for _, call := range []struct {
 		port    int
 		options string
-	}{{1701, "pap"}, {1702, "mschapv2 secret"}} {
+	}{{1701, "pap"}, {1702, "mschapv2 secret hidden mppe ipv6"}} {
 		lns.Run(t, fmt.Sprintf("lns %d %s", call.port, call.options))
 		port := lns.Addr(call.port).Port()
 		lac.Run(t, fmt.Sprintf("lac %d %s", port, call.options))
