@@ -54,8 +54,8 @@ type Endpoint struct {
 	closing  bool
 	err      error
 	all      map[*Tunnel]struct{}
-	byPeer   map[peerID]*Tunnel         // tunnels that were not dialled
-	dialling map[netip.AddrPort]*Tunnel // the last one to each address
+	byPeer   map[peerID]*Tunnel // tunnels that were not dialled
+	byAddr   map[netip.AddrPort][]*Tunnel
 	nextLoop int
 	halfOpen int // of byPeer's, those that are not established
 }
@@ -99,7 +99,7 @@ func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 		random:   &lockedReader{r: full.Rand},
 		accepted: make(chan *Session, acceptBacklog),
 		read:     make(chan struct{}), done: make(chan struct{}),
-		all: map[*Tunnel]struct{}{}, byPeer: map[peerID]*Tunnel{}, dialling: map[netip.AddrPort]*Tunnel{},
+		all: map[*Tunnel]struct{}{}, byPeer: map[peerID]*Tunnel{}, byAddr: map[netip.AddrPort][]*Tunnel{},
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	for range min(loopsMax, runtime.GOMAXPROCS(0)) {
@@ -133,7 +133,7 @@ func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) 
 		HideAVPs:      cfg.HideAVPs && cfg.Secret != "",
 		PlacesCalls:   e.cfg.placesCalls(),
 		// Who answers as well may meet a peer that dials at the same time.
-		TieBreaker: e.cfg.Answer != nil,
+		TieBreaker: e.wantsSingle(peer),
 	})
 	if err != nil {
 		return nil, err
@@ -270,24 +270,26 @@ func (e *Endpoint) newTunnel(way *udp.Path, caller peerID, open func(time.Time, 
 	if caller != (peerID{}) {
 		e.byPeer[caller] = t
 		e.halfOpen++
-	} else {
-		e.dialling[way.Peer] = t
 	}
+	e.index(t)
 	t.runner.Do(func(time.Time) {}) // sends what it has to send by now
 	return t, nil
 }
 
-// forget takes a tunnel whose machine has ended out of all tables.
+// forget takes a tunnel whose machine has ended out of all tables. On its loop.
 func (e *Endpoint) forget(t *Tunnel) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.all, t)
 	e.tunnels.set(t.id, nil)
-	if e.byPeer[t.caller] == t {
-		delete(e.byPeer, t.caller)
+	e.unindex(t)
+	if e.byPeer[t.caller] != t {
+		return
 	}
-	if peer := t.Peer(); e.dialling[peer] == t {
-		delete(e.dialling, peer)
+	delete(e.byPeer, t.caller)
+	// One that was to take the place of another, and has failed, leaves it to it.
+	if r := t.replaces; r != nil && r.caller == t.caller && !r.isDown() {
+		e.byPeer[t.caller] = r
 	}
 }
 
@@ -304,6 +306,13 @@ func (e *Endpoint) answer(from netip.AddrPort, to netip.Addr, avps []byte) *Tunn
 	e.mu.Lock()
 	t := e.byPeer[caller]
 	e.mu.Unlock()
+	if t == nil && m.Type == wire.StopCCN {
+		// Of an LNS that refuses our SCCRQ, or does not use our id.
+		t = e.find(from, func(t *Tunnel) bool {
+			id := t.PeerID()
+			return t.dialed() && (id == 0 || id == m.AssignedTunnelID)
+		})
+	}
 	if t != nil {
 		return t
 	}

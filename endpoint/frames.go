@@ -3,7 +3,6 @@ package endpoint
 import (
 	"errors"
 	"sync/atomic"
-	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/pcapng"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
@@ -60,8 +59,8 @@ func (s *Session) receive(frame []byte, batch *link.Batch) {
 		var err error
 		if protocol, packet, err = carries.encryption.Opener.Open(packet); err != nil {
 			s.flow.droppedIn.Add(1)
-			if errors.Is(err, ppp.ErrOutOfStep) {
-				s.runner.Do(func(now time.Time) { s.link.Close(now, "MPPE is out of step") })
+			if errors.Is(err, ppp.ErrOutOfStep) && !s.lostKeys.Swap(true) {
+				s.runner.Do(s.link.OutOfStep)
 			}
 			return
 		}

@@ -72,6 +72,8 @@ func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, 
 		if t = e.answer(from, to, payload); t == nil {
 			return
 		}
+	case h.Control:
+		t = e.only(from) // some peers put no tunnel id into their ZLBs
 	}
 	switch {
 	case t == nil:

@@ -37,11 +37,12 @@ type Session struct {
 	sequenced          bool          // frames carry Ns; as peerID
 	ns                 atomic.Uint32 // of the next frame, modulo 65536
 
-	carries atomic.Pointer[carriage] // never nil
-	sealing sync.Mutex               // of the Sealer and what it has sealed
-	sink    atomic.Pointer[link.Sink]
-	waiting waitingRoom
-	flow    flow
+	carries  atomic.Pointer[carriage] // never nil
+	sealing  sync.Mutex               // of the Sealer and what it has sealed
+	lostKeys atomic.Bool              // MPPE is out of step
+	sink     atomic.Pointer[link.Sink]
+	waiting  waitingRoom
+	flow     flow
 
 	ctx    context.Context // ends with the session
 	cancel context.CancelFunc
@@ -98,7 +99,7 @@ func newCaller(t *Tunnel, cfg *PPPConfig) (*Session, error) {
 		return nil, err
 	}
 	s := newSession(t, false, ppp.Config{
-		User: cfg.User, Password: []byte(cfg.Password), Address: cfg.Address,
+		User: cfg.User, Password: cfg.Password.bytes(), Address: cfg.Address,
 		Methods: pppMethods(cfg.Methods), NoIPv6: cfg.NoIPv6, MPPE: ppp.MPPEMode(cfg.MPPE),
 	}, mru)
 	s.outgoing = cfg.Outgoing
@@ -313,17 +314,23 @@ func (s *Session) output(now time.Time, packet []byte, event ppp.Event) {
 		s.mu.Lock()
 		s.user = ev.User
 		s.mu.Unlock()
-		s.log.Info("authenticated", "method", ev.Method, "user", shown(ev.User), "message", shown(ev.Message))
+		s.log.Info("authenticated", "method", ev.Method, "user", shown(ev.User))
 		s.setState(SessionConfiguring)
 	case ppp.AddressQuestion:
 		go s.assign(ev)
 	case ppp.Up:
+		if s.moved(s.local.IsValid() && (s.local != ev.Local || s.remote != ev.Peer)) {
+			return
+		}
 		s.mu.Lock()
 		s.local, s.remote, s.dns = ev.Local, ev.Peer, ev.DNS
 		s.mu.Unlock()
 		s.carry(func(c *carriage) { c.mtu4, c.encryption = s.fit(ev.MTU), ev.Encryption })
 		s.log.Info("IPv4 up", "local", ev.Local, "remote", ev.Peer, "dns", ev.DNS, "mtu", ev.MTU, "encryption", ev.Encryption.String())
 	case ppp.Up6:
+		if s.moved(s.localID != [8]byte{} && (s.localID != ev.Local || s.remoteID != ev.Peer)) {
+			return
+		}
 		s.mu.Lock()
 		s.localID, s.remoteID = ev.Local, ev.Peer
 		s.mu.Unlock()
@@ -351,6 +358,16 @@ func (s *Session) output(now time.Time, packet []byte, event ppp.Event) {
 		}
 		s.hangup(cdn(ev.Err))
 	}
+}
+
+// moved ends a session whose peer has renegotiated other addresses than those that
+// its owner has set up: it would stand there and carry nothing. On the loop.
+func (s *Session) moved(other bool) bool {
+	if other {
+		s.setErr(&PPPError{words: "the peer has given other addresses to a session that was up"})
+		s.runner.Do(func(now time.Time) { s.link.Close(now, "other addresses than before") })
+	}
+	return other
 }
 
 // carry changes what the session carries. On the loop.

@@ -86,7 +86,7 @@ func (e *Endpoint) Status() Status {
 // Status is the tunnel's, with all its sessions.
 func (t *Tunnel) Status() TunnelStatus {
 	t.mu.Lock()
-	st := TunnelStatus{ID: t.id, PeerID: t.peerID, Peer: t.Peer(), PeerName: t.peerName, Dialed: t.caller == (peerID{})}
+	st := TunnelStatus{ID: t.id, PeerID: t.peerID, Peer: t.Peer(), PeerName: t.peerName, Dialed: t.dialed()}
 	t.mu.Unlock()
 	select {
 	case <-t.done:

@@ -70,7 +70,7 @@ func (t *Tunnel) Peer() netip.AddrPort { return t.path.Load().Peer }
 // destination ports and addresses are established, they MUST remain static".
 func (t *Tunnel) adopt(from netip.AddrPort, avps []byte) bool {
 	way := t.path.Load()
-	if t.caller != (peerID{}) || t.adopted || from.Addr() != way.Peer.Addr() {
+	if !t.dialed() || t.adopted || from.Addr() != way.Peer.Addr() {
 		return false
 	}
 	select {
@@ -83,8 +83,15 @@ func (t *Tunnel) adopt(from netip.AddrPort, avps []byte) bool {
 	}
 	t.adopted = true
 	t.log.Info("the peer answers from another port", "port", from.Port())
-	t.path.Store(t.ep.sock.Path(from, way.Local))
+	t.ep.move(t, t.ep.sock.Path(from, way.Local))
 	return true
+}
+
+// PeerID is the peer's Assigned Tunnel ID; 0 until the tunnel is established.
+func (t *Tunnel) PeerID() uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.peerID
 }
 
 // PeerName is the peer's Host Name AVP, as it sent it.
@@ -139,8 +146,8 @@ func (t *Tunnel) stop() {
 	})
 }
 
-// OpenPPP opens a session and brings PPP up in it. It returns when IPv4 may
-// flow, when that failed ([PeerError], [AuthError], …), or when ctx is done, which
+// OpenPPP opens a session and brings PPP up in it. It returns when IPv4 or IPv6 may
+// flow, and the other one too unless the peer does not want it, when that failed ([PeerError], [AuthError], …), or when ctx is done, which
 // abandons it.
 func (t *Tunnel) OpenPPP(ctx context.Context, cfg *PPPConfig) (*Session, error) {
 	s, err := newCaller(t, cfg)
@@ -200,13 +207,13 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.log.Info("the peer has restarted")
 		t.restarted(ev.Datagram)
 	case control.TunnelDown:
-		t.leaveHalfOpen()
 		t.mu.Lock()
 		t.err = publicError(ev.Err)
 		t.mu.Unlock()
-		t.log.Info("tunnel down", "reason", reason(t.err))
+		t.log.Info("tunnel down", "reason", reason(t.err), "counters", t.machine.Counters())
 		close(t.done)
 	case control.Gone:
+		t.leaveHalfOpen()
 		t.runner.Stop()
 		t.ep.forget(t)
 		close(t.gone)
@@ -243,14 +250,15 @@ func (t *Tunnel) send(packet []byte) {
 }
 
 // leaveHalfOpen counts a tunnel that a peer opened out of the half-open ones:
-// when it is established, or goes down without having been. On the loop.
+// when it is established, or when nothing is left of one that never was. On the
+// loop, before up is closed.
 func (t *Tunnel) leaveHalfOpen() {
 	select {
 	case <-t.up:
 		return
 	default:
 	}
-	if t.caller != (peerID{}) {
+	if !t.dialed() {
 		t.ep.mu.Lock()
 		t.ep.halfOpen--
 		t.ep.mu.Unlock()

@@ -32,18 +32,25 @@ func (w *waitingRoom) keep(packet []byte) (kept, closed bool) {
 }
 
 // leave hands what waits to a sink, and then calls attach, in one step for the
-// reader.
+// reader. The sink is called without the lock: it may do whatever sinks do.
 func (w *waitingRoom) leave(sink link.Sink, attach func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.packets) > 0 {
-		b := link.NewBatch()
-		defer b.Free()
-		for _, p := range w.packets {
+	b := link.NewBatch()
+	defer b.Free()
+	for {
+		w.mu.Lock()
+		packets := w.packets
+		w.packets = nil
+		if len(packets) == 0 {
+			w.closed = true
+			attach()
+			w.mu.Unlock()
+			return
+		}
+		w.mu.Unlock()
+		for _, p := range packets {
 			b.Add(0, p, nil)
 		}
 		sink.Put(b)
+		b.Reset()
 	}
-	w.packets, w.closed = nil, true
-	attach()
 }

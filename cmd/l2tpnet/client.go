@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
 	"github.com/l2tpnet/l2tpnet/netstack"
@@ -208,6 +209,11 @@ func (c *client) watch(p *program) {
 		if now := fmt.Sprint(c.addresses(), c.nic.DNS()); now != shown {
 			shown = now
 			p.printf("now address %s, DNS %s\n", addressList(c.addresses()), addressList(c.nic.DNS()))
+			select { // a router that changes its mind all the time gets a line now and then
+			case <-time.After(5 * time.Second):
+			case <-c.session.Done():
+				return
+			}
 		}
 	}
 }

@@ -58,6 +58,11 @@ func (s *server) run(ctx context.Context) error {
 
 func (s *server) join(session *endpoint.Session) {
 	peer := session.PeerAddress()
+	if !peer.IsValid() {
+		s.log.Warn("a caller has no IPv4, and nothing else is routed here", "user", session.User())
+		session.Close()
+		return
+	}
 	port, err := s.router.Attach([]netip.Prefix{netip.PrefixFrom(peer, peer.BitLen())}, session)
 	if err != nil {
 		s.log.Error("a session cannot be routed", "user", session.User(), "error", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
 )
@@ -13,6 +14,11 @@ var errUnknownUser = errors.New("no such user")
 func usersOf(users map[string]endpoint.Secret) endpoint.Authenticator {
 	return func(_ context.Context, r endpoint.AuthRequest) (endpoint.Credential, error) {
 		password, ok := users[r.User]
+		if !ok {
+			// Windows puts its domain in front.
+			_, name, _ := strings.Cut(r.User, `\`)
+			password, ok = users[name]
+		}
 		if !ok {
 			return endpoint.Credential{}, errUnknownUser
 		}

@@ -123,14 +123,6 @@ func (t *Tunnel) Hangup(now time.Time, session uint32, r wire.Result) {
 	}
 }
 
-// PeerSession is the peer's id of a session; false as long as it is not known.
-func (t *Tunnel) PeerSession(session uint32) (uint32, bool) {
-	if s := t.calls.byID[session]; s != nil && s.peer != 0 {
-		return s.peer, true
-	}
-	return 0, false
-}
-
 // newSessionID is an id that no session has, nor had until recently.
 func (t *Tunnel) newSessionID(now time.Time) uint32 {
 	for len(t.calls.lingering) > 0 && !now.Before(t.calls.lingering[0].until) {

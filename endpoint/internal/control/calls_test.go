@@ -121,16 +121,10 @@ func TestIncomingCall(t *testing.T) {
 	if s.last.AssignedSessionID != 1 || !s.last.Has(wire.AVPCallSerialNumber) {
 		t.Errorf("ICRQ is %+v", s.last)
 	}
-	if _, ok := s.m.PeerSession(1); ok {
-		t.Errorf("the peer's session id is known too early")
-	}
 	s.peer(1, icrp(9))
 	s.want("0s ICCN ns=3 nr=2 session=9", "0s SessionUp 1 peer=9")
 	if s.last.TxConnectSpeed == 0 || s.last.FramingType != wire.FramingSync || s.last.Has(wire.AVPRxConnectSpeed) {
 		t.Errorf("ICCN is %+v", s.last)
-	}
-	if id, ok := s.m.PeerSession(1); id != 9 || !ok {
-		t.Errorf("the peer's session id is %d, %v", id, ok)
 	}
 	s.zlb()
 	s.m.cfg.HelloInterval = 0
@@ -353,7 +347,7 @@ func TestDuplicatePeerSession(t *testing.T) {
 	if s.last.AssignedSessionID != 2 {
 		t.Errorf("CDN assigns %d, expected 2", s.last.AssignedSessionID)
 	}
-	if id, _ := s.m.PeerSession(1); id != 9 {
+	if id := s.m.calls.byID[1].peer; id != 9 {
 		t.Errorf("the first call is gone")
 	}
 }

@@ -36,3 +36,7 @@ func (l *Link) Lost(now time.Time, err error) {
 		l.setPhase(now, dead)
 	}
 }
+
+// OutOfStep says that the data path cannot decrypt what comes any more
+// ([ErrOutOfStep]): the link ends.
+func (l *Link) OutOfStep(now time.Time) { l.fail(now, &EncryptionError{ErrOutOfStep}) }

@@ -164,6 +164,9 @@ func (o *Opener) open(information []byte) (uint16, []byte, error) {
 	if header&mppeEncrypted == 0 || header&mppeFlushed == 0 {
 		return 0, nil, errNotEncrypted
 	}
+	// Whatever becomes of it, a packet makes up for some keys: one that was forged
+	// and far ahead must not cost those that come after it.
+	o.credit = min(o.credit+gainCredit, maxCredit)
 	count := header & mppeCount
 	gap := int(count-o.last) & mppeCount
 	switch {
@@ -189,7 +192,6 @@ func (o *Opener) open(information []byte) (uint16, []byte, error) {
 		return 0, nil, errGarbage
 	}
 	o.last = count
-	o.credit = min(o.credit+gainCredit, maxCredit)
 	return protocol, datagram, nil
 }
 
