@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -298,7 +299,11 @@ func (s *Session) finish() {
 	if lease != nil {
 		s.tunnel.ep.cfg.Answer.Pool.Release(*lease)
 	}
-	s.log.Info("session down", "reason", reason(err))
+	level := slog.LevelInfo
+	if _, ok := errors.AsType[*AuthError](err); ok && s.answer {
+		level = slog.LevelWarn // somebody was refused
+	}
+	s.log.Log(s.tunnel.ep.ctx, level, "session down", "reason", reason(err))
 	close(s.done)
 }
 
@@ -420,7 +425,7 @@ func (s *Session) pathMTU() int {
 func (s *Session) authenticate(q ppp.AuthQuestion) {
 	c, err := s.tunnel.ep.cfg.Answer.Authenticate(s.ctx, AuthRequest{User: q.User, Method: publicMethod(q.Method), Peer: s.tunnel.Peer()})
 	if err != nil {
-		s.log.Info("user refused", "user", shown(q.User), "reason", err)
+		s.log.Warn("user refused", "user", shown(q.User), "reason", err)
 	}
 	s.runner.Do(func(now time.Time) {
 		s.link.Credential(now, ppp.Credential{Password: c.Password.bytes(), NTHash: c.NTHash}, err)

@@ -210,7 +210,11 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.mu.Lock()
 		t.err = publicError(ev.Err)
 		t.mu.Unlock()
-		t.log.Info("tunnel down", "reason", reason(t.err), "counters", t.machine.Counters())
+		level := slog.LevelInfo
+		if e, ok := errors.AsType[*AuthError](t.err); ok && e.Tunnel && !t.dialed() {
+			level = slog.LevelWarn // somebody does not know the secret
+		}
+		t.log.Log(t.ep.ctx, level, "tunnel down", "reason", reason(t.err), "counters", t.machine.Counters())
 		close(t.done)
 	case control.Gone:
 		t.leaveHalfOpen()
@@ -243,6 +247,11 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 }
 
 func (t *Tunnel) send(packet []byte) {
+	if t.log.Enabled(t.ep.ctx, slog.LevelDebug) {
+		if h, avps, err := wire.ParseHeader(packet); err == nil {
+			t.log.Debug("sent", "message", describe(avps), "ns", h.Ns, "nr", h.Nr, "session", h.SessionID)
+		}
+	}
 	if err := t.ep.write(packet, t.path.Load()); err != nil {
 		t.ep.counters.socketErrors.Add(1)
 		t.log.Debug("not sent", "error", err)

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"net/netip"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -46,13 +47,23 @@ func TestConnectWithEAP(t *testing.T) {
 // With MPPE, none of 10 MiB goes either way in clear, and who insists on it gets nothing from who refuses it.
 func TestConnectWithMPPE(t *testing.T) {
 	t.Parallel()
-	g := guest.Boot(t, 1701, 1702)
+	g := guest.Boot(t, 1701, 1702, 1703)
 	flags := []string{"--user", "alice", "--password-file", file(t, "s3cret"), "--auth", "mschapv2"}
 	traffic := newCapture(t)
 	encrypting, plain := traffic.relay(t, g.Addr(1701)), traffic.relay(t, g.Addr(1702))
 	g.Run(t, "lns 1701 mschapv2 mppe")
 	g.Run(t, "lns 1702 mschapv2")
 
+	if os.Getenv("L2TPNET_FULL") == "1" {
+		t.Run("40 bit", func(t *testing.T) {
+			g.Run(t, "lns 1703 mschapv2 mppe40")
+			mark := g.Mark()
+			c := connect(t, traffic.relay(t, g.Addr(1703)), append(flags, "--mppe", "required", "--socks", "127.0.0.1:0", "-v")...)
+			g.Expect(t, mark, `MPPE 40-bit stateless compression enabled`)
+			sameBytes(t, guest.Page, c.get(t, "http://10.9.0.1/"))
+			c.interrupt(t)
+		})
+	}
 	t.Run("required", func(t *testing.T) {
 		mark := g.Mark()
 		c := connect(t, encrypting, append(flags, "--mppe", "required", "--socks", "127.0.0.1:0", "-v")...)

@@ -37,6 +37,7 @@ func TestXl2tpdCallsUs(t *testing.T) {
 		{"mschapv2", "", anything, true},
 		{"mschapv2", "secret hidden", anything, false},
 		{"mschapv2", "mppe", anything, false},
+		{"mschapv2", "mppe40", anything, true},
 		{"eap-md5", "", []endpoint.AuthMethod{endpoint.EAPMD5}, false},
 		{"eap-mschapv2", "ipv6", []endpoint.AuthMethod{endpoint.EAPMSCHAPv2}, false},
 	} {

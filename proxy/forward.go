@@ -19,7 +19,7 @@ type Forward struct {
 	// Target is host:port; an IPv6 address has brackets. Required.
 	Target string
 	// Logger gets what is wrong with the listener or its clients at Warn,
-	// flows at Debug. Nil: nobody.
+	// targets that cannot be dialled at Info, flows at Debug. Nil: nobody.
 	Logger *slog.Logger
 	// Limits bound the clients of each Serve. There is no handshake.
 	Limits Limits
@@ -38,7 +38,7 @@ func (f *Forward) flow(ctx context.Context, srv *server, client net.Conn) {
 	conn, err := f.Dialer.DialContext(dialing, "tcp", f.Target)
 	cancel()
 	if err != nil {
-		srv.log.Debug("dialling failed", "client", client.RemoteAddr(), "target", f.Target, "error", err)
+		srv.log.Info("dialling failed", "client", client.RemoteAddr(), "target", f.Target, "error", err)
 		abort(client)
 		return
 	}

@@ -17,7 +17,7 @@ type SOCKS struct {
 	// Dialer is where all connections go, and who resolves the names. Required.
 	Dialer Dialer
 	// Logger gets what is wrong with the listener or its clients at Warn,
-	// flows at Debug. Nil: nobody.
+	// targets that cannot be dialled at Info, flows at Debug. Nil: nobody.
 	Logger *slog.Logger
 	// Limits bound the clients of each Serve.
 	Limits Limits
@@ -79,7 +79,7 @@ func (s *SOCKS) open(ctx context.Context, srv *server, client net.Conn) (target 
 		return "", nil, nil
 	}
 	if err != nil {
-		log.Debug("dialling failed", "target", target, "error", err)
+		log.Info("dialling failed", "target", target, "error", err)
 		client.SetWriteDeadline(time.Now().Add(partTime))
 		client.Write(appendReply(nil, replyTo(err), addrPort(nil)))
 		part(client)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,20 +20,24 @@ import (
 type dialFlags struct {
 	Server string `arg:"" placeholder:"SERVER[:PORT]" help:"The L2TP server's name or address; the port is 1701 when there is none."`
 
-	User         string     `short:"u" env:"L2TPNET_USER" placeholder:"NAME" help:"User name for PPP."`
-	PasswordFile string     `env:"L2TPNET_PASSWORD_FILE" placeholder:"FILE" help:"File with the password alone; or set L2TPNET_PASSWORD to the password itself."`
-	SecretFile   string     `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone; or set L2TPNET_SECRET to the secret itself."`
-	Auth         string     `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to use: mschapv2, chap, eap-mschapv2, eap-md5, pap. PAP shows the password to everybody on the way. Default: ${default}."`
-	MPPE         string     `name:"mppe" default:"off" placeholder:"WHEN" help:"PPP encryption, which protects little: off, allowed or required. Default: ${default}."`
-	NoIPv6       bool       `name:"no-ipv6" help:"Carry IPv4 alone."`
-	HideAVPs     bool       `name:"hide-avps" help:"Hide what may be hidden of control messages, with the tunnel secret."`
-	OutgoingCall string     `placeholder:"NUMBER" help:"Ask the server to place a call to a number, instead of telling it of one."`
-	SourcePort   uint16     `placeholder:"PORT" help:"UDP port to dial from: some servers want 1701, many clients behind one NAT need different ones. Default: any."`
-	Bind         netip.Addr `placeholder:"ADDR" help:"Address of this machine to dial from. Default: as the routes say."`
-	Device       string     `placeholder:"NAME" help:"Network interface to dial through. Default: as the routes say."`
-	Verbose      int        `short:"v" type:"counter" help:"Log to standard error what happens; -vv every message."`
+	User         string  `short:"u" env:"L2TPNET_USER" placeholder:"NAME" help:"User name for PPP."`
+	PasswordFile string  `env:"L2TPNET_PASSWORD_FILE" placeholder:"FILE" help:"File with the password alone; or set L2TPNET_PASSWORD to the password itself."`
+	SecretFile   string  `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone; or set L2TPNET_SECRET to the secret itself."`
+	Auth         string  `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to use: mschapv2, chap, eap-mschapv2, eap-md5, pap. PAP shows the password to everybody on the way. Default: ${default}."`
+	MPPE         string  `name:"mppe" default:"off" placeholder:"WHEN" help:"PPP encryption, which protects little: off, allowed or required. Default: ${default}."`
+	NoIPv6       bool    `name:"no-ipv6" help:"Carry IPv4 alone."`
+	HideAVPs     bool    `name:"hide-avps" help:"Hide what may be hidden of control messages, with the tunnel secret."`
+	OutgoingCall string  `placeholder:"NUMBER" help:"Ask the server to place a call to a number, instead of telling it of one."`
+	SourcePort   uint16  `placeholder:"PORT" help:"UDP port to dial from: some servers want 1701, many clients behind one NAT need different ones. Default: any."`
+	Bind         address `placeholder:"ADDR" help:"Address of this machine to dial from. Default: as the routes say."`
+	Device       string  `placeholder:"NAME" help:"Network interface to dial through. Default: as the routes say."`
+	Verbose      int     `short:"v" type:"counter" help:"Log to standard error what happens; -vv every control message too."`
 	captureFlag
 }
+
+// advertisementWait is how long a router advertisement is waited for, in a session
+// that has IPv6.
+const advertisementWait = 500 * time.Millisecond
 
 // A client is a tunnel with a session in it and a stack on top.
 type client struct {
@@ -50,6 +55,9 @@ func (f *dialFlags) dial(p *program) (*client, error) {
 	methods, err := endpoint.ParseAuthMethods(f.Auth)
 	if err != nil {
 		return nil, usage(fmt.Errorf("--auth: %w", err), "")
+	}
+	if f.User != "" && f.PasswordFile == "" && os.Getenv("L2TPNET_PASSWORD") == "" {
+		return nil, usage(fmt.Errorf("expected a password for the user %q, found none", f.User), "give it with --password-file or L2TPNET_PASSWORD")
 	}
 	mppe, err := endpoint.ParseMPPE(f.MPPE)
 	if err != nil {
@@ -101,8 +109,8 @@ func (f *dialFlags) dial(p *program) (*client, error) {
 // listen opens the endpoint's socket as the flags want it.
 func (f *dialFlags) listen(p *program) (*endpoint.Endpoint, error) {
 	host := ""
-	if f.Bind.IsValid() {
-		host = f.Bind.String()
+	if bind := netip.Addr(f.Bind); bind.IsValid() {
+		host = bind.String()
 	}
 	address := net.JoinHostPort(host, strconv.Itoa(int(f.SourcePort)))
 	ep, err := endpoint.Listen("udp", address, &endpoint.Config{Logger: p.logger(f.Verbose), Device: f.Device})
@@ -138,6 +146,13 @@ func dial(ctx context.Context, log *slog.Logger, ep *endpoint.Endpoint, server s
 		return nil, err
 	}
 	c.session.Attach(c.nic)
+	if id != [8]byte{} {
+		// A router that is there answers our solicitation at once, and whoever
+		// reads the first line wants to see its prefix.
+		wait, cancel := context.WithTimeout(ctx, advertisementWait)
+		c.nic.WaitIPv6(wait)
+		cancel()
+	}
 	// Without its tunnel a stack has nowhere to go: what is open in it fails.
 	go func() {
 		<-c.session.Done()

@@ -19,7 +19,7 @@ import (
 type demoCmd struct {
 	Socks   string `default:"127.0.0.1:1080" placeholder:"ADDR" help:"Where the SOCKS5 proxy listens. Default: ${default}."`
 	Once    bool   `help:"Fetch a page through the proxy, print it and exit; the proxy then takes any free port."`
-	Verbose int    `short:"v" type:"counter" help:"Log to standard error what happens; -vv every message."`
+	Verbose int    `short:"v" type:"counter" help:"Log to standard error what happens; -vv every control message too."`
 }
 
 //go:embed site

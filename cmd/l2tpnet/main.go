@@ -7,9 +7,11 @@
 //   - Standard output is for what the user asked for: that the tunnel stands and
 //     where its listeners are, a page, statistics. One fact a line, no colour.
 //   - Standard error is for what went wrong, one line and then at most one that
-//     begins with "hint:", and for the log, which -v turns on.
+//     begins with "hint:", and for the log, of which -v shows more.
 //   - The exit status is 0 when the user ended it or it did what it should, 2 when the user
-//     can mend it on this machine (flags, files, ports, names), 1 for all else.
+//     can mend it on this machine (flags, files, ports, names), 130 when the user ended it
+//     before it had begun, 1 for all else.
+//   - Who closes the pipe that it prints to has ended it.
 //   - A secret is never printed, and no flag takes one.
 package main
 
@@ -37,19 +39,24 @@ type grammar struct {
 // program is what a command runs in.
 type program struct {
 	ctx            context.Context // ends with Ctrl-C
+	stop           func()          // as Ctrl-C does
 	stdout, stderr io.Writer
 }
 
-func (p *program) printf(format string, args ...any) { fmt.Fprintf(p.stdout, format, args...) }
-
-// logger writes to standard error: nothing without -v, changes of state with it,
-// every message with -vv.
-func (p *program) logger(verbose int) *slog.Logger {
-	if verbose == 0 {
-		return slog.New(slog.DiscardHandler)
+func (p *program) printf(format string, args ...any) {
+	if _, err := fmt.Fprintf(p.stdout, format, args...); err != nil {
+		p.stop()
 	}
-	level := slog.LevelInfo
-	if verbose > 1 {
+}
+
+// logger writes to standard error: warnings without -v, changes of state with it,
+// control messages with -vv.
+func (p *program) logger(verbose int) *slog.Logger {
+	level := slog.LevelWarn
+	switch {
+	case verbose == 1:
+		level = slog.LevelInfo
+	case verbose > 1:
 		level = slog.LevelDebug
 	}
 	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: level}))
@@ -58,6 +65,7 @@ func (p *program) logger(verbose int) *slog.Logger {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	signal.Ignore(syscall.SIGPIPE) // the server is to hear that we go
 	// The second Ctrl-C ends at once.
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -91,9 +99,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	if err != nil {
 		return report(stderr, usage(err, "l2tpnet --help, or l2tpnet COMMAND --help, shows what there is"))
 	}
-	err = command.Run(&program{ctx: ctx, stdout: stdout, stderr: stderr})
-	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return 0
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	err = command.Run(&program{ctx: ctx, stop: stop, stdout: stdout, stderr: stderr})
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return 130
 	}
 	return report(stderr, err)
 }

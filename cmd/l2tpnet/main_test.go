@@ -148,6 +148,10 @@ func TestAMistakeGetsOneLineAndStatus2(t *testing.T) {
 		{"a user without a password", []string{"serve", "--users-file", file(t, "alice:x\ns3cret\n")}, "line 2: expected name:password"},
 		{"a user twice", []string{"serve", "--users-file", file(t, "alice:x\nalice:y\n")}, `line 2: the user "alice" stands there twice`},
 		{"a pool of IPv6", []string{"serve", "--users-file", users, "--pool", "fd00::/64"}, "expected an IPv4 prefix"},
+		{"a pool that is an address", []string{"serve", "--users-file", users, "--pool", "10.0.0.0"}, `expected a prefix such as 10.77.0.0/24, found "10.0.0.0"`},
+		{"a DNS server that is a name", []string{"serve", "--users-file", users, "--dns", "dns"}, `expected an IP address such as 10.77.0.1, found "dns"`},
+		{"an interval without sense", []string{"ping", "127.0.0.1", "10.0.0.1", "-i", "often"}, `found "often"`},
+		{"a user without a password", []string{"connect", "127.0.0.1", "--socks", "127.0.0.1:0", "--user", "alice"}, `expected a password for the user "alice"`},
 		{"three DNS servers", []string{"serve", "--users-file", users, "--dns", "1.1.1.1", "--dns", "8.8.8.8", "--dns", "9.9.9.9"}, "at most two"},
 		{"a negative interval", []string{"ping", "127.0.0.1", "10.0.0.1", "-i", "0s"}, "to be positive"},
 	} {
@@ -286,7 +290,7 @@ func TestPing(t *testing.T) {
 	_, address := serving(t)
 	t.Setenv("L2TPNET_USER", "alice")
 	t.Setenv("L2TPNET_PASSWORD_FILE", file(t, "s3cret"))
-	ping := start(t, "ping", address, "10.77.0.1", "-c", "3", "-i", "10ms")
+	ping := start(t, "ping", address, "10.77.0.1", "-c", "3", "-i", "0.01")
 	if status := ping.wait(t); status != 0 {
 		t.Fatalf("exit status %d: %s", status, ping.stderr)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/netstack"
@@ -14,11 +15,11 @@ import (
 
 type pingCmd struct {
 	dialFlags
-	Host     string        `arg:"" help:"Whom to ping, by address or by a name that the tunnel's DNS knows."`
-	Count    int           `short:"c" placeholder:"N" help:"Stop after N packets. Default: at Ctrl-C."`
-	Interval time.Duration `short:"i" default:"1s" placeholder:"TIME" help:"From one packet to the next. Default: ${default}."`
-	Size     int           `short:"s" default:"56" placeholder:"BYTES" help:"Payload of a packet. Default: ${default}."`
-	Timeout  time.Duration `short:"W" default:"3s" placeholder:"TIME" help:"How long to wait for a reply. Default: ${default}."`
+	Host     string `arg:"" help:"Whom to ping, by address or by a name that the tunnel's DNS knows."`
+	Count    int    `short:"c" placeholder:"N" help:"Stop after N packets. Default: at Ctrl-C."`
+	Interval span   `short:"i" default:"1s" placeholder:"TIME" help:"From one packet to the next. Default: ${default}."`
+	Size     int    `short:"s" default:"56" placeholder:"BYTES" help:"Payload of a packet. Default: ${default}."`
+	Timeout  span   `short:"W" default:"3s" placeholder:"TIME" help:"How long to wait for a reply. Default: ${default}."`
 }
 
 func (cmd *pingCmd) Run(p *program) (err error) {
@@ -55,38 +56,71 @@ func (cmd *pingCmd) Run(p *program) (err error) {
 }
 
 // ping sends until the count is reached, the user ends it, or the tunnel is down,
-// which is its error.
+// which is its error. It does not wait for one reply to send the next packet.
 func (cmd *pingCmd) ping(p *program, c *client, target netip.Addr, s *pingStatistics) error {
-	tick := time.NewTicker(cmd.Interval)
-	defer tick.Stop()
-	for n := 1; ; n++ {
-		ctx, cancel := context.WithTimeout(p.ctx, cmd.Timeout)
-		reply, err := c.stack.Ping(ctx, target, &netstack.PingOptions{Seq: uint16(n), Size: cmd.Size})
-		cancel()
-		if p.ctx.Err() != nil {
-			return nil
-		}
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	type outcome struct {
+		seq   int
+		reply *netstack.PingReply
+		err   error
+	}
+	outcomes := make(chan outcome)
+	send := func(seq int) {
 		s.sent++
-		switch {
-		case err == nil:
-			s.add(reply.RTT)
-			p.printf("%d bytes from %v: icmp_seq=%d ttl=%d time=%.3f ms\n", cmd.Size+8, target, n, reply.TTL, milliseconds(reply.RTT))
-		case errors.Is(err, context.DeadlineExceeded):
-			p.printf("no answer yet for icmp_seq=%d\n", n)
-		default:
-			p.printf("icmp_seq=%d: %v\n", n, err)
-		}
-		if n == cmd.Count {
-			return nil
-		}
+		go func() {
+			ctx, cancel := context.WithTimeout(ctx, time.Duration(cmd.Timeout))
+			defer cancel()
+			reply, err := c.stack.Ping(ctx, target, &netstack.PingOptions{Seq: uint16(seq), Size: cmd.Size})
+			select {
+			case outcomes <- outcome{seq, reply, err}:
+			case <-p.ctx.Done():
+			}
+		}()
+	}
+	tick := time.NewTicker(time.Duration(cmd.Interval))
+	defer tick.Stop()
+	send(1)
+	for answered := 0; cmd.Count == 0 || answered < cmd.Count; {
 		select {
+		case o := <-outcomes:
+			answered++
+			switch {
+			case o.err == nil:
+				s.add(o.reply.RTT)
+				p.printf("%d bytes from %v: icmp_seq=%d ttl=%d time=%.3f ms\n", cmd.Size+8, target, o.seq, o.reply.TTL, milliseconds(o.reply.RTT))
+			case errors.Is(o.err, context.DeadlineExceeded):
+				p.printf("no answer for icmp_seq=%d\n", o.seq)
+			default:
+				p.printf("icmp_seq=%d: %v\n", o.seq, o.err)
+			}
 		case <-tick.C:
+			if cmd.Count == 0 || s.sent < cmd.Count {
+				send(s.sent + 1)
+			}
 		case <-p.ctx.Done():
 			return nil
 		case <-c.session.Done():
 			return c.wait(p.ctx)
 		}
 	}
+	return nil
+}
+
+// A span is a time on the command line: "0.2" seconds, as ping has it, or "200ms".
+type span time.Duration
+
+func (s *span) UnmarshalText(text []byte) error {
+	if seconds, err := strconv.ParseFloat(string(text), 64); err == nil && !math.IsNaN(seconds) && math.Abs(seconds) < 1e9 {
+		*s = span(seconds * float64(time.Second))
+		return nil
+	}
+	d, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("expected a time such as 0.2 or 200ms, found %q", text)
+	}
+	*s = span(d)
+	return nil
 }
 
 // pingStatistics are what ping prints at its end.

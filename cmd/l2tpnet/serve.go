@@ -13,18 +13,18 @@ import (
 )
 
 type serveCmd struct {
-	Listen      string       `default:":1701" placeholder:"ADDR" help:"UDP address to answer on. Default: ${default}."`
-	UsersFile   string       `required:"" type:"path" placeholder:"FILE" help:"File of name:password lines; lines that begin with # are comments."`
-	SecretFile  string       `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone; or set L2TPNET_SECRET to the secret itself."`
-	Auth        string       `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to ask callers for, in this order: mschapv2, chap, eap-mschapv2, eap-md5, pap. Default: ${default}."`
-	Pool        netip.Prefix `default:"10.77.0.0/24" placeholder:"PREFIX" help:"Addresses for the callers. Default: ${default}."`
-	Gateway     netip.Addr   `placeholder:"ADDR" help:"Our address inside. Default: the pool's first."`
-	DNS         []netip.Addr `name:"dns" placeholder:"ADDR" help:"DNS server that callers are told of; at most two."`
-	MPPE        string       `name:"mppe" default:"off" placeholder:"WHEN" help:"PPP encryption, which protects little: off, allowed or required. Default: ${default}."`
-	NoIPv6      bool         `name:"no-ipv6" help:"Carry IPv4 alone."`
-	HideAVPs    bool         `name:"hide-avps" help:"Hide what may be hidden of control messages, with the tunnel secret."`
-	PlacesCalls bool         `help:"Take the calls that a peer asks us to place, whatever the number."`
-	Verbose     int          `short:"v" type:"counter" help:"Log to standard error what happens; -vv every message."`
+	Listen      string    `default:":1701" placeholder:"ADDR" help:"UDP address to answer on. Default: ${default}."`
+	UsersFile   string    `required:"" type:"path" placeholder:"FILE" help:"File of name:password lines; lines that begin with # are comments."`
+	SecretFile  string    `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone; or set L2TPNET_SECRET to the secret itself."`
+	Auth        string    `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to ask callers for, in this order: mschapv2, chap, eap-mschapv2, eap-md5, pap. Default: ${default}."`
+	Pool        prefix    `default:"10.77.0.0/24" placeholder:"PREFIX" help:"Addresses for the callers. Default: ${default}."`
+	Gateway     address   `placeholder:"ADDR" help:"Our address inside. Default: the pool's first."`
+	DNS         []address `name:"dns" placeholder:"ADDR" help:"DNS server that callers are told of; at most two."`
+	MPPE        string    `name:"mppe" default:"off" placeholder:"WHEN" help:"PPP encryption, which protects little: off, allowed or required. Default: ${default}."`
+	NoIPv6      bool      `name:"no-ipv6" help:"Carry IPv4 alone."`
+	HideAVPs    bool      `name:"hide-avps" help:"Hide what may be hidden of control messages, with the tunnel secret."`
+	PlacesCalls bool      `help:"Take the calls that a peer asks us to place, whatever the number."`
+	Verbose     int       `short:"v" type:"counter" help:"Log to standard error what happens; -vv every control message too."`
 	captureFlag
 }
 
@@ -66,7 +66,7 @@ func (cmd *serveCmd) Run(p *program) (err error) {
 			p.printf("%s disconnected: %v\n", printable(session.User()), session.PeerAddress())
 		}
 	}
-	p.printf("answering on %v, gateway %v, pool %v, DNS %s\n", s.endpoint.Addr(), pool.Gateway(), cmd.Pool.Masked(), addressList(cmd.DNS))
+	p.printf("answering on %v, gateway %v, pool %v, DNS %s\n", s.endpoint.Addr(), pool.Gateway(), netip.Prefix(cmd.Pool).Masked(), addressList(plain(cmd.DNS)))
 	return s.run(p.ctx)
 }
 
@@ -79,7 +79,7 @@ func (cmd *serveCmd) answer() (*endpoint.AnswerConfig, *endpoint.Pool, error) {
 	if len(cmd.DNS) > 2 {
 		return nil, nil, usage(fmt.Errorf("--dns: expected at most two servers, since IPCP has room for two, found %d", len(cmd.DNS)), "")
 	}
-	pool, err := endpoint.NewPool(cmd.Pool, cmd.Gateway, cmd.DNS)
+	pool, err := endpoint.NewPool(netip.Prefix(cmd.Pool), netip.Addr(cmd.Gateway), plain(cmd.DNS))
 	if err != nil {
 		return nil, nil, usage(fmt.Errorf("--pool, --gateway: %w", err), "")
 	}

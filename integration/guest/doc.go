@@ -23,7 +23,7 @@
 //
 //	    secret                 asks for the tunnel secret
 //	    hidden                 sets xl2tpd's "hidden bit", which needs secret
-//	    mppe                   insists on MPPE, stateless with 128 bit, which needs mschapv2
+//	    mppe, mppe40           insists on MPPE, stateless with 128 or 40 bit, which needs mschapv2
 //	    ipv6                   has IPv6 too: fe80::1 is the server and fe80::2 the caller, and neither takes anything else.
 //	                           Behind lns the servers are on 2001:db8:9::1, and only router advertisements say so.
 //

@@ -93,6 +93,7 @@ lns() {
 		name guest
 		$(if has ipv6; then echo "ipv6 ::1,::2"; else echo "ms-dns 10.9.0.1"; fi)
 		$(! has mppe || echo require-mppe-128)
+		$(! has mppe40 || echo require-mppe-40)
 		debug
 	END
 	# The third octet is the port's last digit: several servers must not give the same address away.
@@ -123,6 +124,7 @@ lac() {
 		usepeerdns
 		$(! has ipv6 || echo "ipv6 ::2,::1")
 		$(! has mppe || echo require-mppe-128)
+		$(! has mppe40 || echo require-mppe-40)
 		debug
 	END
 	cat >"$d/conf" <<-END

@@ -21,8 +21,8 @@ type Config struct {
 	// Empty: no tunnel authentication; a peer that asks for it is refused.
 	Secret []byte
 	// HideAVPs has the values of all AVPs hidden that may be (§4.3), except in
-	// SCCRQ, where some peers refuse that, and in StopCCN, which a peer without
-	// the secret must understand. It needs a Secret. What a peer hides is taken
+	// SCCRQ and SCCRP, in which xl2tpd cannot read it, and in StopCCN, which a peer
+	// without the secret must understand. It needs a Secret. What a peer hides is taken
 	// whenever there is one.
 	HideAVPs bool
 	// TieBreaker has SCCRQ carry a random Tie Breaker: the wish that a single

@@ -39,7 +39,7 @@ func TestHiddenAVPs(t *testing.T) {
 		p.run(time.Minute)
 		p.mustBeGone(1)
 		for m, want := range map[wire.MessageType]bool{
-			wire.SCCRQ: false, wire.SCCRP: answererHides, wire.SCCCN: true,
+			wire.SCCRQ: false, wire.SCCRP: false, wire.SCCCN: true,
 			wire.ICRQ: true, wire.ICRP: answererHides, wire.ICCN: true,
 			wire.OCRQ: true, wire.OCRP: answererHides, wire.OCCN: answererHides,
 			wire.CDN: true, wire.StopCCN: false,

@@ -317,7 +317,7 @@ func (t *Tunnel) sendMessage(now time.Time, peerSession, session uint32, m *wire
 
 // appendAVPs appends a message's AVPs, hidden if that is wanted.
 func (t *Tunnel) appendAVPs(b []byte, m *wire.Message) []byte {
-	if !t.cfg.HideAVPs || m.Type == wire.SCCRQ || m.Type == wire.StopCCN {
+	if !t.cfg.HideAVPs || m.Type <= wire.SCCRP || m.Type == wire.StopCCN {
 		return m.Append(b)
 	}
 	return m.AppendHidden(b, t.cfg.Secret, t.cfg.Rand)

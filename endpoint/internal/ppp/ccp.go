@@ -55,7 +55,10 @@ func (c *ccp) start(now time.Time) {
 		return
 	}
 	c.pending, c.err = true, nil
-	c.asks = mppeStateless | uint32(bits128)
+	// "The initiator SHOULD request all of the options it supports" (RFC 3078
+	// §2.1): pppd ends a link whose request has not the strength that it wants,
+	// without a Nak. The peer's Nak chooses.
+	c.asks = mppeStateless | mppeStrengths
 	c.open(now)
 }
 
@@ -148,7 +151,7 @@ func (c *ccp) up(now time.Time) {
 		return
 	}
 	c.requests = 0
-	c.encryption = newEncryption(c.link.master, c.link.cfg.Server, strength(c.grants&mppeStrengths), strength(c.asks&mppeStrengths))
+	c.encryption = newEncryption(c.link.master, c.link.cfg.Server, strength(c.grants&mppeStrengths), strength(acceptable(c.asks)&mppeStrengths))
 	c.resolved(now)
 }
 

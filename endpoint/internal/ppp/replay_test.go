@@ -189,6 +189,12 @@ func (r *replay) adapt(f *recorded) bool {
 	if !a.outstanding {
 		return false
 	}
+	if f.protocol == protocolCCP && f.packet.code == configureAck && a.requestID == 1 {
+		// The live end asked for 128 bit at once. We ask for whatever the peer
+		// wants, and are told by a Nak.
+		r.link.Handle(f.at, packet{configureNak, a.requestID, f.packet.data}.frame(protocolCCP))
+		r.drain(f.at)
+	}
 	p := packet{f.packet.code, a.requestID, f.packet.data}
 	if p.code == configureAck {
 		theirs, _ := parseOptions(p.data)
