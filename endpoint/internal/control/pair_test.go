@@ -149,7 +149,7 @@ func (p *pair) do(e *end, command func(m *Tunnel)) {
 // call has an end call the other.
 func (p *pair) call(e *end) (session uint32) {
 	session = e.m.Call(p.now, CallConfig{})
-	e.note(session).begun = p.now
+	e.begin(session).begun = p.now
 	p.drain()
 	return session
 }
@@ -157,9 +157,18 @@ func (p *pair) call(e *end) (session uint32) {
 // place has an end ask the other to place a call.
 func (p *pair) place(e *end) (session uint32) {
 	session = e.m.PlaceCall(p.now, OutgoingCall{CalledNumber: "123"})
-	e.note(session).begun = p.now
+	e.begin(session).begun = p.now
 	p.drain()
 	return session
+}
+
+// begin notes a session that an end has begun. A call that was refused at once leaves
+// its id to any other.
+func (e *end) begin(session uint32) *told {
+	if s := e.sessions[session]; s != nil && s.down {
+		delete(e.sessions, session)
+	}
+	return e.note(session)
 }
 
 func (e *end) note(session uint32) *told {
