@@ -16,12 +16,14 @@ func TestBothDialAtOnceAndOneTunnelStands(t *testing.T) {
 	// single tunnel to exist between the given LAC-LNS pair. This value is used to
 	// choose a single tunnel where both LAC and LNS initiate a tunnel concurrently.
 	// The lower value 'wins', and the 'loser' MUST silently discard its tunnel."
+	var lossy, unlucky int
 	for seed := range seeds(30) {
 		synctest.Test(t, func(t *testing.T) {
 			n := simnet.New(seed)
 			l := simnet.Link{Delay: 20 * time.Millisecond}
 			if seed%2 == 1 {
 				l.Loss = .2
+				lossy++
 			}
 			n.SetDefault(l)
 			both := func(address string, who byte) *Endpoint {
@@ -44,21 +46,30 @@ func TestBothDialAtOnceAndOneTunnelStands(t *testing.T) {
 					dialled <- err
 				}()
 			}
+			var failed error
 			for range 2 {
-				if err := <-dialled; err != nil {
-					t.Errorf("seed %d: %v", seed, err)
-				}
+				failed = errors.Join(failed, <-dialled)
 			}
 			l.Loss = 0 // in two minutes such a link may lose a Hello with all its retransmissions
 			n.SetDefault(l)
 			time.Sleep(2 * time.Minute)
 			ta, tb := a.Status().Tunnels, b.Status().Tunnels
+			if seed%2 == 1 && (failed != nil || len(ta) == 0 && len(tb) == 0) {
+				unlucky++ // one message was lost six times
+				return
+			}
+			if failed != nil {
+				t.Errorf("seed %d: %v", seed, failed)
+			}
 			if len(ta) != 1 || len(tb) != 1 || ta[0].ID != tb[0].PeerID {
 				t.Errorf("seed %d: expected one tunnel, found\n%+v\n%+v", seed, ta, tb)
 			} else if len(ta[0].Sessions) != 2 {
 				t.Errorf("seed %d: expected the sessions of both in it, found %+v", seed, ta[0].Sessions)
 			}
 		})
+	}
+	if unlucky > 1+lossy/20 {
+		t.Errorf("%d of %d lossy links failed", unlucky, lossy)
 	}
 }
 
