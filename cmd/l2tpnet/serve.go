@@ -47,7 +47,11 @@ func (cmd *serveCmd) Run(p *program) (err error) {
 		return err
 	}
 	defer func() { err = cmp.Or(err, record.end()) }() // when all has been said
-	s, err := newServer(log, address, answer, pool.Gateway(), 0)
+	mtu := 1400 // the MRU that we ask callers for
+	if answer.MPPE != endpoint.MPPEOff {
+		mtu -= 4 // its header, and the protocol in it
+	}
+	s, err := newServer(log, address, answer, pool.Gateway(), mtu)
 	if err != nil {
 		return explainListen(err, address, "--listen")
 	}
