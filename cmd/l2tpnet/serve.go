@@ -47,7 +47,7 @@ func (cmd *serveCmd) Run(p *program) (err error) {
 		return err
 	}
 	defer func() { err = cmp.Or(err, record.end()) }() // when all has been said
-	mtu := 1400 // the MRU that we ask callers for
+	mtu := 1400                                        // the MRU that we ask callers for
 	if answer.MPPE != endpoint.MPPEOff {
 		mtu -= 4 // its header, and the protocol in it
 	}
