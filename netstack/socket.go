@@ -58,10 +58,8 @@ func (k *socket) check(d *side) error {
 	if k.life.Err() != nil {
 		return context.Cause(k.life)
 	}
-	select {
-	case <-d.deadline.wait():
+	if d.deadline.passed() {
 		return os.ErrDeadlineExceeded
-	default:
 	}
 	return nil
 }
@@ -142,8 +140,16 @@ func (k *socket) localAddrPort(unspecified netip.Addr) netip.AddrPort {
 // moved.
 type deadline struct {
 	mu      sync.Mutex
+	at      time.Time // zero: never
 	timer   *time.Timer
 	expired chan struct{}
+}
+
+// passed goes by the clock: the timer's function may still be on its way.
+func (d *deadline) passed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.at.IsZero() && !time.Now().Before(d.at)
 }
 
 func (d *deadline) wait() <-chan struct{} {
@@ -158,7 +164,7 @@ func (d *deadline) set(t time.Time) {
 	if d.timer != nil && !d.timer.Stop() {
 		<-d.expired // the timer has fired: its function is about to close the channel, or has
 	}
-	d.timer = nil
+	d.timer, d.at = nil, t
 	select {
 	case <-d.expired:
 		d.expired = make(chan struct{})
