@@ -154,7 +154,7 @@ func lns(t *testing.T, answer *endpoint.AnswerConfig) netip.AddrPort {
 				return
 			}
 			go func() {
-				port, err := router.Attach([]netip.Prefix{netip.PrefixFrom(session.PeerAddress(), 32)}, session)
+				port, err := router.Attach(&netstack.PortConfig{Prefixes: []netip.Prefix{netip.PrefixFrom(session.PeerAddress(), 32)}}, session)
 				if err != nil {
 					t.Errorf("routing to %v: %v", session.PeerAddress(), err)
 					session.Close()

@@ -7,11 +7,11 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-// SetInterfaceID says which interface identifier is ours in the session, after
+// setInterfaceID says which interface identifier is ours in the session, after
 // IPV6CP; zero: there is no IPv6. The link-local addresses of two sessions may be
 // the same, and one stack has no place for that: so the Port itself answers echo
 // requests to ours. Other IPv6 packets are dropped, and counted as NoIPv6.
-func (p *Port) SetInterfaceID(id [8]byte) {
+func (p *Port) setInterfaceID(id [8]byte) {
 	if id == [8]byte{} {
 		p.linkLocal.Store(nil)
 		return

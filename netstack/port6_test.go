@@ -21,7 +21,7 @@ func TestPortAnswersLinkLocalEcho(t *testing.T) {
 		t.Errorf("before there is IPv6: %+v", c)
 	}
 	for _, p := range []*Port{port, other} {
-		p.SetInterfaceID(idA)
+		p.setInterfaceID(idA)
 	}
 	reply := echo6()
 	reply[0] = 129
@@ -80,7 +80,7 @@ func TestPortAnswersLinkLocalEcho(t *testing.T) {
 		})
 	}
 
-	port.SetInterfaceID([8]byte{})
+	port.setInterfaceID([8]byte{})
 	put(port, request)
 	if n := len(one.take()); n != 0 {
 		t.Errorf("%d answers after IPv6 has ended", n)
@@ -95,7 +95,7 @@ func TestClientPingsServerLinkLocal(t *testing.T) {
 	down := newWire(t, &wire{})
 	up := newWire(t, &wire{})
 	port := attach(t, r, down)
-	port.SetInterfaceID(idB)
+	port.setInterfaceID(idB)
 	up.deliverTo(port)
 	s := newStack(t, nil)
 	n, err := s.AddIP(up, &IPConfig{InterfaceID: idA})

@@ -16,6 +16,21 @@ import (
 type RoutedConfig struct {
 	Addresses []netip.Addr // the server's own, the gateway of its clients; IPv4, at least one
 	MTU       int          // of IP packets, from 68. 0: 1400
+
+	// ClientToClient lets sessions send to each other: switched below the stack,
+	// with the checks of a router. Otherwise such packets are dropped and counted.
+	ClientToClient bool
+}
+
+// PortConfig is how one session is routed: with plain values, as IPCP and IPV6CP
+// negotiated them.
+type PortConfig struct {
+	Prefixes    []netip.Prefix // routed to the session: its IPv4 address, and networks behind it
+	MTU         int            // of IP packets in the session. 0, or more than the Router's: the Router's
+	InterfaceID [8]byte        // ours, which fe80::/64 makes the link-local address. Zero: no IPv6
+	Prefix      netip.Prefix   // of 64 bits, advertised to the session, which makes its addresses from it. Zero: none
+	Delegated   netip.Prefix   // for the networks behind the session, if it asks by DHCPv6. Zero: none
+	DNS         []netip.Addr   // IPv6 addresses of the servers that the session is told to ask
 }
 
 // A Router is a Stack's one interface to many sessions: it looks the session up
@@ -59,11 +74,12 @@ type Port struct {
 	linkLocal atomic.Pointer[netip.Addr] // nil: no IPv6
 }
 
-// Attach joins a session: packets to prefixes go to out, and only packets from
-// them are taken from the session. Where prefixes of several sessions overlap
-// the longest one counts. One that is attached already, or that has an
+// Attach joins a session: packets to its prefixes go to out, and only packets
+// from them are taken from the session. Where prefixes of several sessions
+// overlap the longest one counts. One that is attached already, or that has an
 // address of the Router's in it, is refused.
-func (r *Router) Attach(prefixes []netip.Prefix, out link.Sink) (*Port, error) {
+func (r *Router) Attach(cfg *PortConfig, out link.Sink) (*Port, error) {
+	prefixes := cfg.Prefixes
 	for _, p := range prefixes {
 		if !p.IsValid() || !p.Addr().Is4() || p != p.Masked() {
 			return nil, fmt.Errorf("netstack: %v is not a prefix of IPv4 addresses", p)
@@ -75,6 +91,7 @@ func (r *Router) Attach(prefixes []netip.Prefix, out link.Sink) (*Port, error) {
 		}
 	}
 	p := &Port{router: r, prefixes: prefixes, out: out}
+	p.setInterfaceID(cfg.InterfaceID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := context.Cause(r.life); err != nil {

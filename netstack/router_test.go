@@ -54,7 +54,7 @@ func attach(t testing.TB, r *Router, out link.Sink, prefixes ...string) *Port {
 	for _, p := range prefixes {
 		list = append(list, netip.MustParsePrefix(p))
 	}
-	port, err := r.Attach(list, out)
+	port, err := r.Attach(&PortConfig{Prefixes: list}, out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestAttachRefuses(t *testing.T) {
 		for _, p := range row.prefixes {
 			list = append(list, netip.MustParsePrefix(p))
 		}
-		if _, err := r.Attach(list, discard); err == nil || !strings.Contains(err.Error(), row.want) {
+		if _, err := r.Attach(&PortConfig{Prefixes: list}, discard); err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("Attach %v: %v, want %q", row.prefixes, err, row.want)
 		}
 	}
@@ -147,7 +147,7 @@ func TestAttachRefuses(t *testing.T) {
 		t.Errorf("%d ports", got)
 	}
 	r.Close()
-	if _, err := r.Attach(nil, discard); !errors.Is(err, net.ErrClosed) {
+	if _, err := r.Attach(&PortConfig{}, discard); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Attach after Close: %v", err)
 	}
 }
@@ -380,14 +380,14 @@ func BenchmarkAttach(b *testing.B) {
 				return []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4(a), 32)}
 			}
 			for i := range sessions {
-				if _, err := r.Attach(addr(uint32(i)), discard); err != nil {
+				if _, err := r.Attach(&PortConfig{Prefixes: addr(uint32(i))}, discard); err != nil {
 					b.Fatal(err)
 				}
 			}
 			mine := addr(1 << 20)
 			b.ReportAllocs()
 			for b.Loop() {
-				p, err := r.Attach(mine, discard)
+				p, err := r.Attach(&PortConfig{Prefixes: mine}, discard)
 				if err != nil {
 					b.Fatal(err)
 				}

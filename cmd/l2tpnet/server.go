@@ -63,15 +63,16 @@ func (s *server) join(session *endpoint.Session) {
 		session.Close()
 		return
 	}
-	port, err := s.router.Attach([]netip.Prefix{netip.PrefixFrom(peer, peer.BitLen())}, session)
+	id, _ := session.InterfaceIDs()
+	port, err := s.router.Attach(&netstack.PortConfig{
+		Prefixes: []netip.Prefix{netip.PrefixFrom(peer, peer.BitLen())}, MTU: session.MTU(), InterfaceID: id,
+	}, session)
 	if err != nil {
 		s.log.Error("a session cannot be routed", "user", session.User(), "error", err)
 		session.Close()
 		return
 	}
 	defer port.Close()
-	id, _ := session.InterfaceIDs()
-	port.SetInterfaceID(id)
 	session.Attach(port)
 	if s.notify != nil {
 		s.notify(session, true)

@@ -91,7 +91,9 @@ func serve(ctx context.Context, listen, user, auth string, site http.Handler) er
 
 // join routes a caller's address to its session for as long as that stands.
 func join(router *netstack.Router, sess *endpoint.Session) {
-	port, err := router.Attach([]netip.Prefix{netip.PrefixFrom(sess.PeerAddress(), 32)}, sess)
+	port, err := router.Attach(&netstack.PortConfig{
+		Prefixes: []netip.Prefix{netip.PrefixFrom(sess.PeerAddress(), 32)}, MTU: sess.MTU(),
+	}, sess)
 	if err != nil {
 		log.Print(err)
 		sess.Close()

@@ -103,7 +103,7 @@ func serve() error {
 			if err != nil {
 				return
 			}
-			port, err := router.Attach([]netip.Prefix{netip.PrefixFrom(s.PeerAddress(), 32)}, s)
+			port, err := router.Attach(&netstack.PortConfig{Prefixes: []netip.Prefix{netip.PrefixFrom(s.PeerAddress(), 32)}}, s)
 			if err == nil {
 				s.Attach(port)
 			}
