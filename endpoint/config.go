@@ -193,6 +193,7 @@ type AuthRequest struct {
 type Credential struct {
 	Password Secret
 	NTHash   *[16]byte
+	Account  any // the Authenticator's own note on the user, for the [AddressPool]
 }
 
 // An Authenticator finds a user's credential; it may take its time, until ctx

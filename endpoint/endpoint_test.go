@@ -237,7 +237,7 @@ func TestRefusals(t *testing.T) {
 		{"a secret where none is known", TunnelConfig{Secret: "tunsecret"}, PPPConfig{}, func(a *AnswerConfig) { a.Secret = "" }, wantPeer("StopCCN", 4)},
 		{"no address left", TunnelConfig{Secret: "tunsecret"}, PPPConfig{User: "alice", Password: "s3cret"},
 			func(a *AnswerConfig) { a.Pool = emptyPool{} }, func(t *testing.T, err error) {
-				if e, ok := errors.AsType[*PPPError](err); !ok || e.Reason == "" {
+				if e, ok := errors.AsType[*PPPError](err); !ok || e.Reason != "no address is free" {
 					t.Errorf("got %v (%T), want a *PPPError with the peer's reason", err, err)
 				}
 			}},
@@ -274,8 +274,8 @@ func TestRefusals(t *testing.T) {
 
 type emptyPool struct{}
 
-func (emptyPool) Assign(context.Context, string) (Lease, error) { return Lease{}, ErrPoolEmpty }
-func (emptyPool) Release(Lease)                                 {}
+func (emptyPool) Assign(context.Context, AddressRequest) (Lease, error) { return Lease{}, ErrPoolEmpty }
+func (emptyPool) Release(Lease)                                         {}
 
 func wantAuth(tunnel bool, m AuthMethod) func(*testing.T, error) {
 	return func(t *testing.T, err error) {

@@ -137,6 +137,9 @@ func cdn(err error) wire.Result {
 	if _, ok := errors.AsType[*ppp.AuthError](err); ok {
 		return general("authentication failed")
 	}
+	if errors.Is(err, ErrPoolEmpty) {
+		return wire.Result{Code: wire.CallNoFacilities, Error: wire.ErrorResources, Text: ErrPoolEmpty.Error()}
+	}
 	if _, ok := errors.AsType[*ppp.MethodError](err); ok {
 		return general("no authentication method in common")
 	}

@@ -37,7 +37,7 @@ func TestPoolGivesEachAddressOnce(t *testing.T) {
 	seen := map[netip.Addr]bool{}
 	var leases []Lease
 	for range 5 {
-		l, err := p.Assign(t.Context(), "alice")
+		l, err := p.Assign(t.Context(), AddressRequest{User: "alice"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,15 +47,15 @@ func TestPoolGivesEachAddressOnce(t *testing.T) {
 		seen[l.Peer] = true
 		leases = append(leases, l)
 	}
-	if _, err := p.Assign(t.Context(), "alice"); err != ErrPoolEmpty {
+	if _, err := p.Assign(t.Context(), AddressRequest{User: "alice"}); err != ErrPoolEmpty {
 		t.Errorf("a sixth: %v, want ErrPoolEmpty", err)
 	}
 	p.Release(leases[2])
 	p.Release(leases[2]) // a second time does not make room for two
-	if l, err := p.Assign(t.Context(), "bob"); err != nil || l.Peer != leases[2].Peer {
+	if l, err := p.Assign(t.Context(), AddressRequest{User: "bob"}); err != nil || l.Peer != leases[2].Peer {
 		t.Errorf("after a release: %+v, %v", l, err)
 	}
-	if _, err := p.Assign(t.Context(), "bob"); err != ErrPoolEmpty {
+	if _, err := p.Assign(t.Context(), AddressRequest{User: "bob"}); err != ErrPoolEmpty {
 		t.Errorf("%v, want ErrPoolEmpty", err)
 	}
 }
@@ -75,7 +75,7 @@ func TestPoolsThatCannotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if _, err := p.Assign(t.Context(), ""); err != nil {
+		if _, err := p.Assign(t.Context(), AddressRequest{}); err != nil {
 			t.Errorf("the end of the address space: %v", err)
 		}
 	}

@@ -2,10 +2,11 @@ package endpoint
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
 )
 
 // A Lease is what an address pool gives to one caller: its address, ours at
@@ -15,17 +16,26 @@ type Lease struct {
 	Peer  netip.Addr
 	Local netip.Addr
 	DNS   []netip.Addr
+	Owner any // the pool's own note, for Release and for whoever asks [Session.Lease]
+}
+
+// An AddressRequest is a caller who has proved to be somebody and wants an address.
+type AddressRequest struct {
+	User    string         // as the peer sent it
+	Account any            // of the [Credential]
+	Peer    netip.AddrPort // where the tunnel comes from
 }
 
 // An AddressPool gives addresses to those who call. Assign may take its time,
 // until ctx ends with the call; Release gets every lease that Assign gave.
 type AddressPool interface {
-	Assign(ctx context.Context, user string) (Lease, error)
+	Assign(ctx context.Context, r AddressRequest) (Lease, error)
 	Release(Lease)
 }
 
-// ErrPoolEmpty is [Pool.Assign]'s error when all addresses are in use.
-var ErrPoolEmpty = errors.New("the address pool is used up")
+// ErrPoolEmpty is [Pool.Assign]'s error when all addresses are in use. The caller
+// is told so; other errors of an [AddressPool] are for the log alone.
+var ErrPoolEmpty = ppp.ErrNoAddress
 
 // A Pool is an [AddressPool] of one IPv4 prefix: the lowest free address after
 // the one given last, so that an address rests before it is used again.
@@ -77,7 +87,7 @@ func NewPool(prefix netip.Prefix, gateway netip.Addr, dns []netip.Addr) (*Pool, 
 func (p *Pool) Gateway() netip.Addr { return p.gateway }
 
 // Assign gives the next free address, or [ErrPoolEmpty].
-func (p *Pool) Assign(context.Context, string) (Lease, error) {
+func (p *Pool) Assign(context.Context, AddressRequest) (Lease, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.free == 0 {

@@ -58,6 +58,7 @@ type Session struct {
 	localID, remoteID [8]byte
 	dns               []netip.Addr
 	err               error // why it is over, or is going to be
+	account           any   // of the Credential, until there is a lease
 	lease             *Lease
 	created           time.Time
 }
@@ -184,6 +185,16 @@ func (s *Session) User() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.user
+}
+
+// Lease is what the pool gave to a caller who stands; ok tells whether it did.
+func (s *Session) Lease() (l Lease, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lease == nil {
+		return Lease{}, false
+	}
+	return *s.lease, true
 }
 
 // Done is closed when the session is over.
@@ -427,6 +438,9 @@ func (s *Session) authenticate(q ppp.AuthQuestion) {
 	if err != nil {
 		s.log.Warn("user refused", "user", shown(q.User), "reason", err)
 	}
+	s.mu.Lock()
+	s.account = c.Account
+	s.mu.Unlock()
 	s.runner.Do(func(now time.Time) {
 		s.link.Credential(now, ppp.Credential{Password: c.Password.bytes(), NTHash: c.NTHash}, err)
 	})
@@ -436,7 +450,11 @@ func (s *Session) authenticate(q ppp.AuthQuestion) {
 // over, or was before the answer came.
 func (s *Session) assign(q ppp.AddressQuestion) {
 	pool := s.tunnel.ep.cfg.Answer.Pool
-	l, err := pool.Assign(s.ctx, q.User)
+	s.mu.Lock()
+	account := s.account
+	s.account = nil
+	s.mu.Unlock()
+	l, err := pool.Assign(s.ctx, AddressRequest{User: q.User, Account: account, Peer: s.tunnel.Peer()})
 	if err != nil {
 		s.log.Warn("no address for a caller", "user", shown(q.User), "error", err)
 	} else {

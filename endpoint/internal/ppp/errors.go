@@ -1,6 +1,7 @@
 package ppp
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -71,6 +72,10 @@ func (e *NegotiationError) Error() string {
 }
 
 func (e *NegotiationError) Unwrap() error { return e.Err }
+
+// ErrNoAddress answers an [AddressQuestion] when all addresses are in use. Other than
+// the owner's other errors, it is told to the peer.
+var ErrNoAddress = errors.New("no address is free")
 
 // A NetworkError is the [Down] error of a link that serves no network protocol
 // any longer, of several that were wanted.

@@ -2,6 +2,7 @@ package ppp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -121,6 +122,10 @@ func (l *Link) fail(now time.Time, err error) {
 		reason = "timeout"
 	case *EncryptionError:
 		reason = "encryption required"
+	case *NegotiationError:
+		if errors.Is(err, ErrNoAddress) {
+			reason = ErrNoAddress.Error()
+		}
 	}
 	l.takeDown(now, reason)
 }
