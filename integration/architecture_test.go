@@ -60,7 +60,7 @@ var whoImportsWhom = map[string]rule{
 	},
 	"endpoint/decode": {ours: []string{"endpoint/internal/pcapng", "endpoint/internal/ppp", "endpoint/internal/wire"}},
 	"endpoint/host":   {ours: []string{"endpoint/link"}, others: []string{"golang.org/x/sys"}},
-	"endpoint/node":   {ours: []string{"endpoint", "endpoint/link", "netstack"}, others: []string{"golang.org/x/time"}},
+	"endpoint/node":   {ours: []string{"endpoint", "endpoint/link", "netstack", "proxy"}, others: []string{"golang.org/x/net", "golang.org/x/time"}},
 	"netstack":        {ours: []string{"endpoint/link"}, others: []string{gvisor, "golang.org/x/net", "golang.org/x/time"}},
 	"proxy":           {},
 	"cmd/l2tpnet": {
