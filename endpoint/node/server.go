@@ -1,0 +1,307 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/netstack"
+)
+
+// A Server answers calls and routes all its sessions to one stack inside the process,
+// which is their gateway. Set the fields, then Start it; the zero value of each field
+// is its default. Fields must not change after Start.
+//
+//	s := &node.Server{Users: map[string]node.User{"alice": {Password: password}}}
+//	err := s.Start()
+//	web, err := s.Listen("tcp", ":80") // for those who have called
+type Server struct {
+	// Address is the UDP address to answer on. Empty: ":1701".
+	Address string
+	// Conn is a socket to answer on instead; it is the server's from Start on.
+	Conn net.PacketConn
+
+	// Secret is the tunnel secret. Empty: no tunnel authentication.
+	Secret endpoint.Secret
+	// Methods, MPPE, MRU, NoIPv6, HideAVPs and PlacesCalls are those of
+	// [endpoint.AnswerConfig].
+	Methods     []endpoint.AuthMethod
+	MPPE        endpoint.MPPE
+	MRU         int // bytes of a PPP packet. 0: 1400
+	NoIPv6      bool
+	HideAVPs    bool
+	PlacesCalls bool
+
+	// Users are those who may call, by their names. A Windows domain in front of a
+	// name (CORP\alice) does not matter unless it stands here too.
+	Users map[string]User
+	// Authenticate finds a user instead; it may take its time, until ctx ends with
+	// the call. Its error refuses the user, who cannot tell it from a wrong password.
+	Authenticate func(ctx context.Context, r endpoint.AuthRequest) (User, error)
+
+	// Pool has the IPv4 addresses of sessions without a fixed one. Zero:
+	// 10.77.0.0/24.
+	Pool netip.Prefix
+	// Gateway is our own address inside, in the pool or not. Zero: the pool's first.
+	Gateway netip.Addr
+	// Pool6 has the IPv6 prefixes, of 64 bits each, that are advertised to sessions
+	// without a fixed one. Zero: none; their IPv6 is link-local then.
+	Pool6 netip.Prefix
+	// Gateway6 is our own IPv6 address inside. Zero: the first of Pool6.
+	Gateway6 netip.Addr
+	// DelegateBits is the length of the prefixes, 56 for example, that sessions get by
+	// DHCPv6 prefix delegation if they ask for one: out of the upper half of Pool6.
+	// 0: none but the fixed ones.
+	DelegateBits int
+
+	// DNS are the servers that sessions are told of: by IPCP, which has room for two
+	// IPv4 ones, and by router advertisements. Nil: the gateway, where it forwards
+	// questions; nobody where it does not.
+	DNS []netip.Addr
+
+	// ClientToClient lets sessions send to each other.
+	ClientToClient bool
+
+	// Events, if set, is told when a session is up and when it is over, one event at
+	// a time. It should not take long, and must not close the server.
+	Events func(ServerEvent)
+	// Logger gets changes of state at Info, messages at Debug. Nil: nobody.
+	Logger *slog.Logger
+	// Rand is where identifiers and challenges come from. Nil: crypto/rand.
+	Rand io.Reader
+
+	users     atomic.Pointer[map[string]User]
+	addresses *addresses
+	endpoint  *endpoint.Endpoint
+	stack     *netstack.Stack
+	router    *netstack.Router
+	log       *slog.Logger
+	running   sync.WaitGroup
+
+	joining sync.Mutex // of those who come and take over
+	telling sync.Mutex // of Events
+
+	mu     sync.Mutex
+	state  serverState
+	owners map[netip.Prefix]*caller // by all that is routed
+	byUser map[string][]*caller     // the oldest first
+}
+
+type serverState uint8
+
+const (
+	serverNew serverState = iota
+	serverUp
+	serverClosed
+)
+
+// ErrReplaced ends a session whose user has called again.
+var ErrReplaced = errors.New("the user has called again")
+
+var (
+	errServerStarted    = errors.New("node: the server has been started already")
+	errServerNotStarted = errors.New("node: the server has not been started")
+)
+
+const defaultMRU = 1400 // as package endpoint's
+
+// Start begins to answer. Nothing is left behind when it fails. A server is started
+// once.
+func (s *Server) Start() (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != serverNew {
+		return errServerStarted
+	}
+	if s.log = s.Logger; s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.Users == nil && s.Authenticate == nil {
+		return errors.New("expected Users or Authenticate to answer calls with, found none")
+	}
+	if err := checkUsers(s.Users); err != nil {
+		return err
+	}
+	if s.addresses, err = newAddresses(s); err != nil {
+		return err
+	}
+	s.addresses.reserve(s.Users)
+	s.users.Store(&s.Users)
+	s.owners, s.byUser = map[netip.Prefix]*caller{}, map[string][]*caller{}
+
+	defer func() {
+		if err != nil {
+			s.tearDown()
+		}
+	}()
+	if err := s.openInside(); err != nil {
+		return err
+	}
+	if err := s.openOutside(); err != nil {
+		return err
+	}
+	s.state = serverUp
+	s.running.Go(s.accept)
+	return nil
+}
+
+// openInside makes the stack that the sessions are routed to.
+func (s *Server) openInside() (err error) {
+	if s.stack, err = netstack.New(&netstack.Config{Logger: s.log, Rand: s.Rand}); err != nil {
+		return err
+	}
+	mtu := s.MRU
+	if mtu == 0 {
+		mtu = defaultMRU
+	}
+	own := []netip.Addr{s.addresses.gateway}
+	if s.addresses.gateway6.IsValid() {
+		own = append(own, s.addresses.gateway6)
+	}
+	s.router, err = s.stack.AddRouted(&netstack.RoutedConfig{Addresses: own, MTU: mtu, ClientToClient: s.ClientToClient})
+	return err
+}
+
+// openOutside makes the endpoint that is called.
+func (s *Server) openOutside() (err error) {
+	cfg := &endpoint.Config{Logger: s.log, Rand: s.Rand, Answer: &endpoint.AnswerConfig{
+		Secret: s.Secret, Methods: s.Methods, Authenticate: s.authenticate, Pool: s.addresses,
+		PlacesCalls: s.PlacesCalls, NoIPv6: s.NoIPv6, MPPE: s.MPPE, MRU: s.MRU, HideAVPs: s.HideAVPs,
+	}}
+	if s.Conn != nil {
+		s.endpoint, err = endpoint.New(s.Conn, cfg)
+		return err
+	}
+	address := s.Address
+	if address == "" {
+		address = ":" + strconv.Itoa(endpoint.DefaultPort)
+	}
+	s.endpoint, err = endpoint.Listen("udp", address, cfg)
+	return err
+}
+
+// tearDown closes what is open: the sessions hear a goodbye before their stack goes.
+func (s *Server) tearDown() {
+	if s.endpoint != nil {
+		s.endpoint.Close()
+	} else if s.Conn != nil {
+		s.Conn.Close()
+	}
+	s.running.Wait()
+	if s.stack != nil {
+		s.stack.Close()
+	}
+}
+
+// Close says goodbye to all callers, for two seconds at most, and ends everything that
+// the server has: connections and listeners inside fail with net.ErrClosed. A
+// second Close does nothing. The error is nil.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	was := s.state
+	s.state = serverClosed
+	s.mu.Unlock()
+	if was == serverUp {
+		s.tearDown()
+	}
+	return nil
+}
+
+// started is nil when the server may be used.
+func (s *Server) started() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == serverNew {
+		return errServerNotStarted
+	}
+	if s.endpoint == nil {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// Endpoint is the endpoint that is called, for [endpoint.Endpoint.Capture] and the
+// like; nil before Start.
+func (s *Server) Endpoint() *endpoint.Endpoint {
+	if s.started() != nil {
+		return nil
+	}
+	return s.endpoint
+}
+
+// Addr is the UDP address that the server answers on; the zero value before Start.
+func (s *Server) Addr() netip.AddrPort {
+	if s.started() != nil {
+		return netip.AddrPort{}
+	}
+	return s.endpoint.Addr()
+}
+
+// Gateways are our own addresses inside: the IPv4 one, then the IPv6 one, if there is
+// one. None before Start.
+func (s *Server) Gateways() []netip.Addr {
+	if s.started() != nil {
+		return nil
+	}
+	if !s.addresses.gateway6.IsValid() {
+		return []netip.Addr{s.addresses.gateway}
+	}
+	return []netip.Addr{s.addresses.gateway, s.addresses.gateway6}
+}
+
+// Done is closed when the server has closed or its socket has failed; nil before
+// Start.
+func (s *Server) Done() <-chan struct{} {
+	if s.started() != nil {
+		return nil
+	}
+	return s.endpoint.Done()
+}
+
+// Err is nil until Done is closed; then net.ErrClosed or the socket's error.
+func (s *Server) Err() error {
+	if s.started() != nil {
+		return nil
+	}
+	return s.endpoint.Err()
+}
+
+// Dial is DialContext without a context.
+func (s *Server) Dial(network, address string) (net.Conn, error) {
+	return s.DialContext(context.Background(), network, address)
+}
+
+// DialContext opens a connection to a caller, or to what is behind it, as
+// [netstack.Stack.DialContext] does. No name is resolved.
+func (s *Server) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := s.started(); err != nil {
+		return nil, fmt.Errorf("dial %s %s: %w", network, address, err)
+	}
+	return s.stack.DialContext(ctx, network, address)
+}
+
+// Listen opens a TCP listener inside, for callers: ":80" is port 80 of the gateway's
+// addresses ([netstack.Stack.Listen]).
+func (s *Server) Listen(network, address string) (net.Listener, error) {
+	if err := s.started(); err != nil {
+		return nil, fmt.Errorf("listen %s %s: %w", network, address, err)
+	}
+	return s.stack.Listen(network, address)
+}
+
+// ListenPacket opens a UDP socket inside, for callers, as Listen does
+// ([netstack.Stack.ListenPacket]).
+func (s *Server) ListenPacket(network, address string) (net.PacketConn, error) {
+	if err := s.started(); err != nil {
+		return nil, fmt.Errorf("listen %s %s: %w", network, address, err)
+	}
+	return s.stack.ListenPacket(network, address)
+}
