@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/l2tpnet/l2tpnet/endpoint/internal/udp"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
@@ -23,15 +22,19 @@ type counters struct {
 // call only, and the next read writes over it.
 func (e *Endpoint) receiveAll() {
 	defer close(e.read)
-	buf := make([]byte, udp.DatagramMax)
 	batch := link.NewBatch()
 	defer batch.Free()
 	for failures := 0; ; {
-		n, from, to, err := e.sock.Read(buf)
+		runs, err := e.sock.Read()
 		if err == nil {
 			failures = 0
-			e.received(buf[:n], from, to)
-			e.receive(from, to, buf[:n], batch)
+			for i := range runs {
+				r := &runs[i]
+				for datagram := range r.Datagrams() {
+					e.received(datagram, r.From, r.To)
+					e.receive(r.From, r.To, datagram, batch)
+				}
+			}
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {

@@ -1,12 +1,16 @@
-// Package udp is the datagram socket of an endpoint: it knows which of our
+// Package udp is the datagram socket of an endpoint: it takes and gives many
+// datagrams by one system call where the system allows it, knows which of our
 // addresses a datagram was sent to, and answers from there.
+//
+// It has two forms with one behaviour. The fast one (Linux) uses the socket's
+// descriptor: recvmmsg with UDP_GRO, sendmmsg with UDP_SEGMENT. The portable one
+// makes one call a datagram, of a *net.UDPConn or of any other net.PacketConn.
 package udp
 
 import (
-	"errors"
+	"iter"
 	"net"
 	"net/netip"
-	"sync"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
@@ -16,107 +20,93 @@ const DatagramMax = 65535
 
 const socketBuffer = 4 << 20 // bytes asked of the kernel, which may grant fewer
 
-// A Path is the two ends of a conversation: the peer's address and port, and the
-// address that it knows us by.
-type Path struct {
-	Peer  netip.AddrPort
-	Local netip.Addr // the zero value: the system's choice
-	oob   []byte     // the same, as sendmsg wants it
-}
-
-// A Conn sends and receives datagrams: through a *net.UDPConn without allocations,
-// through any other net.PacketConn by its plain methods. One goroutine reads, any
-// may write.
+// A Conn sends and receives datagrams. One goroutine reads, any may write.
 type Conn struct {
-	conn    net.PacketConn
-	udp     *net.UDPConn // conn, when it is one
-	pktinfo bool         // the system tells which address a datagram was sent to
-	oob     []byte       // the reader's
+	conn net.PacketConn
+	form form
 }
 
-// New makes a Conn of a socket, which is the Conn's from then on.
+// A form is one of the ways to use a socket.
+type form interface {
+	read() ([]Run, error)
+	send(frames []link.Frame, p *Path) (sent int, err error)
+	route(p *Path)
+	buffers() (receive, send int)
+}
+
+// New makes a Conn of a socket, which is the Conn's from then on. The fast form
+// is for a *net.UDPConn and for what offers its SyscallConn, as a type that embeds
+// one does: datagrams then pass the type's own ReadFrom and WriteTo by.
 func New(conn net.PacketConn) *Conn {
 	c := &Conn{conn: conn}
-	c.udp, _ = conn.(*net.UDPConn)
-	if c.udp == nil {
-		return c
-	}
-	// What the system does not allow it lowers by itself.
-	c.udp.SetReadBuffer(socketBuffer)
-	c.udp.SetWriteBuffer(socketBuffer)
-	// One that is bound to an address needs not be told.
-	if c.LocalAddr().Addr().IsUnspecified() && askForDestination(c.udp) == nil {
-		c.pktinfo = true
-		c.oob = make([]byte, 128)
+	if f, err := newFast(conn); err == nil {
+		c.form = f
+	} else {
+		c.form = newPortable(conn)
 	}
 	return c
 }
 
-// Read waits for a datagram, and tells whence it came and to which of our
-// addresses, if the system says so. Addresses come back unmapped, so that a peer
-// has one address whatever the socket's family.
-func (c *Conn) Read(b []byte) (n int, from netip.AddrPort, to netip.Addr, err error) {
-	switch {
-	case c.pktinfo:
-		var oobn int
-		n, oobn, _, from, err = c.udp.ReadMsgUDPAddrPort(b, c.oob)
-		return n, unmap(from), destination(c.oob[:oobn]), err
-	case c.udp != nil:
-		n, from, err = c.udp.ReadFromUDPAddrPort(b)
-		return n, unmap(from), to, err
-	}
-	n, addr, err := c.conn.ReadFrom(b)
-	if err != nil {
-		return n, from, to, err
-	}
-	ua, ok := addr.(interface{ AddrPort() netip.AddrPort })
-	if !ok {
-		return n, from, to, errors.New("expected a packet from an IP address and port, found " + addr.Network() + " " + addr.String())
-	}
-	return n, unmap(ua.AddrPort()), to, nil
+// A Run is datagrams that one peer has sent in a row to one of our addresses. They
+// are of equal length, but that the last may be shorter.
+type Run struct {
+	// From is the peer's address, unmapped, so that a peer has one address
+	// whatever the socket's family.
+	From netip.AddrPort
+
+	// To is which of our addresses they were sent to; the zero value when the
+	// system does not say it, or the socket is bound to one.
+	To netip.Addr
+
+	bytes []byte
+	size  int // of each; 0: there is one
 }
+
+// Datagrams are the datagrams in the order of their arrival.
+func (r *Run) Datagrams() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		b := r.bytes
+		for r.size > 0 && len(b) > r.size {
+			if !yield(b[:r.size:r.size]) {
+				return
+			}
+			b = b[r.size:]
+		}
+		yield(b)
+	}
+}
+
+// Read waits for datagrams and returns all that are there, up to a bound, in the
+// order of their arrival. They are valid until the next call. An error of one peer
+// (ECONNREFUSED, EHOSTUNREACH) is no reason not to read on; net.ErrClosed is.
+func (c *Conn) Read() ([]Run, error) { return c.form.read() }
 
 // Path is the way to a peer, from the address that it has sent to; the zero value
 // leaves that to the system.
 func (c *Conn) Path(peer netip.AddrPort, local netip.Addr) *Path {
-	p := &Path{Peer: peer, Local: local}
-	if c.pktinfo && local.IsValid() {
-		p.oob = source(c.udp, local)
-	}
+	p := &Path{Peer: peer, Local: local, addr: net.UDPAddrFromAddrPort(peer)}
+	c.form.route(p)
 	return p
+}
+
+// Send sends frames, each as a datagram, and reports how many went, and the last
+// error of the others. It blocks while the socket's buffer is full.
+func (c *Conn) Send(frames []link.Frame, p *Path) (sent int, err error) {
+	return c.form.send(frames, p)
 }
 
 // Write sends a datagram.
 func (c *Conn) Write(b []byte, p *Path) error {
-	switch {
-	case c.udp != nil && p.oob != nil:
-		_, _, err := c.udp.WriteMsgUDPAddrPort(b, p.oob, p.Peer)
-		return err
-	case c.udp != nil:
-		_, err := c.udp.WriteToUDPAddrPort(b, p.Peer)
-		return err
-	}
-	_, err := c.conn.WriteTo(b, net.UDPAddrFromAddrPort(p.Peer))
+	batch := link.NewBatch()
+	defer batch.Free()
+	batch.Add(0, b, nil)
+	_, err := c.form.send(batch.Frames, p)
 	return err
 }
 
-var sendBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
-
-// Send sends frames, each as a datagram, and reports how many went, and the last
-// error of the others.
-func (c *Conn) Send(frames []link.Frame, p *Path) (sent int, err error) {
-	buf := sendBuffers.Get().(*[]byte)
-	defer sendBuffers.Put(buf)
-	for i := range frames {
-		*buf = frames[i].AppendTo((*buf)[:0])
-		if e := c.Write(*buf, p); e != nil {
-			err = e
-			continue
-		}
-		sent++
-	}
-	return sent, err
-}
+// Buffers is how many bytes the system has granted for datagrams that wait to be
+// read, and to be sent, its own overhead included; 0: it does not tell.
+func (c *Conn) Buffers() (receive, send int) { return c.form.buffers() }
 
 // LocalAddr is the socket's own address; the zero value when it has no IP address.
 func (c *Conn) LocalAddr() netip.AddrPort {

@@ -1,0 +1,171 @@
+package udp
+
+import (
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/link"
+)
+
+func ptr[T any](p *T) unsafe.Pointer { return unsafe.Pointer(p) }
+
+// outgoingMax is how many frames are sent by one call.
+const outgoingMax = link.BatchMax
+
+// An outbox is what one call of send needs: messages, each of a run of frames.
+type outbox struct {
+	messages [outgoingMax]message
+	vectors  [3 * outgoingMax]unix.Iovec // head, body and tail of each frame
+	controls [outgoingMax][64]byte
+	frames   [outgoingMax]int // how many a message has
+
+	built, next int // messages; those from next on are to be sent
+	most, dirty int // messages and vectors that have been used
+	refused     syscall.Errno
+	f           *fast
+	writable    func(fd uintptr) bool
+}
+
+var outboxes = sync.Pool{New: func() any {
+	o := &outbox{}
+	o.writable = o.tryWrite
+	return o
+}}
+
+func (f *fast) send(frames []link.Frame, p *Path) (sent int, err error) {
+	longest := 0
+	if f.segments {
+		longest = p.segmentMax()
+	}
+	o := outboxes.Get().(*outbox)
+	o.f = f
+	defer o.free()
+	for len(frames) > 0 {
+		o.build(frames, p, longest)
+		for o.next < o.built {
+			first := o.next
+			if e := f.raw.Write(o.writable); e != nil {
+				return sent, e
+			}
+			for _, n := range o.frames[first:o.next] {
+				sent += n
+				frames = frames[n:]
+			}
+			if o.refused == 0 {
+				continue
+			}
+			n := o.frames[o.next]
+			if n > 1 {
+				if retry, max := p.refuse(o.refused, frames[0].Len(), longest); retry {
+					longest = max
+					break
+				}
+			} else if o.refused == unix.EMSGSIZE {
+				p.tooLong(frames[0].Len())
+			}
+			err = f.opError("write", "sendmmsg", p, o.refused)
+			frames = frames[n:]
+			o.next++
+		}
+	}
+	return sent, err
+}
+
+// refuse learns from the refusal of a message of several datagrams of size bytes,
+// and tells whether they are to be sent again with another bound for sharing one.
+func (p *Path) refuse(err syscall.Errno, size, longest int) (again bool, max int) {
+	switch err {
+	case unix.EMSGSIZE:
+		// They would have to be fragmented, which is for single ones only.
+		p.tooLong(size)
+		return true, min(longest, size-1)
+	case unix.EIO, unix.EINVAL, unix.EOPNOTSUPP:
+		// No checksums by the device, IPsec on the route, and alike.
+		p.segmentsRefused()
+		return true, 0
+	}
+	return false, longest
+}
+
+// build makes messages of the first frames.
+func (o *outbox) build(frames []link.Frame, p *Path, longest int) {
+	frames = frames[:min(len(frames), outgoingMax)]
+	vectors := o.vectors[:0]
+	o.built, o.next = 0, 0
+	for len(frames) > 0 {
+		n := runLength(frames, longest)
+		m := &o.messages[o.built]
+		first := len(vectors)
+		for i := range frames[:n] {
+			vectors = appendVector(vectors, frames[i].Head())
+			vectors = appendVector(vectors, frames[i].Body)
+			vectors = appendVector(vectors, frames[i].Tail)
+		}
+		*m = message{}
+		m.Name, m.Namelen = unsafe.SliceData(p.name), uint32(len(p.name))
+		if k := len(vectors) - first; k > 0 {
+			m.Iov = &o.vectors[first]
+			m.SetIovlen(k)
+		}
+		control := p.oob
+		if n > 1 {
+			control = appendSegment(append(o.controls[o.built][:0], p.oob...), frames[0].Len())
+		}
+		if len(control) > 0 {
+			m.Control = &control[0]
+			m.SetControllen(len(control))
+		}
+		o.frames[o.built] = n
+		o.built++
+		frames = frames[n:]
+	}
+	o.most, o.dirty = max(o.most, o.built), max(o.dirty, len(vectors))
+}
+
+func appendVector(vectors []unix.Iovec, b []byte) []unix.Iovec {
+	if len(b) == 0 {
+		return vectors
+	}
+	v := unix.Iovec{Base: &b[0]}
+	v.SetLen(len(b))
+	return append(vectors, v)
+}
+
+// free gives the outbox back; borrowed bytes must not be kept alive by it.
+func (o *outbox) free() {
+	clear(o.messages[:o.most])
+	clear(o.vectors[:o.dirty])
+	o.most, o.dirty = 0, 0
+	o.f = nil
+	outboxes.Put(o)
+}
+
+// tryWrite sends the messages until one is refused; false: the buffer is full.
+func (o *outbox) tryWrite(fd uintptr) bool {
+	o.refused = 0
+	for o.next < o.built {
+		n, err := 1, syscall.Errno(0)
+		many := o.built-o.next > 1 && !o.f.noMany.Load()
+		if many {
+			n, err = o.f.calls.sendMany(int(fd), o.messages[o.next:o.built])
+		} else {
+			_, err = o.f.calls.send(int(fd), &o.messages[o.next])
+		}
+		switch {
+		case err == 0:
+			o.next += n
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			return false
+		case many && manyRefused(err):
+			o.f.noMany.Store(true)
+		default:
+			o.refused = err
+			return true
+		}
+	}
+	return true
+}
