@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -30,6 +31,7 @@ type IPConfig struct {
 	DNS         []netip.Addr   // servers to resolve names with, in order of preference
 	MTU         int            // of IP packets, from 68, with IPv6 from 1280. 0: 1400
 	InterfaceID [8]byte        // ours, which fe80::/64 makes the link-local address. Zero: no IPv6
+	Name        string         // what global IPv6 addresses depend on, with prefix and AddressKey: NICs that follow each other have the same with the same name. Empty: a number
 }
 
 // A NIC is a Stack's interface to one session. It is the [link.Sink] for what
@@ -62,7 +64,7 @@ func (s *Stack) AddIP(out link.Sink, cfg *IPConfig) (*NIC, error) {
 	n := &NIC{out: out}
 	if cfg.InterfaceID != [8]byte{} {
 		n.v6 = &nic6{linkLocal: linkLocal(cfg.InterfaceID), changed: make(chan struct{})}
-		n.v6.auto.iid = func(p netip.Prefix) [8]byte { return opaqueIID(s.addressKey, zone(n.id), p) }
+		n.v6.auto.iid = func(p netip.Prefix) [8]byte { return opaqueIID(s.addressKey, cmp.Or(cfg.Name, zone(n.id)), p) }
 	}
 	for _, server := range cfg.DNS {
 		server = server.Unmap()

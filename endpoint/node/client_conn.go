@@ -1,0 +1,186 @@
+package node
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/netstack"
+)
+
+// advertisementWait is how long a router advertisement is waited for, in a session
+// that has IPv6: a router that is there answers our solicitation at once, and who is
+// told of the connection wants to know its addresses.
+const advertisementWait = 500 * time.Millisecond
+
+// A clientConn is a connection of a Client's: an endpoint with one tunnel and one
+// session, and the NIC that its packets come out of.
+type clientConn struct {
+	run     *clientRun
+	target  *target
+	ep      *endpoint.Endpoint
+	session *endpoint.Session
+	nic     *netstack.NIC
+}
+
+// dial makes a connection to one address: with a socket of its own, since a NAT may
+// have forgotten the old one, and the server may still have a tunnel with it.
+func (r *clientRun) dial(ctx context.Context, t *target, to netip.AddrPort, patience time.Duration) (_ connection, err error) {
+	if r.c.SourcePort != 0 || r.c.captures() {
+		// The port must be free again, and a capture's endpoints come one after the
+		// other.
+		r.closing.Wait()
+	}
+	c := &clientConn{run: r, target: t}
+	if c.ep, err = r.listen(to); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	if err := r.c.capture(c.ep); err != nil {
+		return nil, err
+	}
+	tunnel, err := c.dialTunnel(ctx, to, patience)
+	if err != nil {
+		return nil, err
+	}
+	if c.session, err = tunnel.OpenPPP(ctx, &r.ppp); err != nil {
+		return nil, err
+	}
+	id, _ := c.session.InterfaceIDs()
+	c.nic, err = r.stack.AddIP(c.session, &netstack.IPConfig{
+		Addresses: c.session.Addresses(), DNS: c.session.DNS(), MTU: c.session.MTU(), InterfaceID: id,
+		Name: "tunnel", // the same for each connection, so that IPv6 addresses are, too
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.session.Attach(c.nic)
+	if id != [8]byte{} {
+		wait, cancel := context.WithTimeout(ctx, advertisementWait)
+		c.nic.WaitIPv6(wait)
+		cancel()
+	}
+	r.mu.Lock()
+	r.conn = c
+	r.mu.Unlock()
+	return c, r.c.capture(c.ep) // somebody may have begun meanwhile
+}
+
+func (c *clientConn) dialTunnel(ctx context.Context, to netip.AddrPort, patience time.Duration) (*endpoint.Tunnel, error) {
+	short := ctx
+	if patience > 0 {
+		var cancel context.CancelFunc
+		short, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	tunnel, err := c.ep.Dial(short, to.String(), &endpoint.TunnelConfig{
+		Secret: c.run.c.Secret, HelloInterval: c.run.c.HelloInterval, HideAVPs: c.run.c.HideAVPs,
+	})
+	if err != nil && short.Err() != nil && ctx.Err() == nil {
+		return nil, &PatienceError{patience}
+	}
+	return tunnel, err
+}
+
+// listen opens the socket for an attempt, of the address's family.
+func (r *clientRun) listen(to netip.AddrPort) (*endpoint.Endpoint, error) {
+	network, host := "udp4", ""
+	if to.Addr().Is6() {
+		network = "udp6"
+	}
+	if r.c.Bind.IsValid() {
+		host = r.c.Bind.String()
+	}
+	cfg := &endpoint.Config{Logger: r.log, HostName: r.c.HostName, Device: r.c.Device}
+	if r.c.Socket != nil {
+		conn, err := r.c.Socket(network)
+		if err != nil {
+			return nil, &SocketError{network, err}
+		}
+		ep, err := endpoint.New(conn, cfg)
+		if err != nil {
+			conn.Close()
+		}
+		return ep, err
+	}
+	// A tunnel's socket is not connected, and would not be told that there is no way.
+	if r.c.Device == "" {
+		if err := reachable(network, r.c.Bind, to); err != nil {
+			return nil, err
+		}
+	}
+	local := net.JoinHostPort(host, strconv.Itoa(int(r.c.SourcePort)))
+	ep, err := endpoint.Listen(network, local, cfg)
+	if err != nil {
+		return nil, &SocketError{local, err}
+	}
+	return ep, nil
+}
+
+// reachable asks the routes, and sends nothing.
+func reachable(network string, from netip.Addr, to netip.AddrPort) error {
+	var d net.Dialer
+	if from.IsValid() {
+		d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	}
+	conn, err := d.Dial(network, to.String())
+	if err != nil {
+		if from.IsValid() {
+			return &SocketError{net.JoinHostPort(from.String(), "0"), err}
+		}
+		return err
+	}
+	return conn.Close()
+}
+
+func (c *clientConn) Done() <-chan struct{}    { return c.session.Done() }
+func (c *clientConn) Err() error               { return c.session.Err() }
+func (c *clientConn) Changed() <-chan struct{} { return c.nic.Changed() }
+
+// Probe asks both machines whether the peer is there.
+func (c *clientConn) Probe() {
+	c.run.log.Info("this machine has slept: is the server still there?")
+	for _, x := range []any{c.session.Tunnel(), c.session} {
+		if p, ok := x.(interface{ Probe() }); ok {
+			p.Probe()
+		}
+	}
+}
+
+func (c *clientConn) describe() Connected {
+	t := c.session.Tunnel()
+	return Connected{
+		Server: c.target.name, Peer: t.Peer(), PeerName: t.PeerName(),
+		Addresses: c.nic.Addresses(), Gateway: c.session.PeerAddress(), DNS: c.nic.DNS(), MTU: c.session.MTU(),
+	}
+}
+
+// fail ends what goes through the tunnel. Who asks why finds the reason already.
+func (c *clientConn) fail(err *DownError) {
+	c.run.set(func(s *ClientStatus) { s.State, s.Err, s.Current = StateWaiting, err.Err, Connected{} })
+	c.nic.Fail(err)
+}
+
+// close resets the connections inside while they can still be, and has the endpoint
+// say goodbye in the background, which takes two seconds at most.
+func (c *clientConn) close() {
+	c.run.mu.Lock()
+	if c.run.conn == c {
+		c.run.conn = nil
+	}
+	c.run.mu.Unlock()
+	if c.nic != nil {
+		c.nic.Close()
+	}
+	c.run.closing.Go(func() {
+		c.ep.Close()
+		c.run.c.captured(c.ep)
+	})
+}

@@ -1,0 +1,48 @@
+// Package node is the whole thing for an embedding program: a [Client] that stays
+// connected, and a [Server] with users and pools. It ties package endpoint, which has
+// the tunnels, to package netstack, which has TCP/IP; the command line is built on it.
+//
+// # A client
+//
+//	c, err := node.Dial(ctx, &node.Client{Server: "lns.example.net", User: "alice", Password: password})
+//	web := &http.Client{Transport: &http.Transport{DialContext: c.DialContext}}
+//	ln, err := c.Listen("tcp", ":80")
+//
+// A Client has one stack for its life, and one NIC, session, tunnel and socket for
+// each time that it is connected:
+//
+//	DialContext  Listen  ListenPacket  LookupHost  Ping
+//	      └─────────┴─────────┼────────────┴────────┘
+//	                    netstack.Stack ················· as long as the Client
+//	                          │
+//	   keeper ──► netstack.NIC · Session · Tunnel · Endpoint ···· as long as it lasts
+//	     │
+//	     └─ servers in turn, their names resolved afresh, one address family after the
+//	        other; a pause between rounds that grows to a minute, and is random
+//
+// What the loss of the tunnel means for who uses the Client:
+//
+//	a connection           its calls fail at once, with a [DownError]
+//	a new one              fails at once with a [DownError] that says why the tunnel is
+//	                       down, or waits ([WithWait])
+//	a listener             waits, and has connections again
+//	a UDP socket           reading waits, writing fails
+//	a name                 as a new connection
+//
+// and nothing ever goes around the tunnel.
+//
+// That the peer is gone is found by package endpoint: by its goodbye, or by its silence,
+// within 30 s while there is traffic. A machine that has slept does not wait for that:
+// where one of its clocks has jumped the peer is asked at once. A NAT that has
+// forgotten us is a silent peer, and the redial has a new port. IPv6 addresses stay the
+// same as long as the server advertises the same prefix.
+//
+// Errors that do not mend by themselves, such as a wrong password, are tried again
+// slowly, since servers lock accounts; [Dial]'s first attempt returns them, as it
+// returns all others.
+//
+// # Goroutines
+//
+// A Client has two of its own: its keeper, which calls Events, and a ticker that
+// compares the clocks. A goodbye is said on a third, while the next server is tried.
+package node
