@@ -263,7 +263,9 @@ func (e *Endpoint) newTunnel(way *udp.Path, caller peerID, open func(time.Time, 
 		return nil, err
 	}
 	cfg.Rand, cfg.LocalID, cfg.HostName = e.random, id, e.cfg.HostName
-	t := newTunnel(e, id, way, caller, e.loops[e.nextLoop], open(time.Now(), cfg))
+	var t *Tunnel
+	cfg.Traffic = func() (uint64, uint64) { return t.traffic() }
+	t = newTunnel(e, id, way, caller, e.loops[e.nextLoop], open(time.Now(), cfg))
 	e.nextLoop = (e.nextLoop + 1) % len(e.loops)
 	e.tunnels.set(id, t)
 	e.all[t] = struct{}{}

@@ -10,9 +10,10 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
 
-// flow counts a session's IP packets.
+// flow counts a session's IP packets, and PPP's own frames.
 type flow struct {
 	packetsIn, bytesIn, droppedIn, packetsOut, bytesOut, droppedOut atomic.Uint64
+	ownIn, ownOut                                                   atomic.Uint64
 }
 
 // A carriage is what a session carries at the moment: the loop replaces it as a
@@ -65,6 +66,7 @@ func (s *Session) receive(frame []byte, batch *link.Batch) {
 			return
 		}
 	case protocol != ppp.ProtocolIPv4 && protocol != ppp.ProtocolIPv6:
+		s.flow.ownIn.Add(1)
 		if !s.runner.Handle(frame) {
 			s.flow.droppedIn.Add(1)
 		}
@@ -169,6 +171,7 @@ func (s *Session) pushHeader(f *link.Frame) {
 
 // sendFrame sends one of PPP's own frames. On the loop.
 func (s *Session) sendFrame(frame []byte) {
+	s.flow.ownOut.Add(1)
 	b := link.NewBatch()
 	defer b.Free()
 	s.pushHeader(b.Add(0, frame, nil))

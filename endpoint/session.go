@@ -290,6 +290,7 @@ func (s *Session) proxied(p *control.Proxy) ppp.Proxy {
 // let the id go. PPP may know better. On the loop, once.
 func (s *Session) disconnected(now time.Time, err error) {
 	s.tunnel.setSession(s.id, nil)
+	s.tunnel.past.add(s.flow.traffic())
 	s.hungUp = true
 	if s.pppDown {
 		s.finish()

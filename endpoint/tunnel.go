@@ -34,6 +34,7 @@ type Tunnel struct {
 	runner  *machine.Runner[control.Event]
 	// sessions by our id. The loop replaces the map, the reader only looks.
 	sessions atomic.Pointer[map[uint32]*Session]
+	past     traffic // of sessions that have ended; the loop's
 
 	up   chan struct{} // closed when established
 	done chan struct{} // closed when down, after all its sessions

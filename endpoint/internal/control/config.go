@@ -40,9 +40,15 @@ type Config struct {
 	// Retries is how often a message is sent again before the tunnel is lost.
 	// Zero: 5; negative: never.
 	Retries int
-	// HelloInterval is the peer's silence after which a HELLO probes it.
-	// Zero: 60 s; negative: never.
+	// HelloInterval is the peer's silence after which a HELLO probes it, less
+	// up to a tenth. Zero: 60 s; negative: never, and what Traffic tells does not
+	// either.
 	HelloInterval time.Duration
+	// Traffic is how many data messages of the tunnel's sessions have been sent
+	// and received: those are signs of life too, and when they go one way for 5 s
+	// a HELLO probes the peer. It is called every 2.5 s, which costs the data
+	// nothing; the numbers may be any that change with each message. Nil: none are.
+	Traffic func() (sent, received uint64)
 	// AckDelay is how long an acknowledgement waits for a message that carries
 	// it. Zero: 100 ms; negative: not at all.
 	AckDelay time.Duration
@@ -102,8 +108,12 @@ func (c *Config) retryInterval(n int) time.Duration {
 
 // cycle is a full retransmission cycle: from the first sending of a message
 // until it is given up; 31 s by default (RFC 2661 §5.7).
-func (c *Config) cycle() (d time.Duration) {
-	for n := range c.Retries + 1 {
+func (c *Config) cycle() time.Duration { return c.waits(c.Retries) }
+
+// waits is how long the acknowledgement of a message has been waited for when the
+// wait after it was sent again for that many times is over.
+func (c *Config) waits(retries int) (d time.Duration) {
+	for n := range retries + 1 {
 		d += c.retryInterval(n)
 	}
 	return d

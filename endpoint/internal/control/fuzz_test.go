@@ -99,7 +99,7 @@ func FuzzReliable(f *testing.F) {
 			case 6, 7: // time passes
 				now = now.Add(time.Duration(tape.next()) * 20 * time.Millisecond)
 				for i := range ends {
-					if r := &ends[i]; !r.expireRetry(now) {
+					if r := &ends[i]; !r.expireRetry(now, r.cfg.Retries) {
 						r.tries = 0 // nobody gives up here
 					} else {
 						r.expireAck(now)
@@ -125,7 +125,7 @@ func FuzzReliable(f *testing.F) {
 			now = now.Add(8 * time.Second)
 			for i := range ends {
 				ends[i].tries = 0
-				ends[i].expireRetry(now)
+				ends[i].expireRetry(now, ends[i].cfg.Retries)
 				ends[i].expireAck(now)
 			}
 		}

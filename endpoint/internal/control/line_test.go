@@ -118,7 +118,7 @@ func TestHostileOversizedProxy(t *testing.T) {
 			line := aLine()
 			set(line.Proxy, n)
 			for _, hide := range []bool{false, true} {
-				tunnel := newTunnel(time.Unix(1e9, 0), Config{Rand: zeros{}, LocalID: 1, Secret: []byte("s"), HideAVPs: hide})
+				tunnel := newTunnel(Config{Rand: zeros{}, LocalID: 1, Secret: []byte("s"), HideAVPs: hide})
 				m, err := wire.ParseMessage(tunnel.appendAVPs(nil, line.connected(wire.ICCN)), []byte("s"))
 				if err != nil {
 					t.Fatal(err)

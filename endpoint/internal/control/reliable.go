@@ -254,16 +254,16 @@ func (r *reliable) clear() {
 func (r *reliable) deadline() time.Time { return machine.Earliest(r.retryAt, r.ackAt) }
 
 // expireRetry sends the oldest message again when it is time. It reports false
-// when that was done as often as may be.
+// when that was done as often as it may be.
 //
 // RFC 2661 appendix A: "When congestion occurs (indicated by the triggering of
 // a retransmission) one half of the CWND is saved in SSTHRESH, and CWND is set
 // to one. The sender then reenters the slow start phase."
-func (r *reliable) expireRetry(now time.Time) bool {
+func (r *reliable) expireRetry(now time.Time, most int) bool {
 	if r.retryAt.IsZero() || now.Before(r.retryAt) {
 		return true
 	}
-	if r.tries == r.cfg.Retries {
+	if r.tries >= most {
 		return false
 	}
 	r.tries++
@@ -272,6 +272,14 @@ func (r *reliable) expireRetry(now time.Time) bool {
 	r.retryAt = now.Add(r.cfg.retryInterval(r.tries))
 	r.flush(now)
 	return true
+}
+
+// hurry makes the next retransmission one of this moment, unless it was the last
+// one that is being waited for.
+func (r *reliable) hurry(now time.Time) {
+	if !r.retryAt.IsZero() && r.tries < r.cfg.Retries {
+		r.retryAt = now
+	}
 }
 
 // pause puts off the next retransmission; the count of tries begins anew.

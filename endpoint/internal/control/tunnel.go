@@ -29,7 +29,7 @@ func (s state) String() string { return stateNames[s] }
 
 // A Tunnel is a control connection with its calls: a [machine.Machine] of
 // [Event]. Its commands are Call, PlaceCall, AcceptCall, AcceptOutgoing, Hangup
-// and Close, and where tunnels compete Yield, LoseTie and Superseded. Whoever
+// Probe and Close, and where tunnels compete Yield, LoseTie and Superseded. Whoever
 // owns it calls one method at a time.
 type Tunnel struct {
 	machine.Output[Event]
@@ -50,7 +50,7 @@ type Tunnel struct {
 	begun uint64    // the sum of the SCCRQ that the peer began with
 	upAt  time.Time // when the tunnel was established
 
-	heardAt time.Time // the last valid message of the peer's
+	alive   keepalive
 	setupAt time.Time // when the set-up fails; zero: it is not waited for
 	goneAt  time.Time // when closing ends
 
@@ -59,20 +59,20 @@ type Tunnel struct {
 
 // Dial is a tunnel that opens: it sends SCCRQ.
 func Dial(now time.Time, cfg Config) *Tunnel {
-	t := newTunnel(now, cfg)
+	t := newTunnel(cfg)
 	t.sendSCCRQ(now)
 	return t
 }
 
 // Answer is a tunnel for someone who dials us: its first packet is SCCRQ.
 func Answer(now time.Time, cfg Config) *Tunnel {
-	t := newTunnel(now, cfg)
+	t := newTunnel(cfg)
 	t.setupAt = now.Add(t.cfg.SetupTimeout)
 	return t
 }
 
-func newTunnel(now time.Time, cfg Config) *Tunnel {
-	t := &Tunnel{cfg: cfg.withDefaults(), heardAt: now}
+func newTunnel(cfg Config) *Tunnel {
+	t := &Tunnel{cfg: cfg.withDefaults()}
 	t.reliable = newReliable(&t.cfg, &t.counters, t.Send)
 	t.calls = newCalls(t.random32())
 	return t
@@ -105,7 +105,7 @@ func (t *Tunnel) Handle(now time.Time, datagram []byte) {
 		t.counters.InvalidNr++
 		return
 	}
-	t.heardAt = now
+	t.heard(now)
 	cleared := false
 	for _, o := range acked {
 		cleared = cleared || o.message == wire.StopCCN
@@ -196,20 +196,20 @@ func ofTunnel(m wire.MessageType) bool { return m <= wire.HELLO || !m.Known() }
 
 // Expire tells that the deadline has passed.
 func (t *Tunnel) Expire(now time.Time) {
-	due := func(at time.Time) bool { return !at.IsZero() && !now.Before(at) }
 	switch {
 	case t.state == gone:
 		return
-	case due(t.goneAt):
+	case due(now, t.goneAt):
 		t.setState(now, gone)
 		return
-	case !t.reliable.expireRetry(now):
-		t.lost(now)
+	case !t.reliable.expireRetry(now, t.retries(now)):
+		t.lost(now, t.cfg.waits(t.reliable.tries))
 		return
-	case due(t.setupAt):
+	case !t.expireKeepalive(now):
+		t.lost(now, t.alive.silence)
+		return
+	case due(now, t.setupAt):
 		t.setupFailed(now)
-	case due(t.helloAt()):
-		t.sendMessage(now, 0, 0, &wire.Message{Type: wire.HELLO})
 	}
 	t.expireCalls(now)
 	t.reliable.expireAck(now)
@@ -220,21 +220,7 @@ func (t *Tunnel) Deadline() time.Time {
 	if t.state == gone {
 		return time.Time{}
 	}
-	return machine.Earliest(t.reliable.deadline(), t.setupAt, t.goneAt, t.helloAt(), t.callDeadline())
-}
-
-// helloAt is when the peer has been silent for so long that it is probed.
-// While a message is on its way to it, that is the probe.
-//
-// RFC 2661 §6.5: "Keepalives for the tunnel MAY be implemented by sending a
-// HELLO if a period of time (a recommended default is 60 seconds, but SHOULD be
-// configurable) has passed without receiving any message (data or control) from
-// the peer."
-func (t *Tunnel) helloAt() time.Time {
-	if t.state != established || t.cfg.HelloInterval == 0 || len(t.reliable.queue) > 0 {
-		return time.Time{}
-	}
-	return t.heardAt.Add(t.cfg.HelloInterval)
+	return machine.Earliest(t.reliable.deadline(), t.setupAt, t.goneAt, t.keepaliveDeadline(), t.callDeadline())
 }
 
 // Close ends the tunnel: StopCCN with the result, zero meaning a general
@@ -260,13 +246,13 @@ func (t *Tunnel) end(now time.Time, r wire.Result, err error) {
 	t.setState(now, closing)
 }
 
-// lost tells that the peer does not acknowledge any more.
+// lost tells that the peer has not answered in that time.
 //
 // RFC 2661 §5.8: "If no peer response is detected after several
 // retransmissions, […] the tunnel and all sessions within MUST be cleared."
-func (t *Tunnel) lost(now time.Time) {
+func (t *Tunnel) lost(now time.Time, after time.Duration) {
 	if t.state != closing {
-		t.err = &TimeoutError{Sent: t.reliable.queue[0].message, Heard: t.peer.PeerID != 0, After: t.cfg.cycle()}
+		t.err = &TimeoutError{Sent: t.reliable.queue[0].message, Heard: t.peer.PeerID != 0, After: after}
 	}
 	t.setState(now, gone)
 }
@@ -276,6 +262,7 @@ func (t *Tunnel) setState(now time.Time, s state) {
 	before := t.state
 	t.state = s
 	t.setupAt, t.goneAt = time.Time{}, time.Time{}
+	t.stopKeepalive()
 	switch s {
 	case waitCtlReply:
 		// The wait for SCCRP begins when SCCRQ has been acknowledged.
@@ -283,6 +270,7 @@ func (t *Tunnel) setState(now time.Time, s state) {
 		t.setupAt = now.Add(t.cfg.SetupTimeout)
 	case established:
 		t.upAt = now
+		t.startKeepalive(now)
 		t.Emit(t.peer)
 	case closing, gone:
 		if before < closing {

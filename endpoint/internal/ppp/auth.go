@@ -230,7 +230,7 @@ func (r *repetition) again(now time.Time, l *Link) bool {
 		l.fail(now, &TimeoutError{Waited: r.what, Tries: r.tries})
 		return false
 	}
+	l.wait = now.Add(l.cfg.restart(r.tries))
 	r.tries++
-	l.wait = now.Add(l.cfg.Restart)
 	return true
 }

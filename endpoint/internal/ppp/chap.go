@@ -86,7 +86,14 @@ func (x *chapClient) expire(now time.Time) {
 		x.link.fail(now, &TimeoutError{Waited: "CHAP Challenge", After: x.link.cfg.AuthTimeout})
 		return
 	}
+	x.sendAgain(now)
+}
+
+// sendAgain does so, with the whole restart period between two: an authenticator
+// may be slow, and think little of a Response that comes twice.
+func (x *chapClient) sendAgain(now time.Time) {
 	if x.repeat.again(now, x.link) {
+		x.link.wait = now.Add(x.link.cfg.Restart)
 		x.link.send(protocolCHAP, *x.response)
 	}
 }
@@ -121,9 +128,8 @@ func (x *chapClient) respond(now time.Time, p packet) {
 		x.response = &packet{chapResponse, p.id, appendValue(nil, value, x.link.cfg.User)}
 	}
 	if x.link.phase == authenticate {
-		if !x.repeat.again(now, x.link) {
-			return
-		}
+		x.sendAgain(now)
+		return
 	}
 	x.link.send(protocolCHAP, *x.response)
 }

@@ -45,9 +45,10 @@ type Config struct {
 	// 1400; values are cut to 576 … 65535.
 	MRU int
 
-	// Restart is the period of the restart timer, and of the repetition of
-	// authentication packets. Default: 3 s.
-	Restart time.Duration
+	// Restart is the longest period of the restart timer, and of the repetition of
+	// authentication packets. The first is FirstRestart, and each further one
+	// twice as long as the one before. Default: 3 s and 1 s, not more than Restart.
+	Restart, FirstRestart time.Duration
 	// MaxConfigure is how often a Configure-Request, a Challenge, a Response
 	// or an Authenticate-Request is sent in vain. Default: 10.
 	MaxConfigure int
@@ -63,11 +64,12 @@ type Config struct {
 	// SetupTimeout bounds the way to the network phase as a whole. Default: 2
 	// min. Negative: nothing does.
 	SetupTimeout time.Duration
-	// EchoInterval is the silence of the peer after which, and the interval in
-	// which, Echo-Requests are sent. Default: 5 s. Negative: none are sent.
-	EchoInterval time.Duration
+	// EchoInterval is the silence of the peer after which an Echo-Request is sent,
+	// and EchoRetry the interval of further ones. Default: 5 s and 1 s. Negative
+	// EchoInterval: none are sent.
+	EchoInterval, EchoRetry time.Duration
 	// EchoFailures is how many unanswered ones mean that the peer is gone.
-	// Default: 4.
+	// Default: 15, so that it is found gone after 20 s of silence.
 	EchoFailures int
 	// Traffic is how many frames from the peer have not come to [Link.Handle],
 	// because they are the owner's own: datagrams are signs of life too. It is
@@ -92,13 +94,15 @@ const (
 	defaultName         = "l2tpnet"
 	defaultMRU          = 1400
 	defaultRestart      = 3 * time.Second
+	defaultFirstRestart = time.Second
 	defaultMaxConfigure = 10
 	defaultMaxTerminate = 2
 	defaultMaxFailure   = 5
 	defaultAuthTimeout  = 30 * time.Second
 	defaultSetupTimeout = 2 * time.Minute
 	defaultEchoInterval = 5 * time.Second
-	defaultEchoFailures = 4
+	defaultEchoRetry    = time.Second
+	defaultEchoFailures = 15
 )
 
 func (c Config) withDefaults() Config {
@@ -123,17 +127,20 @@ func (c Config) withDefaults() Config {
 		c.Address = netip.Addr{}
 	}
 	or(&c.Restart, defaultRestart)
+	or(&c.FirstRestart, defaultFirstRestart)
+	c.FirstRestart = min(c.FirstRestart, c.Restart)
 	or(&c.MaxConfigure, defaultMaxConfigure)
 	or(&c.MaxTerminate, defaultMaxTerminate)
 	or(&c.MaxFailure, defaultMaxFailure)
 	or(&c.AuthTimeout, defaultAuthTimeout)
 	or(&c.SetupTimeout, defaultSetupTimeout)
 	or(&c.EchoInterval, defaultEchoInterval)
+	or(&c.EchoRetry, defaultEchoRetry)
 	or(&c.EchoFailures, defaultEchoFailures)
 	if c.Traffic == nil {
 		c.Traffic = func() uint64 { return 0 }
 	}
-	if c.Restart < 0 || c.AuthTimeout < 0 || min(c.MaxConfigure, c.MaxTerminate, c.MaxFailure, c.EchoFailures) < 0 {
+	if min(c.Restart, c.FirstRestart, c.EchoRetry, c.AuthTimeout) < 0 || min(c.MaxConfigure, c.MaxTerminate, c.MaxFailure, c.EchoFailures) < 0 {
 		panic("BUG: ppp: a negative timer or counter in a Config")
 	}
 	return c
@@ -144,4 +151,18 @@ func or[T comparable](v *T, fallback T) {
 	if *v == zero {
 		*v = fallback
 	}
+}
+
+// restart is the period of the restart timer after a packet that has been sent
+// again n times.
+//
+// RFC 1661 §4.6: "Instead of a constant value, the Restart timer MAY begin at an
+// initial small value and increase to the configured final value. Each successive
+// value less than the final value SHOULD be at least twice the previous value."
+func (c *Config) restart(n int) time.Duration {
+	d := c.FirstRestart
+	for ; n > 0 && d < c.Restart; n-- {
+		d *= 2
+	}
+	return min(d, c.Restart)
 }

@@ -41,7 +41,7 @@ func TestConfiguredTimers(t *testing.T) {
 	x.ackOurs(&x.link.ipcp.automaton)
 	x.ipcp(configureRequest, 1)
 	x.forget()
-	x.wait(13 * time.Second)
+	x.wait(6 * time.Second)
 	x.want("one echo, one Terminate-Request", "LCP Echo-Request ...", "NetworkDown{IPv4}", "LCP Terminate-Request ...", "Down: no answer to LCP Echo-Request after 1 tries")
 
 	cfg = serverConfig()

@@ -56,7 +56,7 @@
 //
 // # How long anything takes
 //
-// The restart timer is constant, without doubling. All waits together, from
+// The restart timer begins with 1 s and doubles, up to 3 s. All waits together, from
 // Open to Up and from each renegotiation to the next Up, end with
 // [Config.SetupTimeout]; within it each wait has a bound and an error of its
 // own. Taking a link down takes Max-Terminate restart periods at most.

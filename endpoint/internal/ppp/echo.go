@@ -7,17 +7,25 @@ import (
 )
 
 // echo is the keepalive: Echo-Requests (RFC 1661 §5.8) to a peer that is
-// silent.
+// silent, seldom at first, and often once one has not been answered: a line that
+// loses a fifth of all loses four in succession every few minutes, and fifteen never.
 type echo struct {
 	timer      time.Time // when the peer's silence is long enough; zero: nobody listens
 	unanswered int       // requests since the peer was last heard
 	traffic    uint64    // what the owner had from the peer by then
+	probed     bool      // by Probe: sooner and fewer
 	refused    bool      // by a Code-Reject: the peer does not know them
 }
 
+// While the peer is being probed: 5 s in all.
+const (
+	probeRetry    = 500 * time.Millisecond
+	probeFailures = 10
+)
+
 // startEcho begins to listen, with the network phase.
 func (l *lcp) startEcho(now time.Time) {
-	l.echo.unanswered, l.echo.traffic = 0, l.link.cfg.Traffic()
+	l.echo.unanswered, l.echo.traffic, l.echo.probed = 0, l.link.cfg.Traffic(), false
 	if l.link.cfg.EchoInterval > 0 && !l.echo.refused {
 		l.echo.timer = now.Add(l.link.cfg.EchoInterval)
 	}
@@ -35,7 +43,22 @@ func (l *lcp) heard(now time.Time) {
 	}
 }
 
-// expireEcho sends the next Echo-Request, or gives up.
+// Probe is for an owner that suspects the peer to be gone: Echo-Requests go out
+// from now on, twice a second, and when ten are not answered, nor anything else
+// comes, the link is lost. Nothing happens where there are no Echo-Requests:
+// before the network phase, or since the owner or the peer does not want them.
+func (l *Link) Probe(now time.Time) {
+	e := &l.lcp.echo
+	if e.timer.IsZero() || e.probed {
+		return
+	}
+	e.unanswered, e.traffic, e.probed = 0, l.cfg.Traffic(), true
+	l.lcp.sendEcho(now)
+}
+
+// expireEcho sends the next Echo-Request, or gives up: the lower layer is as
+// good as down, and Terminate-Requests would be in vain. One is sent nevertheless,
+// to a peer that hears us.
 func (l *lcp) expireEcho(now time.Time) {
 	if !past(now, l.echo.timer) {
 		return
@@ -44,12 +67,26 @@ func (l *lcp) expireEcho(now time.Time) {
 		l.startEcho(now)
 		return
 	}
-	if l.echo.unanswered == l.link.cfg.EchoFailures {
-		l.link.fail(now, &TimeoutError{Waited: fmt.Sprintf("%s Echo-Request", l.name), Tries: l.echo.unanswered})
+	most := l.link.cfg.EchoFailures
+	if l.echo.probed {
+		most = probeFailures
+	}
+	if l.echo.unanswered < most {
+		l.sendEcho(now)
 		return
 	}
+	l.link.fail(now, &TimeoutError{Waited: fmt.Sprintf("%s Echo-Request", l.name), Tries: l.echo.unanswered})
+	l.event(now, evDown)
+	l.link.setPhase(now, dead)
+}
+
+func (l *lcp) sendEcho(now time.Time) {
+	retry := l.link.cfg.EchoRetry
+	if l.echo.probed {
+		retry = probeRetry
+	}
 	l.echo.unanswered++
-	l.echo.timer = now.Add(l.link.cfg.EchoInterval)
+	l.echo.timer = now.Add(retry)
 	l.id++
 	l.send(packet{echoRequest, l.id, binary.BigEndian.AppendUint32(nil, l.magic)})
 }

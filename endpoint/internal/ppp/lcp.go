@@ -266,7 +266,7 @@ func (l *lcp) meet(now time.Time, code uint8) {
 		return
 	}
 	l.met = true
-	late := !now.Before(l.timer.Add(lateAfter - l.link.cfg.Restart))
+	late := !now.Before(l.sentAt().Add(lateAfter))
 	if code == configureRequest && l.outstanding && l.restart > 0 && late {
 		l.sendRequest(now)
 	}

@@ -194,6 +194,13 @@ func (l *Link) protocolRejected(now time.Time, protocol uint16) {
 		l.ipcp.protocolRejected(now)
 	case protocol == protocolIPV6CP && l.ipv6cp.state >= closed:
 		l.ipv6cp.protocolRejected(now)
+	// What it does not want to receive is as good as what it does not want to agree
+	// on: "Upon reception of a Protocol-Reject, the implementation MUST stop sending
+	// packets of the indicated protocol at the earliest opportunity" (RFC 1661 §5.7).
+	case protocol == ProtocolIPv4 && l.ipcp.state == opened:
+		l.ipcp.protocolRejected(now)
+	case protocol == ProtocolIPv6 && l.ipv6cp.state == opened:
+		l.ipv6cp.protocolRejected(now)
 	case protocol == protocolCCP && l.ccp.state >= closed:
 		l.ccp.protocolRejected(now)
 		l.ccp.check(now)

@@ -53,6 +53,7 @@ func newWire(seed uint64, client, server Config) *line {
 	client.Rand, server.Rand = random(2*seed), random(2*seed+1)
 	server.Server = true
 	for i, cfg := range []Config{client, server} {
+		cfg.FirstRestart = 0 // as they have it
 		w.ends[i] = &end{link: New(cfg), users: map[string]string{"alice": "s3cret"}}
 	}
 	return w
@@ -239,13 +240,28 @@ func TestBothEnds(t *testing.T) {
 		if !c.isUp || !s.isUp || len(c.ups) != 1 {
 			t.Fatalf("%v, an hour later: client %+v, server %+v", m, c.down, s.down)
 		}
-		// The peer disappears: four Echo-Requests in vain, then two Terminate-Requests.
+		// The peer disappears: fifteen Echo-Requests in vain.
 		w.lose = 1
 		w.queue = nil
-		w.run(t, 5*defaultEchoInterval+2*defaultRestart, func() bool { return c.down != nil })
+		w.run(t, defaultEchoInterval+15*defaultEchoRetry, func() bool { return c.down != nil })
 		var timeout *TimeoutError
-		if c.down == nil || !errors.As(c.down.Err, &timeout) || timeout.Error() != "no answer to LCP Echo-Request after 4 tries" {
+		if c.down == nil || !errors.As(c.down.Err, &timeout) || timeout.Error() != "no answer to LCP Echo-Request after 15 tries" {
 			t.Errorf("%v: the peer is gone: %+v", m, c.down)
+		}
+	}
+}
+
+// A link that is up lives for an hour on a line that loses a fifth of the frames,
+// with nothing else to hear of the peer than its echoes.
+func TestALossyLineEndsNoLink(t *testing.T) {
+	for seed := range seeds() / 4 {
+		w := newWire(seed, clientConfig(), serverConfig())
+		w.open(t)
+		w.run(t, longest, w.settled)
+		w.lose, w.twice = 0.2, 0.1
+		w.run(t, time.Hour, func() bool { return false })
+		if c, s := w.client(), w.server(); !c.isUp || !s.isUp || len(c.ups) != 1 {
+			t.Fatalf("seed %d, an hour later: client %+v, server %+v", seed, c.down, s.down)
 		}
 	}
 }
@@ -302,7 +318,6 @@ func TestLossyNetworks(t *testing.T) {
 		client, server := clientConfig(), Config{Methods: []Method{[]Method{MSCHAPv2, EAPMSCHAPv2}[seed%2]}}
 		client.Methods = server.Methods
 		client.NoIPv6 = false
-		client.EchoInterval, server.EchoInterval = -1, -1 // four lost in succession are another test's
 		client.MPPE, server.MPPE = MPPERequired, MPPEAllowed
 		if seed%4 >= 2 {
 			client.MPPE, server.MPPE = server.MPPE, client.MPPE

@@ -75,6 +75,7 @@ type automaton struct {
 	state    state
 	timer    time.Time // the restart timer; zero: stopped
 	restart  int       // the restart counter
+	repeats  int       // how often what the timer is for has been sent again
 	failures int       // Configure-Naks since our last Configure-Ack: Max-Failure is for these
 	requests int       // Configure-Requests since the link was last up
 	id       uint8     // the last identifier that we chose, for any packet
@@ -115,7 +116,7 @@ func (a *automaton) event(now time.Time, e trigger) {
 		a.layer.down(now)
 	}
 	if t&irc != 0 {
-		a.restart = a.tries
+		a.restart, a.repeats = a.tries, 0
 		if t&str != 0 {
 			a.restart = a.link.cfg.MaxTerminate
 		}
@@ -140,8 +141,7 @@ func (a *automaton) event(now time.Time, e trigger) {
 		a.send(a.answer)
 	}
 	if t&str != 0 {
-		a.restart--
-		a.timer = now.Add(a.link.cfg.Restart)
+		a.startTimer(now)
 		a.id++
 		a.send(packet{terminateRequest, a.id, []byte(a.link.farewell)})
 	}
@@ -225,6 +225,11 @@ func (a *automaton) receive(now time.Time, p packet) {
 		if a.outstanding && p.id == a.requestID && bytes.Equal(p.data, a.requested) {
 			a.outstanding = false
 			a.event(now, evRCA)
+			if a.state == ackRcvd {
+				// The peer has had ours and is slow with its own: to ask anew, by
+				// another request, would be the sooner the more often.
+				a.timer = now.Add(a.link.cfg.Restart)
+			}
 		}
 	case configureNak, configureReject:
 		a.receiveRefusal(now, p)
@@ -381,10 +386,9 @@ func (a *automaton) protocolRejected(now time.Time) {
 // to the first that comes late still counts. What we want changes only by
 // valid replies.
 func (a *automaton) sendRequest(now time.Time) {
-	a.restart--
 	a.requests++
-	a.timer = now.Add(a.link.cfg.Restart)
 	if !a.outstanding {
+		a.repeats = 0
 		a.id++
 		a.outstanding, a.requestID = true, a.id
 		a.requested = nil
@@ -392,7 +396,18 @@ func (a *automaton) sendRequest(now time.Time) {
 			a.requested = o.appendTo(a.requested)
 		}
 	}
+	a.startTimer(now)
 	a.send(packet{configureRequest, a.requestID, a.requested})
 }
+
+// startTimer counts a request, and starts the restart timer for it.
+func (a *automaton) startTimer(now time.Time) {
+	a.timer = now.Add(a.link.cfg.restart(a.repeats))
+	a.restart--
+	a.repeats++
+}
+
+// sentAt is when it was started.
+func (a *automaton) sentAt() time.Time { return a.timer.Add(-a.link.cfg.restart(a.repeats - 1)) }
 
 func (a *automaton) send(p packet) { a.link.send(a.protocol, p) }

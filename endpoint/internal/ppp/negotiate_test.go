@@ -86,6 +86,47 @@ func TestMaxConfigure(t *testing.T) {
 	x.want("down", "Down: no answer to LCP Configure-Request after 10 tries")
 }
 
+// "Instead of a constant value, the Restart timer MAY begin at an initial small
+// value and increase to the configured final value. Each successive value less
+// than the final value SHOULD be at least twice the previous value." It counts as
+// before, and what is asked again has the identifier of before: the answer to the
+// first may take its time (a SoftEther's IPCP takes five seconds).
+func TestRestartTimerGrows(t *testing.T) {
+	cfg := clientConfig()
+	cfg.FirstRestart = 0
+	x := open(t, cfg)
+	request := "LCP Configure-Request 1 <mru 1400> <magic ours>"
+	x.forget()
+	for _, d := range []time.Duration{1, 2, 3, 3, 3, 3, 3, 3, 3} {
+		x.wait(d*time.Second - 1)
+		x.want("not yet")
+		x.wait(1)
+		x.want("now", request)
+	}
+	x.wait(3 * time.Second)
+	x.want("ten were sent", "Down: no answer to LCP Configure-Request after 10 tries")
+
+	x = open(t, cfg)
+	x.openLCP()
+	x.forget()
+	x.wait(4 * time.Second)
+	ask := "IPCP Configure-Request 1 <addr 0.0.0.0> <dns1 0.0.0.0> <dns2 0.0.0.0>"
+	x.want("asked again", ask, ask)
+	for range 3 { // each of which is answered
+		x.ipcp(configureNak, 1, addrOption(ipcpAddress, inside), addrOption(ipcpDNS1, dns1), addrOption(ipcpDNS2, dns2))
+	}
+	x.want("one answer counts", "IPCP Configure-Request 2 <addr 10.77.0.10> <dns1 10.77.0.53> <dns2 10.77.0.54>")
+	x.wait(time.Second)
+	x.want("the timer begins anew", "IPCP Configure-Request 2 ...")
+	// A peer that has acknowledged ours, and is slow with its own, is not hurried.
+	x.ackOurs(&x.link.ipcp.automaton)
+	x.forget()
+	x.wait(3*time.Second - 1)
+	x.want("patience")
+	x.wait(1)
+	x.want("and its end", "IPCP Configure-Request 3 ...")
+}
+
 // "… without receiving a valid Configure-Ack, Configure-Nak or Configure-Reject":
 // any of them, and nothing else, starts the count anew.
 func TestMaxConfigureCountsAnew(t *testing.T) {

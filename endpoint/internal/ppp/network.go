@@ -227,9 +227,12 @@ func (l *Link) networkDown(now time.Time, n *ncp) {
 	l.Emit(NetworkDown{Protocol: n.data})
 }
 
+// patience6 is for how long IPv4 waits for IPv6: one request that was lost, and
+// its repetition.
+const patience6 = 2 * time.Second
+
 // settle tells, once, that the session is as complete as it will be. A peer
-// that does not answer IPV6CP, though it should reject it, delays IPv4 by two
-// restart periods only.
+// that does not answer IPV6CP, though it should reject it, delays IPv4 by 2 s only.
 func (l *Link) settle(now time.Time) {
 	if l.settled || l.phase != network {
 		return
@@ -239,7 +242,7 @@ func (l *Link) settle(now time.Time) {
 			continue
 		}
 		if n == &l.ipv6cp.ncp && l.ipcp.isUp && l.patience.IsZero() {
-			l.patience = now.Add(2 * l.cfg.Restart)
+			l.patience = now.Add(patience6)
 		}
 		return
 	}

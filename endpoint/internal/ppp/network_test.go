@@ -170,12 +170,12 @@ func TestIPv6Only(t *testing.T) {
 }
 
 // A peer that does not answer IPV6CP at all, though it "MUST" return a
-// Protocol-Reject, delays IPv4 by two restart periods; one that does not answer
+// Protocol-Reject, delays IPv4 by 2 s; one that does not answer
 // IPCP is waited for.
 func TestPatience(t *testing.T) {
 	x := dualClient(t)
 	x.upIPCP()
-	x.wait(6*time.Second - 1)
+	x.wait(2*time.Second - 1)
 	x.wantSettled(0)
 	x.wait(1)
 	x.wantSettled(1)
@@ -238,4 +238,25 @@ func TestIPv6Datagrams(t *testing.T) {
 	x.frame(ProtocolIPv6, 0x60)
 	x.ipv6cp(configureRequest, 1, idOption("p"))
 	x.want("off", "LCP Protocol-Reject 2 005760", "LCP Protocol-Reject 3 80570101000e010a7070707070707070")
+}
+
+// "Upon reception of a Protocol-Reject, the implementation MUST stop sending
+// packets of the indicated protocol at the earliest opportunity" (RFC 1661 §5.7),
+// also when it is the datagrams' protocol: it goes down, and the link with the last.
+func TestProtocolRejectOfDatagrams(t *testing.T) {
+	x := dualClient(t)
+	x.upIPCP()
+	x.upIPV6CP()
+	x.forget()
+	x.lcp(protocolReject, 1, "\x00\x57")
+	x.want("IPv6 goes", "NetworkDown{IPv6}", `IPV6CP Terminate-Request 2 ""`)
+	x.ipv6cp(terminateAck, 2)
+	x.wait(time.Minute)
+	x.want("and IPv4 stays")
+	x.lcp(protocolReject, 2, "\x00\x21", "\x45\x00")
+	x.want("IPv4 goes", "NetworkDown{IPv4}", `IPCP Terminate-Request 3 ""`)
+	x.ipcp(terminateAck, 3)
+	x.want("and nothing is left", `LCP Terminate-Request 2 "IPCP has ended"`)
+	x.lcp(terminateAck, 2)
+	x.want("down", "Down: no network protocol is left: IPCP: the peer rejects the protocol; IPV6CP: the peer rejects the protocol")
 }

@@ -39,13 +39,14 @@ type output struct {
 	words string
 }
 
-// clientConfig and serverConfig are alice's, without IPv6.
+// clientConfig and serverConfig are alice's, without IPv6, and with a constant
+// restart timer, which makes scripts easy to read.
 func clientConfig() Config {
-	return Config{Rand: random(1), NoIPv6: true, User: "alice", Password: []byte("s3cret"), Methods: []Method{MSCHAPv2, CHAPMD5, PAP}}
+	return Config{Rand: random(1), NoIPv6: true, User: "alice", Password: []byte("s3cret"), Methods: []Method{MSCHAPv2, CHAPMD5, PAP}, FirstRestart: defaultRestart}
 }
 
 func serverConfig() Config {
-	return Config{Rand: random(2), NoIPv6: true, Server: true, Methods: []Method{MSCHAPv2, CHAPMD5, PAP}}
+	return Config{Rand: random(2), NoIPv6: true, Server: true, Methods: []Method{MSCHAPv2, CHAPMD5, PAP}, FirstRestart: defaultRestart}
 }
 
 func open(t *testing.T, cfg Config) *tester {
