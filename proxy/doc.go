@@ -1,5 +1,5 @@
-// Package proxy joins any listener to any dialer: a SOCKS5 server ([SOCKS]) and
-// a port forward ([Forward]). The dialer is a tunnel's network stack; the
+// Package proxy joins any listener to any dialer: a SOCKS5 server ([SOCKS]), a
+// port forward ([Forward]) and a forwarder of DNS messages ([DNS]). The dialer is a tunnel's network stack; the
 // proxy never dials by itself, and it resolves no name: names go to the dialer
 // as the client gave them, to be resolved where the tunnel ends.
 //
