@@ -1,0 +1,68 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"text/tabwriter"
+)
+
+// printFlood prints the tables.
+func printFlood(w io.Writer, before slice, results []floodResult, read uint64) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "\nthe flood\tsent/s\tread only\tflooded\tratio\tspread\t\n")
+	for _, r := range results {
+		ratios := r.ratios()
+		fmt.Fprintf(t, "%s\t%.0f\t%s\t%s\t%.2f\t%.2f–%.2f\t\n", r.Kind, pick(r.Flood, func(s slice) float64 { return s.Sent }),
+			gigabits(pick(r.Baseline, bits)), gigabits(pick(r.Flood, bits)), median(ratios), slices.Min(ratios), slices.Max(ratios))
+	}
+	t.Flush()
+	fmt.Fprintf(t, "\nthe server\tCPU read only\tflooded\tmemory\tlive\thonest in\tworst\t\n")
+	for _, r := range results {
+		worst, tries, refused := r.honest()
+		cpu := func(s slice) float64 { return s.CPU }
+		live := uint64(0)
+		for _, s := range r.Flood {
+			live = max(live, s.Live)
+		}
+		fmt.Fprintf(t, "%s\t%.2f s/s\t%.2f s/s\t+%s\t+%s\t%d of %d\t%.1f s\t\n", r.Kind, pick(r.Baseline, cpu), pick(r.Flood, cpu),
+			mebibytes(r.extraMemory(before)), mebibytes(live-min(live, before.Live)), tries-refused, tries, worst)
+	}
+	t.Flush()
+	fmt.Fprintf(w, "\nMedians of %d rounds; memory, beyond what it was before, and honest clients at\ntheir worst.\n", len(results[0].Flood))
+	last := results[len(results)-1].Flood
+	c := last[len(last)-1].Counters
+	fmt.Fprintf(w, "The reader has read %d datagrams. The server has received %d, of which\n", read, c.Received)
+	v := reflect.ValueOf(c)
+	for i := range v.NumField() {
+		if n := v.Field(i).Uint(); n > 0 && v.Type().Field(i).Name != "Received" {
+			fmt.Fprintf(w, "  %12d  %s\n", n, v.Type().Field(i).Name)
+		}
+	}
+}
+
+func bits(s slice) float64 { return s.Bits }
+
+// pick is the median of something in all slices.
+func pick(all []slice, of func(slice) float64) float64 {
+	var values []float64
+	for _, s := range all {
+		values = append(values, of(s))
+	}
+	return median(values)
+}
+
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	v := slices.Sorted(slices.Values(values))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+func gigabits(bits float64) string { return fmt.Sprintf("%.2f Gbit/s", bits/1e9) }
+
+func mebibytes(n uint64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

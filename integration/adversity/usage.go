@@ -1,0 +1,60 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A usage is what a process has used of the machine.
+type usage struct {
+	CPU     time.Duration // so far
+	Live    uint64        // bytes: live objects on the heap, and stacks; after a garbage collection where one was asked for
+	RSS     uint64        // bytes of memory that are resident now
+	PeakRSS uint64        // the most that were since somebody asked last, looked at four times a second
+}
+
+// peakRSS is kept by watchMemory.
+var peakRSS atomic.Uint64
+
+func watchMemory() {
+	for {
+		peakRSS.Store(max(peakRSS.Load(), residentBytes()))
+		time.Sleep(250 * time.Millisecond)
+	}
+}
+
+// used tells what this process has used. With collect, what nobody refers to is freed first, and does not count.
+func used(collect bool) usage {
+	if collect {
+		runtime.GC()
+		runtime.GC() // what has a finalizer, and the pools' victims
+	}
+	var r syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	rss := residentBytes()
+	return usage{
+		CPU:  time.Duration(r.Utime.Nano() + r.Stime.Nano()),
+		Live: m.HeapAlloc + m.StackInuse, RSS: rss, PeakRSS: max(peakRSS.Swap(0), rss),
+	}
+}
+
+// residentBytes is VmRSS of /proc/self/status, which has it in KiB; 0 where it has not.
+func residentBytes() uint64 {
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			n, _ := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}
