@@ -18,22 +18,24 @@ import (
 
 // A fakeConn is a connection of nothing.
 type fakeConn struct {
-	done    chan struct{}
-	err     error
-	log     func(string, ...any)
-	onProbe func()
+	done chan struct{}
+	err  error
+	log  func(string, ...any)
 
 	mu      sync.Mutex
+	onProbe func()
 	changed chan struct{}
 	was     Connected
 }
 
-func (c *fakeConn) Done() <-chan struct{}    { return c.done }
-func (c *fakeConn) Err() error               { return c.err }
-func (c *fakeConn) fail(err *DownError)      { c.log("fails: %v", err) }
-func (c *fakeConn) close()                   { c.log("closed") }
+func (c *fakeConn) Done() <-chan struct{} { return c.done }
+func (c *fakeConn) Err() error            { return c.err }
+func (c *fakeConn) fail(err *DownError)   { c.log("fails: %v", err) }
+func (c *fakeConn) close()                { c.log("closed") }
 func (c *fakeConn) Probe() {
 	c.log("probed")
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.onProbe != nil {
 		c.onProbe()
 	}
@@ -118,6 +120,8 @@ func (s *story) log(format string, args ...any) {
 }
 
 func (s *story) resolve(_ context.Context, host string) (addrs []netip.Addr, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	list, ok := s.dns[host]
 	if !ok {
 		return nil, &net.DNSError{Name: host, Err: "no such host", IsNotFound: true}
@@ -132,7 +136,9 @@ var errSilent = errors.New("silence")
 
 func (s *story) dial(ctx context.Context, _ *target, to netip.AddrPort, patience time.Duration) (connection, error) {
 	s.log("dial %v", to)
+	s.mu.Lock()
 	o, ok := s.dialled[to.Addr().String()]
+	s.mu.Unlock()
 	if !ok {
 		o = outcome{31 * time.Second, errSilent}
 	}
@@ -184,6 +190,19 @@ func (s *story) want(lines ...string) {
 	s.lines = nil
 }
 
+func (s *story) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = nil
+}
+
+// answers says what comes of dialling an address from now on.
+func (s *story) answers(addr string, after time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dialled[addr] = outcome{after, err}
+}
+
 // pass lets time pass.
 func (s *story) pass(d time.Duration) { time.Sleep(d); synctest.Wait() }
 
@@ -207,8 +226,10 @@ func TestKeeperStaysConnected(t *testing.T) {
 		)
 		// The server has another address now, which is asked for again; and the first
 		// server works again.
+		s.mu.Lock()
 		s.dns["a.example"] = "192.0.2.2"
-		s.dialled["192.0.2.2"] = outcome{0, nil}
+		s.mu.Unlock()
+		s.answers("192.0.2.2", 0, nil)
 		s.pass(2 * time.Minute)
 		s.conn.lose(errors.New("the peer is silent"))
 		s.pass(time.Second)
@@ -234,14 +255,14 @@ func TestKeeperBacksOff(t *testing.T) {
 		s.pass(1 * time.Second)
 		s.want("0s dial 192.0.2.1:1701", "0s failed (192.0.2.1: no route), next: 1s", "1s dial 192.0.2.1:1701", "1s failed (192.0.2.1: no route), next: 2s")
 		s.pass(2*time.Second + 4*time.Second + 8*time.Second + 16*time.Second + 32*time.Second)
-		s.lines = nil
+		s.forget()
 		s.pass(time.Minute)
 		s.want("2m3s dial 192.0.2.1:1701", "2m3s failed (192.0.2.1: no route), next: 1m0s")
 		// Now it answers, but does not last: that is no reason to begin anew.
-		delete(s.dialled, "192.0.2.1")
+		s.answers("192.0.2.1", 31*time.Second, errSilent)
 		s.pass(time.Minute)
 		s.want("3m3s dial 192.0.2.1:1701")
-		s.dialled["192.0.2.1"] = outcome{0, nil}
+		s.answers("192.0.2.1", 0, nil)
 		s.pass(31 * time.Second)
 		s.want("3m34s failed (192.0.2.1: silence), next: 1m0s")
 		s.pass(time.Minute + 30*time.Second)
@@ -284,7 +305,7 @@ func TestKeeperAfterARefusal(t *testing.T) {
 			"0s failed (a.example (192.0.2.1:1701): ; 192.0.2.9: busy), next: 1s",
 			"1s dial 192.0.2.9:1701", "1s failed (192.0.2.9: busy), next: 2s",
 		)
-		s.dialled["192.0.2.9"] = outcome{0, wrong}
+		s.answers("192.0.2.9", 0, wrong)
 		s.pass(43 * time.Second)
 		s.want(
 			"3s dial 192.0.2.9:1701", "3s failed (192.0.2.9: ), next: 42s", // 45 s after the first refusal
@@ -363,11 +384,13 @@ func TestKeeperWakesUp(t *testing.T) {
 		}, s.woke)
 		s.pass(time.Hour)
 		s.want("0s dial 192.0.2.1:1701", "0s up at 192.0.2.1:1701")
+		s.conn.mu.Lock()
 		s.conn.onProbe = func() {
 			conn := s.conn
 			time.AfterFunc(6*time.Second, func() { conn.lose(errors.New("the peer is silent")) })
 		}
-		s.dialled["192.0.2.1"] = outcome{0, errors.New("no network")} // not yet, after waking up
+		s.conn.mu.Unlock()
+		s.answers("192.0.2.1", 0, errors.New("no network")) // not yet, after waking up
 		sleep := func(d time.Duration) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -380,9 +403,9 @@ func TestKeeperWakesUp(t *testing.T) {
 			"1h0m11s fails: the tunnel is down: the peer is silent", "1h0m11s closed", "1h0m11s down (the peer is silent), next: 1s",
 		)
 		s.pass(time.Minute + 20*time.Second)
-		s.lines = nil // 1, 2, 4, … 32 s
+		s.forget() // 1, 2, 4, … 32 s
 		sleep(8 * time.Hour)
-		s.dialled["192.0.2.1"] = outcome{0, nil}
+		s.answers("192.0.2.1", 0, nil)
 		s.pass(5 * time.Second)
 		s.want("1h1m35s dial 192.0.2.1:1701", "1h1m35s up at 192.0.2.1:1701")
 		s.stop()
