@@ -11,49 +11,65 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 )
 
-// check is the counter of why p is dropped, or nil, and then the protocol to
-// deliver it as, unless it has been dealt with: done.
-func check(p []byte, from entrance, c *counters) (protocol tcpip.NetworkProtocolNumber, reason *atomic.Uint64, done bool) {
-	switch {
-	case len(p) == 0:
-		return 0, &c.malformed, false
-	case p[0]>>4 == 4:
-		return ipv4.ProtocolNumber, check4(p, from, c), false
-	case p[0]>>4 == 6:
-		reason, done = check6(p, from, c)
-		return ipv6.ProtocolNumber, reason, done
-	}
-	return 0, &c.notIP, false
+// A verdict is what becomes of a packet that came in. The zero one: it goes to the
+// stack.
+type verdict struct {
+	drop     *atomic.Uint64 // not nil: dropped, and counted there
+	done     bool           // answered already, or nothing to be answered
+	from, to *Port          // not nil: switched from one session to another
 }
 
-func check4(p []byte, from entrance, c *counters) *atomic.Uint64 {
+// An entrance tells which packets may come in. They are whole, without padding,
+// and no martians.
+type entrance interface {
+	admit4(p header.IPv4) verdict
+	admit6(p header.IPv6) verdict
+}
+
+// check looks at a packet that came in. It gives it back without the padding behind
+// it, if it is whole.
+func check(p []byte, from entrance, c *counters) (packet []byte, protocol tcpip.NetworkProtocolNumber, v verdict) {
+	switch {
+	case len(p) == 0:
+		return p, 0, verdict{drop: &c.malformed}
+	case p[0]>>4 == 4:
+		packet, v = check4(p, from, c)
+		return packet, ipv4.ProtocolNumber, v
+	case p[0]>>4 == 6:
+		packet, v = check6(p, from, c)
+		return packet, ipv6.ProtocolNumber, v
+	}
+	return p, 0, verdict{drop: &c.notIP}
+}
+
+func check4(p []byte, from entrance, c *counters) ([]byte, verdict) {
 	if len(p) < header.IPv4MinimumSize {
-		return &c.malformed
+		return p, verdict{drop: &c.malformed}
 	}
 	// The total length may be less than what came: the rest is padding.
 	hlen, total := int(p[0]&0x0f)*4, int(binary.BigEndian.Uint16(p[2:]))
 	if hlen < header.IPv4MinimumSize || total < hlen || total > len(p) {
-		return &c.malformed
+		return p, verdict{drop: &c.malformed}
 	}
-	src, dst := binary.BigEndian.Uint32(p[12:]), binary.BigEndian.Uint32(p[16:])
-	if isLoopback(src) || isLoopback(dst) {
-		return &c.martian
+	if isLoopback(binary.BigEndian.Uint32(p[12:])) || isLoopback(binary.BigEndian.Uint32(p[16:])) {
+		return p, verdict{drop: &c.martian}
 	}
-	return from.refuses(src, dst)
+	p = p[:total]
+	return p, from.admit4(p)
 }
 
-func check6(p []byte, from entrance, c *counters) (*atomic.Uint64, bool) {
+func check6(p []byte, from entrance, c *counters) ([]byte, verdict) {
 	if len(p) < header.IPv6MinimumSize {
-		return &c.malformed, false
+		return p, verdict{drop: &c.malformed}
 	}
 	h := header.IPv6(p)
 	if int(h.PayloadLength()) > len(p)-header.IPv6MinimumSize {
-		return &c.malformed, false
+		return p, verdict{drop: &c.malformed}
 	}
+	h = h[:header.IPv6MinimumSize+int(h.PayloadLength())]
 	src, dst := netip.AddrFrom16([16]byte(p[8:])), netip.AddrFrom16([16]byte(p[24:]))
-	if isMartian6(dst) || dst.IsUnspecified() || isMartian6(src) || src.IsMulticast() ||
-		src.IsUnspecified() && h.NextHeader() != uint8(header.ICMPv6ProtocolNumber) { // which detects duplicates with it
-		return &c.martian, false
+	if isMartian6(dst) || dst.IsUnspecified() || isMartian6(src) || src.IsMulticast() || src.IsUnspecified() && !comesFromNowhere(h, dst) {
+		return p, verdict{drop: &c.martian}
 	}
 	if h.TransportProtocol() == header.ICMPv6ProtocolNumber {
 		// RFC 8201 §4: "If a node receives a Packet Too Big message reporting a next-hop
@@ -61,10 +77,18 @@ func check6(p []byte, from entrance, c *counters) (*atomic.Uint64, bool) {
 		// would send segments of one byte.
 		m := header.ICMPv6(h.Payload())
 		if len(m) >= header.ICMPv6PacketTooBigMinimumSize && m.Type() == header.ICMPv6PacketTooBig && m.MTU() < minMTU6 {
-			return &c.malformed, false
+			return p, verdict{drop: &c.malformed}
 		}
 	}
-	return from.refuses6(h)
+	return h, from.admit6(h)
+}
+
+// comesFromNowhere reports whether h may have no source address: duplicates are
+// looked for (RFC 4862 §5.4.2), and groups joined meanwhile (RFC 3590 §4), without
+// one.
+func comesFromNowhere(h header.IPv6, dst netip.Addr) bool {
+	next := h.TransportProtocol()
+	return next == header.ICMPv6ProtocolNumber || uint8(next) == hopByHop && dst.IsMulticast()
 }
 
 // isLoopback reports whether a is in 127.0.0.0/8.

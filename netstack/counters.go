@@ -5,8 +5,10 @@ import "sync/atomic"
 // Counters say what went through a NIC, a Router or a Port, in IP packets and
 // their bytes, and what was dropped there.
 type Counters struct {
-	PacketsIn, BytesIn   uint64 // handed to the stack
+	PacketsIn, BytesIn   uint64 // handed to the stack, answered, or switched
 	PacketsOut, BytesOut uint64 // handed to the sink below
+	Switched             uint64 // of the packets in: handed to another session
+	Fragmented           uint64 // on the way out, since the session's MTU is smaller than the Router's; each is many packets out
 
 	// Dropped on the way in.
 	NotIP          uint64 // neither IPv4 nor IPv6
@@ -14,7 +16,11 @@ type Counters struct {
 	Malformed      uint64 // too short, or of lengths that contradict each other
 	Martian        uint64 // from or to an address that no packet on a link can have
 	Spoofed        uint64 // from an address that is not the session's
-	ClientToClient uint64 // to an address of a session
+	ClientToClient uint64 // to an address of a session, where that is not allowed or is its own
+	LinkLocal      uint64 // to or from a link-local or multicast address of IPv6, where nothing has an answer to it
+	Expired        uint64 // whose time to live has run out
+	TooLong        uint64 // longer than the session carries that it is for, where it must not be fragmented
+	Excessive      uint64 // asking for an answer more often than there is one
 	Late           uint64 // after closing
 
 	// Dropped on the way out.
@@ -27,27 +33,42 @@ func (c *Counters) Add(d Counters) {
 	c.BytesIn += d.BytesIn
 	c.PacketsOut += d.PacketsOut
 	c.BytesOut += d.BytesOut
+	c.Switched += d.Switched
+	c.Fragmented += d.Fragmented
 	c.NotIP += d.NotIP
 	c.NoIPv6 += d.NoIPv6
 	c.Malformed += d.Malformed
 	c.Martian += d.Martian
 	c.Spoofed += d.Spoofed
 	c.ClientToClient += d.ClientToClient
+	c.LinkLocal += d.LinkLocal
+	c.Expired += d.Expired
+	c.TooLong += d.TooLong
+	c.Excessive += d.Excessive
 	c.Late += d.Late
 	c.NoRoute += d.NoRoute
 }
 
 type counters struct {
-	packetsIn, bytesIn, packetsOut, bytesOut                                  atomic.Uint64
-	notIP, noIPv6, malformed, martian, spoofed, clientToClient, late, noRoute atomic.Uint64
+	packetsIn, bytesIn, packetsOut, bytesOut, switched, fragmented        atomic.Uint64
+	notIP, noIPv6, malformed, martian, spoofed, clientToClient, linkLocal atomic.Uint64
+	expired, tooLong, excessive, late, noRoute                            atomic.Uint64
 }
 
 func (c *counters) snapshot() Counters {
 	return Counters{
 		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(),
 		PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(),
+		Switched: c.switched.Load(), Fragmented: c.fragmented.Load(),
 		NotIP: c.notIP.Load(), NoIPv6: c.noIPv6.Load(), Malformed: c.malformed.Load(), Martian: c.martian.Load(),
-		Spoofed: c.spoofed.Load(), ClientToClient: c.clientToClient.Load(), Late: c.late.Load(),
+		Spoofed: c.spoofed.Load(), ClientToClient: c.clientToClient.Load(), LinkLocal: c.linkLocal.Load(),
+		Expired: c.expired.Load(), TooLong: c.tooLong.Load(), Excessive: c.excessive.Load(), Late: c.late.Load(),
 		NoRoute: c.noRoute.Load(),
 	}
+}
+
+// sent counts packets that went out, of so many bytes in all.
+func (c *counters) sent(packets, bytes int) {
+	c.packetsOut.Add(uint64(packets))
+	c.bytesOut.Add(uint64(bytes))
 }

@@ -158,16 +158,6 @@ func TestMalformedIPv6(t *testing.T) {
 	}
 }
 
-func (c *Counters) subtract(d Counters) {
-	for _, x := range []struct{ c, d *uint64 }{
-		{&c.PacketsIn, &d.PacketsIn}, {&c.BytesIn, &d.BytesIn}, {&c.PacketsOut, &d.PacketsOut}, {&c.BytesOut, &d.BytesOut},
-		{&c.NotIP, &d.NotIP}, {&c.NoIPv6, &d.NoIPv6}, {&c.Malformed, &d.Malformed}, {&c.Martian, &d.Martian}, {&c.Spoofed, &d.Spoofed},
-		{&c.ClientToClient, &d.ClientToClient}, {&c.Late, &d.Late}, {&c.NoRoute, &d.NoRoute},
-	} {
-		*x.c -= *x.d
-	}
-}
-
 // Receiving takes no memory that is not given back.
 func TestReceivingAllocatesNothing(t *testing.T) {
 	n := addIP(t, newStack(t, nil), discard, addrA)

@@ -30,15 +30,6 @@ type exit interface {
 	toward6(dst [16]byte) (link.Sink, *counters)
 }
 
-// An entrance tells which packets may come in.
-type entrance interface {
-	// refuses is the counter of why a packet from src to dst is dropped, or nil.
-	refuses(src, dst uint32) *atomic.Uint64
-	// refuses6 is the same for an IPv6 packet, whole and no martian. What is not
-	// for the stack, and yet not to be dropped, it handles itself: done.
-	refuses6(p header.IPv6) (reason *atomic.Uint64, done bool)
-}
-
 func newLinkEndpoint(mtu, ipHeader int, x exit) *linkEndpoint {
 	e := &linkEndpoint{gsoMaxSize: gsoMaxSize(mtu, ipHeader), exit: x}
 	e.mtu.Store(uint32(mtu))
@@ -104,8 +95,7 @@ func (e *linkEndpoint) WritePacket(pkt *stack.PacketBuffer) tcpip.Error {
 	} else {
 		putWhole(out, pieces, bytes)
 	}
-	c.packetsOut.Add(uint64(packets))
-	c.bytesOut.Add(uint64(bytes))
+	c.sent(packets, bytes)
 	return nil
 }
 
@@ -147,21 +137,29 @@ func (e *linkEndpoint) receive(b *link.Batch, from entrance, c *counters) {
 		return
 	}
 	packets, bytes := 0, 0
+	var s switchover
+	defer s.flush()
 	for i := range b.Frames {
 		f := &b.Frames[i]
 		v := buffer.NewView(f.Len())
 		v.Write(f.Head())
 		v.Write(f.Body)
 		v.Write(f.Tail)
-		protocol, reason, done := check(v.AsSlice(), from, c)
-		if reason != nil {
-			reason.Add(1)
+		packet, protocol, verdict := check(v.AsSlice(), from, c)
+		if verdict.to != nil {
+			verdict = s.add(packet, v, verdict)
+		}
+		if verdict.drop != nil {
+			verdict.drop.Add(1)
 			v.Release()
 			continue
 		}
 		packets++
 		bytes += v.Size()
-		if done {
+		if verdict.to != nil {
+			continue // and the view is released when it has gone out
+		}
+		if verdict.done {
 			v.Release()
 			continue
 		}

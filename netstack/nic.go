@@ -8,12 +8,10 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
@@ -66,6 +64,11 @@ func (s *Stack) AddIP(out link.Sink, cfg *IPConfig) (*NIC, error) {
 		n.v6 = &nic6{linkLocal: linkLocal(cfg.InterfaceID), changed: make(chan struct{})}
 		n.v6.auto.iid = func(p netip.Prefix) [8]byte { return opaqueIID(s.addressKey, cmp.Or(cfg.Name, zone(n.id)), p) }
 	}
+	for _, a := range cfg.Addresses {
+		if !a.Addr().Is4() {
+			return nil, fmt.Errorf("netstack: an interface cannot be given the address %v, only unicast ones of IPv4: those of IPv6 are advertised", a)
+		}
+	}
 	for _, server := range cfg.DNS {
 		server = server.Unmap()
 		if !server.Is4() && n.v6 == nil {
@@ -106,8 +109,8 @@ func (s *Stack) add(n *base, x netInterface, addresses []netip.Prefix, mtu int, 
 		return fmt.Errorf("netstack: an interface needs an address")
 	}
 	for _, a := range addresses {
-		if ip := a.Addr(); !a.IsValid() || !ip.Is4() || ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() {
-			return fmt.Errorf("netstack: an interface cannot be given the address %v, only unicast ones of IPv4", a)
+		if ip := a.Addr(); !a.IsValid() || ip.Is6() && !isGlobal(ip) || ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() {
+			return fmt.Errorf("netstack: an interface cannot be given the address %v, only unicast ones", a)
 		}
 		n.addrs = append(n.addrs, a.Addr())
 	}
@@ -125,7 +128,7 @@ func (s *Stack) add(n *base, x netInterface, addresses []netip.Prefix, mtu int, 
 	}
 	for _, a := range addresses {
 		terr := s.gv.AddProtocolAddress(n.id, tcpip.ProtocolAddress{
-			Protocol:          ipv4.ProtocolNumber,
+			Protocol:          protocolOf(a.Addr()),
 			AddressWithPrefix: tcpip.AddressWithPrefix{Address: toAddress(a.Addr()), PrefixLen: a.Bits()},
 		}, stack.AddressProperties{})
 		if terr != nil {
@@ -133,8 +136,11 @@ func (s *Stack) add(n *base, x netInterface, addresses []netip.Prefix, mtu int, 
 			return fmt.Errorf("netstack: address %v: %s", a, terr)
 		}
 	}
-	if len(addresses) > 0 {
+	if slices.ContainsFunc(n.addrs, netip.Addr.Is4) {
 		s.gv.AddRoute(tcpip.Route{Destination: header.IPv4EmptySubnet, NIC: n.id})
+	}
+	if slices.ContainsFunc(n.addrs, netip.Addr.Is6) {
+		s.gv.AddRoute(tcpip.Route{Destination: header.IPv6EmptySubnet, NIC: n.id})
 	}
 	s.interfaces[n.id] = x
 	s.log.Debug("interface added", "addresses", addresses, "mtu", mtu)
@@ -158,6 +164,8 @@ func (n *base) remove() {
 
 func (n *base) has(local netip.Addr) bool { return slices.Contains(n.addrs, local) }
 
+func (n *NIC) hasIPv6() bool { return n.v6 != nil }
+
 func (n *NIC) has(local netip.Addr) bool {
 	if n.v6 == nil || local.Is4() {
 		return n.base.has(local)
@@ -179,9 +187,9 @@ func (n *NIC) Put(b *link.Batch) {
 }
 
 // A client takes what its tunnel brings, from anywhere, and has one way out.
-func (n *NIC) refuses(uint32, uint32) *atomic.Uint64 { return nil }
-func (n *NIC) toward(uint32) (link.Sink, *counters)  { return n.out, &n.counters }
-func (n *NIC) carrier(netip.Addr) context.Context    { return n.life }
+func (n *NIC) admit4(header.IPv4) verdict           { return verdict{} }
+func (n *NIC) toward(uint32) (link.Sink, *counters) { return n.out, &n.counters }
+func (n *NIC) carrier(netip.Addr) context.Context   { return n.life }
 
 func (n *NIC) shut() {
 	n.end(net.ErrClosed)

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
@@ -85,11 +84,11 @@ func (n *NIC) tick() {
 	}
 }
 
-// refuses6 has a look at Router Advertisements in passing: the stack itself takes
+// admit6 has a look at Router Advertisements in passing: the stack itself takes
 // no notice of them.
-func (n *NIC) refuses6(p header.IPv6) (*atomic.Uint64, bool) {
+func (n *NIC) admit6(p header.IPv6) verdict {
 	if n.v6 == nil {
-		return &n.counters.noIPv6, false
+		return verdict{drop: &n.counters.noIPv6}
 	}
 	if ra, ok := parseRouterAdvert(p); ok {
 		n.v6.mu.Lock()
@@ -98,7 +97,7 @@ func (n *NIC) refuses6(p header.IPv6) (*atomic.Uint64, bool) {
 		n.v6.auto.handle(now, ra)
 		n.settle(now)
 	}
-	return nil, false
+	return verdict{}
 }
 
 func (n *NIC) toward6([16]byte) (link.Sink, *counters) { return n.out, &n.counters }

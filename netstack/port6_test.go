@@ -12,16 +12,15 @@ func TestPortAnswersLinkLocalEcho(t *testing.T) {
 	s := newStack(t, nil)
 	r := newRouter(t, s)
 	var one, two basket
-	port, other := attach(t, r, &one, "10.77.0.2/32"), attach(t, r, &two) // the peer rejected IPCP
+	without := attach(t, r, &one, "10.77.0.4/32")
+	port := attachWith(t, r, &one, PortConfig{InterfaceID: idA}, "10.77.0.2/32")
+	other := attachWith(t, r, &two, PortConfig{InterfaceID: idA}) // the peer rejected IPCP
 	own, peer := linkLocal(idA), linkLocal(idB)
 	request := icmp6Packet(peer, own, 255, echo6())
 
-	put(port, request)
-	if c := port.Counters(); c.NoIPv6 != 1 || c.PacketsIn != 0 {
-		t.Errorf("before there is IPv6: %+v", c)
-	}
-	for _, p := range []*Port{port, other} {
-		p.setInterfaceID(idA)
+	put(without, request)
+	if c := without.Counters(); c.NoIPv6 != 1 || c.PacketsIn != 0 {
+		t.Errorf("where there is no IPv6: %+v", c)
 	}
 	reply := echo6()
 	reply[0] = 129
@@ -49,22 +48,22 @@ func TestPortAnswersLinkLocalEcho(t *testing.T) {
 		packet []byte
 		want   Counters
 	}{
-		{"a reply", icmp6Packet(peer, own, 64, m), Counters{NoIPv6: 1}},
-		{"a request with a code", icmp6Packet(peer, own, 64, code), Counters{NoIPv6: 1}},
-		{"a request that is cut short", icmp6Packet(peer, own, 64, echo6()[:7]), Counters{NoIPv6: 1}},
-		{"a request to another address", icmp6Packet(peer, linkLocal(idB), 64, echo6()), Counters{NoIPv6: 1}},
-		{"a request to all nodes", icmp6Packet(peer, netip.MustParseAddr("ff02::1"), 64, echo6()), Counters{NoIPv6: 1}},
-		{"a request from a global address", icmp6Packet(global, own, 64, echo6()), Counters{NoIPv6: 1}},
-		{"a request from our own address", icmp6Packet(own, own, 64, echo6()), Counters{NoIPv6: 1}},
-		{"a request from no address", icmp6Packet(netip.IPv6Unspecified(), own, 64, echo6()), Counters{NoIPv6: 1}},
+		{"a reply", icmp6Packet(peer, own, 64, m), Counters{LinkLocal: 1}},
+		{"a request with a code", icmp6Packet(peer, own, 64, code), Counters{LinkLocal: 1}},
+		{"a request that is cut short", icmp6Packet(peer, own, 64, echo6()[:7]), Counters{Malformed: 1}},
+		{"a request to another address", icmp6Packet(peer, linkLocal(idB), 64, echo6()), Counters{LinkLocal: 1}},
+		{"a request to all nodes", icmp6Packet(peer, netip.MustParseAddr("ff02::1"), 64, echo6()), Counters{LinkLocal: 1}},
+		{"a request from a global address", icmp6Packet(global, own, 64, echo6()), Counters{LinkLocal: 1}},
+		{"a request from our own address", icmp6Packet(own, own, 64, echo6()), Counters{LinkLocal: 1}},
+		{"a request from no address", icmp6Packet(netip.IPv6Unspecified(), own, 64, echo6()), Counters{LinkLocal: 1}},
 		{"a request from ::1", icmp6Packet(netip.IPv6Loopback(), own, 64, echo6()), Counters{Martian: 1}},
 		{"a damaged request", damaged, Counters{Malformed: 1}},
 		{"a request that is cut off", request[:50], Counters{Malformed: 1}},
-		{"a request larger than the MTU", icmp6Packet(peer, own, 64, append(echo6(), make([]byte, 1400)...)), Counters{NoIPv6: 1}},
+		{"a request larger than the MTU", icmp6Packet(peer, own, 64, append(echo6(), make([]byte, 1400)...)), Counters{LinkLocal: 1}},
 		{"a router solicitation", routerSolicitation(peer), Counters{NoIPv6: 1}},
-		{"an advertisement", newAdvert().auto(prefixA).packet(), Counters{NoIPv6: 1}},
-		{"TCP", ipv6Packet(peer, own, 64, 6, make([]byte, 20)), Counters{NoIPv6: 1}},
-		{"to the outside", icmp6Packet(global, netip.MustParseAddr("2001:db8::2"), 64, echo6()), Counters{NoIPv6: 1}},
+		{"an advertisement", newAdvert().auto(prefixA).packet(), Counters{LinkLocal: 1}},
+		{"TCP", ipv6Packet(peer, own, 64, 6, make([]byte, 20)), Counters{LinkLocal: 1}},
+		{"to the outside", icmp6Packet(global, netip.MustParseAddr("2001:db8::2"), 64, echo6()), Counters{Spoofed: 1}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			before := port.Counters()
@@ -80,13 +79,6 @@ func TestPortAnswersLinkLocalEcho(t *testing.T) {
 		})
 	}
 
-	port.setInterfaceID([8]byte{})
-	put(port, request)
-	if n := len(one.take()); n != 0 {
-		t.Errorf("%d answers after IPv6 has ended", n)
-	}
-	port.Close()
-	other.Close()
 }
 
 // A client's ping of the server's link-local address, through its own stack.
@@ -94,8 +86,7 @@ func TestClientPingsServerLinkLocal(t *testing.T) {
 	r := newRouter(t, newStack(t, nil))
 	down := newWire(t, &wire{})
 	up := newWire(t, &wire{})
-	port := attach(t, r, down)
-	port.setInterfaceID(idB)
+	port := attachWith(t, r, down, PortConfig{InterfaceID: idB})
 	up.deliverTo(port)
 	s := newStack(t, nil)
 	n, err := s.AddIP(up, &IPConfig{InterfaceID: idA})

@@ -50,11 +50,14 @@ func (k *basket) take() [][]byte {
 }
 
 func attach(t testing.TB, r *Router, out link.Sink, prefixes ...string) *Port {
-	var list []netip.Prefix
+	return attachWith(t, r, out, PortConfig{}, prefixes...)
+}
+
+func attachWith(t testing.TB, r *Router, out link.Sink, cfg PortConfig, prefixes ...string) *Port {
 	for _, p := range prefixes {
-		list = append(list, netip.MustParsePrefix(p))
+		cfg.Prefixes = append(cfg.Prefixes, netip.MustParsePrefix(p))
 	}
-	port, err := r.Attach(&PortConfig{Prefixes: list}, out)
+	port, err := r.Attach(&cfg, out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,8 +130,9 @@ func TestAttachRefuses(t *testing.T) {
 		{[]string{"10.77.0.1/32"}, "the server's own address 10.77.0.1"},
 		{[]string{"10.77.0.0/24"}, "the server's own address 10.77.0.1"},
 		{[]string{"0.0.0.0/0"}, "the server's own address 10.77.0.1"},
-		{[]string{"10.78.0.1/24"}, "not a prefix of IPv4"},
-		{[]string{"2001:db8::/64"}, "not a prefix of IPv4"},
+		{[]string{"10.78.0.1/24"}, "not a prefix of unicast"},
+		{[]string{"fe80::/64"}, "not a prefix of unicast"},
+		{[]string{"::ffff:10.78.0.0/112"}, "not a prefix of unicast"},
 	} {
 		var list []netip.Prefix
 		for _, p := range row.prefixes {
@@ -155,7 +159,7 @@ func TestAttachRefuses(t *testing.T) {
 // The table agrees with a plain search for the longest prefix.
 func TestTable(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var table table
+		var table table4
 		in := map[netip.Prefix]*Port{}
 		prefix := rapid.Custom(func(t *rapid.T) netip.Prefix {
 			// Few addresses and lengths, so that prefixes meet.
@@ -190,7 +194,7 @@ func TestTable(t *testing.T) {
 						want, longest = port, p.Bits()
 					}
 				}
-				if got := table.lookup(toUint32(a)); got != want {
+				if got := table.lookup(addr4(0).from(a)); got != want {
 					t.Fatalf("%v is found at %p, want %p", a, got, want)
 				}
 			},
@@ -398,7 +402,7 @@ func BenchmarkAttach(b *testing.B) {
 }
 
 func BenchmarkLookup(b *testing.B) {
-	var t table
+	var t table4
 	for i := range 10_000 {
 		a := netip.AddrFrom4([4]byte{10, 77, byte(i >> 8), byte(i)})
 		if err := t.add(new(Port), []netip.Prefix{netip.PrefixFrom(a, 32)}); err != nil {
@@ -408,7 +412,7 @@ func BenchmarkLookup(b *testing.B) {
 	i := uint32(0)
 	for b.Loop() {
 		i = (i + 77) % 10_000
-		if t.lookup(10<<24|77<<16|i) == nil {
+		if t.lookup(addr4(10<<24|77<<16|i)) == nil {
 			b.Fatal("not found")
 		}
 	}

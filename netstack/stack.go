@@ -75,6 +75,7 @@ type netInterface interface {
 	// one session behind a Router. It is nil when nothing does.
 	carrier(remote netip.Addr) context.Context
 	has(local netip.Addr) bool
+	hasIPv6() bool
 	// shut ends the interface's life and returns when the last Put has left.
 	shut()
 }
@@ -214,7 +215,7 @@ func (s *Stack) nics() (list []*NIC) {
 }
 
 func (s *Stack) hasIPv6() bool {
-	return slices.ContainsFunc(s.nics(), func(n *NIC) bool { return n.v6 != nil })
+	return slices.ContainsFunc(s.snapshot(), netInterface.hasIPv6)
 }
 
 // carrier is the life of what carries packets to remote, and remote as gVisor
