@@ -18,12 +18,12 @@ const (
 )
 
 // An inbox is where messages are received. A reader that waits has none, so that
-// endpoints that are idle share few.
+// many idle endpoints share few.
 type inbox struct {
 	messages [messagesMax]message
 	vectors  [messagesMax]unix.Iovec
-	names    [messagesMax]unix.RawSockaddrInet6
 	controls [messagesMax][controlMax]byte
+	names    [messagesMax]unix.RawSockaddrInet6
 	runs     [messagesMax]Run
 	room     []byte // messageRoom for each
 }
