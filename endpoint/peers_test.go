@@ -7,7 +7,11 @@ import (
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/simnet"
+	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
+
+// nothing is a sink that is content.
+var nothing = link.SinkFunc(func(*link.Batch) {})
 
 // dead is a link on which nothing arrives any more.
 var dead = simnet.Link{Loss: 1}
@@ -15,7 +19,7 @@ var dead = simnet.Link{Loss: 1}
 // talk has a session send a packet every 100 ms until it is over, and tells what
 // became of it.
 func talk(s *Session) {
-	s.Attach(nil)
+	s.Attach(nothing)
 	for s.Err() == nil {
 		put(s, packet("are you there?"))
 		time.Sleep(100 * time.Millisecond)
@@ -131,8 +135,8 @@ func TestALossyLineEndsNothing(t *testing.T) {
 			defer lns.Close()
 			defer lac.Close()
 			client, server := calling(t, lac, lns, lnsAddr)
-			client.Attach(nil)
-			server.Attach(nil)
+			client.Attach(nothing)
+			server.Attach(nothing)
 			n.SetDefault(simnet.Link{Delay: 50 * time.Millisecond, Jitter: 100 * time.Millisecond, Loss: .2, Duplicate: .1})
 			for second := range 3600 {
 				switch (second / 300) % 4 { // for five minutes each

@@ -4,11 +4,10 @@ package endpoint
 type traffic struct{ sent, received uint64 }
 
 func (f *flow) traffic() traffic {
-	return traffic{
-		sent:     f.packetsOut.Load() + f.ownOut.Load(),
-		received: f.packetsIn.Load() + f.droppedIn.Load() + f.ownIn.Load(),
-	}
+	return traffic{sent: f.packetsOut.Load() + f.ownOut.Load(), received: f.received()}
 }
+
+func (f *flow) received() uint64 { return f.packetsIn.Load() + f.droppedIn.Load() + f.ownIn.Load() }
 
 func (t *traffic) add(o traffic) {
 	t.sent += o.sent

@@ -418,7 +418,7 @@ func (s *Session) settled() {
 	select {
 	case s.tunnel.ep.accepted <- s:
 	default:
-		s.tunnel.ep.counters.overLimit.Add(1)
+		s.tunnel.ep.counters.notAccepted.Add(1)
 		s.setErr(fmt.Errorf("%d sessions wait to be accepted", acceptBacklog))
 		s.hangup(wire.Result{Code: wire.CallNoFacilities})
 	}
