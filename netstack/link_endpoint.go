@@ -20,6 +20,10 @@ type linkEndpoint struct {
 	gsoMaxSize uint32
 	exit       exit
 	dispatcher atomic.Pointer[stack.NetworkDispatcher] // nil: detached
+
+	// beside is who takes a packet that has been let in, where it is not the
+	// dispatcher: nil. Set before there are packets, if at all.
+	beside func(packet []byte) stack.NetworkDispatcher
 }
 
 // An exit tells where a packet goes and who counts it.
@@ -163,8 +167,14 @@ func (e *linkEndpoint) receive(b *link.Batch, from entrance, c *counters) {
 			v.Release()
 			continue
 		}
+		to := *d
+		if e.beside != nil {
+			if other := e.beside(packet); other != nil {
+				to = other
+			}
+		}
 		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)})
-		(*d).DeliverNetworkPacket(protocol, pkt)
+		to.DeliverNetworkPacket(protocol, pkt)
 		pkt.DecRef()
 	}
 	c.packetsIn.Add(uint64(packets))

@@ -160,6 +160,9 @@ func (p *Port) Close() error {
 	r.mu.Unlock()
 	if there {
 		r.stack.abort(func(_, remote netip.Addr) bool { return r.port(remote) == p })
+		if r.forward != nil {
+			r.forward.abort(p)
+		}
 		r.table4.remove(p.prefixes4)
 		r.table6.remove(p.prefixes6)
 	}

@@ -20,6 +20,10 @@ type RoutedConfig struct {
 	// ClientToClient lets sessions send to each other: switched below the stack,
 	// with the checks of a router. Otherwise such packets are dropped and counted.
 	ClientToClient bool
+
+	// Forwarder has the sessions' flows to all other addresses. nil: they are
+	// dropped.
+	Forwarder *Forwarder
 }
 
 // A Router is a Stack's one interface to many sessions: it looks the session up
@@ -31,6 +35,7 @@ type Router struct {
 	clientToClient bool
 	duid           []byte // by which DHCP clients know the server
 	unrouted       counters
+	forward        *forwarding // nil: nothing is forwarded
 
 	mu          sync.Mutex
 	ports       map[*Port]struct{}
@@ -47,6 +52,14 @@ func (s *Stack) AddRouted(cfg *RoutedConfig) (*Router, error) {
 	}
 	if err := s.add(&r.base, r, addresses, cfg.MTU, slices.ContainsFunc(cfg.Addresses, netip.Addr.Is6)); err != nil {
 		return nil, err
+	}
+	if cfg.Forwarder != nil {
+		var err error
+		if r.forward, err = newForwarding(cfg.Forwarder, r); err != nil {
+			r.Close()
+			return nil, err
+		}
+		r.ep.beside = r.forward.takes
 	}
 	return r, nil
 }
@@ -141,12 +154,15 @@ func (r *Router) shut() {
 	r.end(net.ErrClosed)
 	// Attach fails from here on.
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.advertising != nil {
 		r.advertising.Stop()
 	}
 	for p := range r.ports {
 		p.shut()
+	}
+	r.mu.Unlock()
+	if r.forward != nil {
+		r.forward.close()
 	}
 }
 

@@ -126,7 +126,7 @@ func New(cfg *Config) (*Stack, error) {
 		HandleLocal:        true, // the stack's own addresses can be dialled
 		SecureRNG:          s.rand,
 	})
-	if err := s.tuneTCP(); err != nil {
+	if err := tuneTCP(s.gv, tcpBuffer, tcpBufferMax); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -134,14 +134,15 @@ func New(cfg *Config) (*Stack, error) {
 }
 
 // tuneTCP says what TCP is to do, also where gVisor's defaults agree today.
-func (s *Stack) tuneTCP() error {
+// Connections begin with buffers of some bytes, which grow to the most.
+func tuneTCP(gv *stack.Stack, buffer, most int) error {
 	sack := tcpip.TCPSACKEnabled(true)
 	recovery := tcpip.TCPRACKLossDetection // RFC 8985
 	autotune := tcpip.TCPModerateReceiveBufferOption(true)
-	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: tcpBuffer, Max: tcpBufferMax}
-	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: tcpBuffer, Max: tcpBufferMax}
+	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: buffer, Max: most}
+	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: buffer, Max: most}
 	for _, option := range []tcpip.SettableTransportProtocolOption{&sack, &recovery, &autotune, &receive, &send} {
-		if err := s.gv.SetTransportProtocolOption(tcp.ProtocolNumber, option); err != nil {
+		if err := gv.SetTransportProtocolOption(tcp.ProtocolNumber, option); err != nil {
 			return fmt.Errorf("netstack: TCP option %T: %s", option, err)
 		}
 	}
@@ -292,8 +293,10 @@ func (s *Stack) owner(local, remote netip.Addr) (context.Context, error) {
 // abort resets the TCP connections between such addresses, also those that
 // their users have closed or not accepted yet. What has not been sent is
 // never sent then, so that it cannot reach whoever has the address next.
-func (s *Stack) abort(match func(local, remote netip.Addr) bool) {
-	for _, e := range s.gv.RegisteredEndpoints() {
+func (s *Stack) abort(match func(local, remote netip.Addr) bool) { abortTCP(s.gv, match) }
+
+func abortTCP(gv *stack.Stack, match func(local, remote netip.Addr) bool) {
+	for _, e := range gv.RegisteredEndpoints() {
 		ep, ok := e.(*tcp.Endpoint)
 		if !ok {
 			continue
