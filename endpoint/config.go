@@ -59,10 +59,8 @@ type AnswerConfig struct {
 	// MRU is the largest PPP packet that we ask callers to send, in bytes,
 	// and the largest that we send. Zero: 1400.
 	MRU int
-	// MaxTunnels bounds the tunnels that stand at once, MaxHalfOpen those of
-	// them that are not established yet, MaxSessions the sessions of one
-	// tunnel. Zero: 1,024, 256 and 64.
-	MaxTunnels, MaxHalfOpen, MaxSessions int
+	// Limits are what peers may cost.
+	Limits Limits
 	// HelloInterval is the peer's silence after which a Hello probes it.
 	// Zero: 60 s; negative: never.
 	HelloInterval time.Duration
@@ -202,10 +200,8 @@ type Credential struct {
 type Authenticator func(ctx context.Context, r AuthRequest) (Credential, error)
 
 const (
-	defaultHostName    = "l2tpnet"
-	defaultMRU         = 1400 // leaves room for the headers of L2TP, and of another tunnel around it
-	defaultMaxTunnels  = 1024
-	defaultMaxHalfOpen = 256
+	defaultHostName = "l2tpnet"
+	defaultMRU      = 1400 // leaves room for the headers of L2TP, and of another tunnel around it
 )
 
 func (c *Config) withDefaults() (Config, error) {
@@ -230,8 +226,7 @@ func (c *Config) withDefaults() (Config, error) {
 		return full, fmt.Errorf("expected an Authenticator and an AddressPool to answer calls with, found none")
 	}
 	answer.MRU = orDefault(answer.MRU, defaultMRU)
-	answer.MaxTunnels = orDefault(answer.MaxTunnels, defaultMaxTunnels)
-	answer.MaxHalfOpen = orDefault(answer.MaxHalfOpen, defaultMaxHalfOpen)
+	answer.Limits = answer.Limits.withDefaults()
 	full.Answer = &answer
 	return full, errors.Join(checkMRU(answer.MRU), checkMPPE(answer.MPPE, answer.Methods))
 }

@@ -40,10 +40,13 @@ type Endpoint struct {
 	random io.Reader
 	loops  []*machine.Loop
 
-	tunnels  idTable[Tunnel] // by our tunnel id; written under mu
-	accepted chan *Session
-	counters counters
-	recorder atomic.Pointer[recorder] // of the capture that runs, or nil
+	ids       idSpace         // our tunnel ids, half-open tunnels' too
+	tunnels   idTable[Tunnel] // by our tunnel id; written under mu
+	half      *halfOpen       // nil: nobody is answered
+	answering control.Config  // of tunnels that a peer opens
+	accepted  chan *Session
+	counters  counters
+	recorder  atomic.Pointer[recorder] // of the capture that runs, or nil
 
 	ctx    context.Context // ends with the endpoint
 	cancel context.CancelFunc
@@ -54,10 +57,9 @@ type Endpoint struct {
 	closing  bool
 	err      error
 	all      map[*Tunnel]struct{}
-	byPeer   map[peerID]*Tunnel // tunnels that were not dialled
+	byPeer   map[peerID]*Tunnel // tunnels that were not dialled, and are established
 	byAddr   map[netip.AddrPort][]*Tunnel
 	nextLoop int
-	halfOpen int // of byPeer's, those that are not established
 }
 
 // peerID is how a peer names its tunnel: a repeated SCCRQ, and a message that
@@ -101,6 +103,17 @@ func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 		read:     make(chan struct{}), done: make(chan struct{}),
 		all: map[*Tunnel]struct{}{}, byPeer: map[peerID]*Tunnel{}, byAddr: map[netip.AddrPort][]*Tunnel{},
 	}
+	if a := e.cfg.Answer; a != nil {
+		e.half = newHalfOpen(&a.Limits)
+		e.answering = control.Config{
+			HostName:      e.cfg.HostName,
+			Secret:        a.Secret.bytes(),
+			HideAVPs:      a.HideAVPs && a.Secret != "",
+			PlacesCalls:   a.PlacesCalls,
+			HelloInterval: a.HelloInterval,
+			MaxSessions:   sessionsMost, // see refuseSession
+		}
+	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	for range min(loopsMax, runtime.GOMAXPROCS(0)) {
 		e.loops = append(e.loops, machine.NewLoop())
@@ -127,7 +140,8 @@ func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) 
 	if cfg == nil {
 		cfg = &TunnelConfig{}
 	}
-	t, err := e.newTunnel(e.sock.Path(peer, netip.Addr{}), peerID{}, control.Dial, control.Config{
+	t, err := e.dial(e.sock.Path(peer, netip.Addr{}), control.Config{
+		HostName:      e.cfg.HostName,
 		Secret:        cfg.Secret.bytes(),
 		HelloInterval: cfg.HelloInterval,
 		HideAVPs:      cfg.HideAVPs && cfg.Secret != "",
@@ -247,35 +261,49 @@ func (e *Endpoint) resolve(ctx context.Context, address string) (netip.AddrPort,
 	return netip.AddrPortFrom(addrs[0].Unmap(), port), nil
 }
 
-// newTunnel makes a tunnel and its machine under an id that nobody else has.
-// caller is how the peer names it when the peer opens it, else zero.
-func (e *Endpoint) newTunnel(way *udp.Path, caller peerID, open func(time.Time, control.Config) *control.Tunnel, cfg control.Config) (*Tunnel, error) {
+// dial makes a tunnel that sends its SCCRQ.
+func (e *Endpoint) dial(way *udp.Path, cfg control.Config) (*Tunnel, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closing {
 		return nil, net.ErrClosed
 	}
-	if len(e.all) >= tunnelIDsMax {
-		return nil, fmt.Errorf("no tunnel id is left: %d are in use", len(e.all))
-	}
-	id, err := e.tunnels.unused(e.random)
+	id, err := e.ids.take(e.random)
 	if err != nil {
 		return nil, err
 	}
-	cfg.Rand, cfg.LocalID, cfg.HostName = e.random, id, e.cfg.HostName
-	var t *Tunnel
-	cfg.Traffic = func() (uint64, uint64) { return t.traffic() }
-	t = newTunnel(e, id, way, caller, e.loops[e.nextLoop], open(time.Now(), cfg))
+	owner := &owner{Reader: e.random}
+	cfg.Rand, cfg.Traffic, cfg.LocalID = owner, owner.traffic, id
+	m := control.Dial(time.Now(), cfg)
+	return e.add(id, way, peerID{}, nil, m, owner), nil
+}
+
+// An owner is what a machine asks things of: its endpoint, and its tunnel, once it
+// has one.
+type owner struct {
+	io.Reader // random numbers
+	tunnel    *Tunnel
+}
+
+func (o *owner) traffic() (sent, received uint64) {
+	if o.tunnel == nil {
+		return 0, 0
+	}
+	return o.tunnel.traffic()
+}
+
+// add makes a tunnel of a machine, whose id is taken. caller is how the peer names it
+// when the peer has opened it, else zero; replaces what goes when it is established, if
+// anything. mu is held.
+func (e *Endpoint) add(id uint32, way *udp.Path, caller peerID, replaces *Tunnel, m *control.Tunnel, o *owner) *Tunnel {
+	t := newTunnel(e, id, way, caller, e.loops[e.nextLoop], m)
+	t.replaces, o.tunnel = replaces, t
 	e.nextLoop = (e.nextLoop + 1) % len(e.loops)
 	e.tunnels.set(id, t)
 	e.all[t] = struct{}{}
-	if caller != (peerID{}) {
-		e.byPeer[caller] = t
-		e.halfOpen++
-	}
 	e.index(t)
-	t.runner.Do(func(time.Time) {}) // sends what it has to send by now
-	return t, nil
+	t.runner.Do(func(time.Time) {}) // sends and tells what it has by now
+	return t
 }
 
 // forget takes a tunnel whose machine has ended out of all tables. On its loop.
@@ -284,81 +312,46 @@ func (e *Endpoint) forget(t *Tunnel) {
 	defer e.mu.Unlock()
 	delete(e.all, t)
 	e.tunnels.set(t.id, nil)
+	e.ids.free(t.id)
 	e.unindex(t)
-	if e.byPeer[t.caller] != t {
-		return
-	}
-	delete(e.byPeer, t.caller)
-	// One that was to take the place of another, and has failed, leaves it to it.
-	if r := t.replaces; r != nil && r.caller == t.caller && !r.isDown() {
-		e.byPeer[t.caller] = r
+	if e.byPeer[t.caller] == t {
+		delete(e.byPeer, t.caller)
 	}
 }
 
-// answer finds or makes the tunnel of a control message that names none: an
-// SCCRQ, or one of a peer that does not know our id. Nil: there is none, and
-// nothing is sent, since nobody knows who asks.
-func (e *Endpoint) answer(from netip.AddrPort, to netip.Addr, avps []byte) *Tunnel {
-	m, _ := wire.ParseMessage(avps, e.cfg.answerSecret())
-	if m.AssignedTunnelID == 0 {
+// answer finds the tunnel of a control message that names none, of a peer that does
+// not know our id. Nil: there is none, and the message has been seen to.
+func (e *Endpoint) answer(from netip.AddrPort, to netip.Addr, h wire.Header, datagram, avps []byte) *Tunnel {
+	o, ok := wire.ParseOpening(avps)
+	if ok && o.Type == wire.SCCRQ && e.half != nil {
+		e.sccrq(from, to, datagram, o)
+		return nil
+	}
+	if o.Hidden != nil {
+		m, _ := wire.ParseMessage(avps, e.cfg.answerSecret())
+		o.TunnelID = m.AssignedTunnelID
+	}
+	if !ok || o.TunnelID == 0 {
 		e.counters.unknownTunnel.Add(1)
 		return nil
 	}
-	caller := peerID{from, m.AssignedTunnelID}
 	e.mu.Lock()
-	t := e.byPeer[caller]
+	t := e.byPeer[peerID{from, o.TunnelID}]
 	e.mu.Unlock()
-	if t == nil && m.Type == wire.StopCCN {
+	if t == nil && o.Type == wire.StopCCN {
+		if e.complete(from, 0, o.TunnelID, h, datagram, avps) {
+			return nil
+		}
 		// Of an LNS that refuses our SCCRQ, or does not use our id.
 		t = e.find(from, func(t *Tunnel) bool {
 			id := t.PeerID()
-			return t.dialed() && (id == 0 || id == m.AssignedTunnelID)
+			return t.dialed() && (id == 0 || id == o.TunnelID)
 		})
 	}
-	if t != nil {
-		return t
-	}
-	if e.cfg.Answer == nil || m.Type != wire.SCCRQ {
+	if t == nil {
 		e.counters.unknownTunnel.Add(1)
-		return nil
-	}
-	if !e.roomForAnother() {
-		e.counters.overLimit.Add(1)
-		return nil
-	}
-	loser, answer := e.collide(from, m)
-	if !answer {
-		e.counters.lostTie.Add(1)
-		return nil
-	}
-	t, err := e.newTunnel(e.sock.Path(from, to), caller, control.Answer, e.answering())
-	if err != nil {
-		e.log.Warn("a tunnel was not answered", "peer", from, "error", err)
-		return nil
-	}
-	if loser != nil {
-		t.runner.Do(func(time.Time) { t.replaces = loser })
 	}
 	return t
-}
-
-// roomForAnother tells whether one more tunnel that a peer opens is allowed.
-func (e *Endpoint) roomForAnother() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.all) < e.cfg.Answer.MaxTunnels && e.halfOpen < e.cfg.Answer.MaxHalfOpen
-}
-
-// answering is how a tunnel that a peer opens is configured.
-func (e *Endpoint) answering() control.Config {
-	a := e.cfg.Answer
-	return control.Config{
-		Secret:        a.Secret.bytes(),
-		HideAVPs:      a.HideAVPs && a.Secret != "",
-		PlacesCalls:   a.PlacesCalls,
-		HelloInterval: a.HelloInterval,
-		MaxSessions:   a.MaxSessions,
-	}
 }
 
 func (c *Config) placesCalls() bool { return c.Answer != nil && c.Answer.PlacesCalls }

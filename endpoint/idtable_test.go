@@ -2,29 +2,44 @@ package endpoint
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 )
 
-func TestIDTableDrawsFreeIdentifiersOnly(t *testing.T) {
+func TestFreeIdentifiersOnlyAreDrawn(t *testing.T) {
+	// RFC 2661 §4.4.3: the Assigned Tunnel ID is "a 2 octet non-zero unsigned
+	// integer": zero, and what is taken, are drawn again.
+	var s idSpace
+	random := bytes.NewReader([]byte{1, 2, 0, 0, 1, 2, 0xff, 0xff, 1, 2})
+	for _, want := range []uint32{0x0102, 0xffff} {
+		if id, err := s.take(random); err != nil || id != want {
+			t.Errorf("drew %#x, %v, want %#x", id, err, want)
+		}
+	}
+	s.free(0x0102)
+	if id, err := s.take(random); err != nil || id != 0x0102 {
+		t.Errorf("drew %#x, %v, want what was given back", id, err)
+	}
+	if _, err := s.take(random); err == nil {
+		t.Error("a random source that fails goes unnoticed")
+	}
+	s.taken = tunnelIDsMax
+	if _, err := s.take(rand.NewChaCha8([32]byte{})); err == nil {
+		t.Error("there is always another one")
+	}
+}
+
+func TestIDTable(t *testing.T) {
 	var table idTable[int]
 	one := 1
 	table.set(0x0102, &one)
-	// RFC 2661 §4.4.3: the Assigned Tunnel ID is "a 2 octet non-zero unsigned
-	// integer": zero, and what is taken, are drawn again.
-	id, err := table.unused(bytes.NewReader([]byte{0, 0, 1, 2, 0xff, 0xff}))
-	if err != nil || id != 0xffff {
-		t.Errorf("drew %#x, %v, want 0xffff", id, err)
-	}
 	if table.get(0x0102) != &one || table.get(0x0103) != nil || table.get(0x10102) != nil {
 		t.Error("get finds something else")
 	}
 	table.set(0x0102, nil)
 	if table.get(0x0102) != nil {
 		t.Error("a value that was taken out is still there")
-	}
-	if _, err := table.unused(bytes.NewReader(nil)); err == nil {
-		t.Error("a random source that fails goes unnoticed")
 	}
 }
 

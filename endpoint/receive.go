@@ -12,10 +12,13 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
 
-// counters are what an endpoint counts of datagrams that reached no tunnel.
+// counters are what an endpoint counts: see [Counters].
 type counters struct {
 	received, malformed, unknownVersion, unknownTunnel, unknownSession atomic.Uint64
-	wrongPeer, overLimit, lostTie, overrun, socketErrors               atomic.Uint64
+	wrongPeer, lostTie, overrun, socketErrors                          atomic.Uint64
+	sccrqs, answered, refused, remembered, unanswered                  atomic.Uint64
+	evicted, expired, rateLimit, sourceLimit, lengthLimit, creditLimit atomic.Uint64
+	tunnelLimit, sessionLimit, unauthenticatedLimit, notAccepted       atomic.Uint64
 }
 
 // receiveAll is the endpoint's one reader. What it hands on is valid during the
@@ -71,8 +74,11 @@ func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, 
 	switch {
 	case h.TunnelID != 0:
 		t = e.tunnels.get(h.TunnelID)
+		if t == nil && h.Control && e.complete(from, h.TunnelID, 0, h, datagram, payload) {
+			return
+		}
 	case h.Control && len(payload) > 0:
-		if t = e.answer(from, to, payload); t == nil {
+		if t = e.answer(from, to, h, datagram, payload); t == nil {
 			return
 		}
 	case h.Control:

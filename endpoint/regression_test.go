@@ -45,22 +45,25 @@ func TestASecondTunnelLeavesTheFirstOneAlone(t *testing.T) {
 	})
 }
 
-func TestRefusedTunnelsCountAsHalfOpen(t *testing.T) {
-	// They stay for a retransmission cycle, and did so beside the limit.
+func TestRefusedTunnelsLeaveNothing(t *testing.T) {
+	// They stayed for a retransmission cycle.
 	synctest.Test(t, func(t *testing.T) {
 		n := simnet.New(1)
-		lns := answering(t, n, 1, func(a *AnswerConfig) { a.Secret, a.MaxTunnels, a.MaxHalfOpen = "", 40, 5 })
+		lns := answering(t, n, 1, withoutSecret)
 		defer lns.Close()
 		s := scripted(t, n)
 		for id := range uint32(40) {
 			m := sccrq(100 + id)
 			m.ProtocolVersion = 0x0200
-			s.ns = 0
+			s.ns, s.nr = 0, 0
 			s.send(0, m)
-			time.Sleep(10 * time.Millisecond)
+			if r := s.want(wire.StopCCN); r.Result.Code != wire.StopVersion {
+				t.Errorf("refused with %+v", r.Result)
+			}
+			time.Sleep(100 * time.Millisecond)
 		}
-		if st := lns.Status(); len(st.Tunnels) != 5 || st.Counters.OverLimit != 35 {
-			t.Errorf("%d tunnels and %d over the limit, want 5 and 35", len(st.Tunnels), st.Counters.OverLimit)
+		if st := lns.Status(); len(st.Tunnels) != 0 || st.HalfOpen != 0 || st.Counters.Refused != 40 {
+			t.Errorf("the server has %+v", st)
 		}
 	})
 }
@@ -142,7 +145,7 @@ func TestADialThatFailedIsNobodysRival(t *testing.T) {
 		wire.SetLength(m)
 		server.WriteTo(m, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(lacAddr)))
 		time.Sleep(time.Second)
-		if st := lac.Status(); len(st.Tunnels) != 1 || st.Counters.LostTie != 0 {
+		if st := lac.Status(); st.HalfOpen != 1 || st.Counters.LostTie != 0 {
 			t.Errorf("its SCCRQ was not answered: %+v", st)
 		}
 	})

@@ -85,23 +85,36 @@ func (e *Endpoint) rival(from netip.AddrPort) *Tunnel {
 }
 
 // collide decides whether an SCCRQ is answered although we are dialling its sender. The
-// tunnel that goes for it, once it is established, comes back.
-func (e *Endpoint) collide(from netip.AddrPort, sccrq *wire.Message) (loser *Tunnel, answer bool) {
+// tunnel that is to yield, as soon as it is answered, comes back.
+func (e *Endpoint) collide(from netip.AddrPort, sccrq []byte) (yields *Tunnel, answer bool) {
 	r := e.rival(from)
 	if r == nil {
 		return nil, true
 	}
-	switch control.Collide(r.machine.TieBreaker(), control.PeerTieBreaker(sccrq)) {
+	switch r.tie(sccrq) {
 	case control.OursWins:
 		return nil, false
 	case control.NoneWins:
 		r.runner.Do(r.machine.LoseTie)
 		return nil, false
 	case control.TheirsWins:
-		r.runner.Do(r.machine.Yield)
 		return r, true
 	}
 	return nil, true
+}
+
+// overcome is our tunnel to the address that an SCCRQ came from, if it has to go when
+// that one's is established.
+func (e *Endpoint) overcome(from netip.AddrPort, sccrq []byte) *Tunnel {
+	if r := e.rival(from); r != nil && r.tie(sccrq) == control.TheirsWins {
+		return r
+	}
+	return nil
+}
+
+func (t *Tunnel) tie(sccrq []byte) control.Collision {
+	m, _ := wire.ParseMessage(sccrq, t.ep.cfg.answerSecret())
+	return control.Collide(t.machine.TieBreaker(), control.PeerTieBreaker(m))
 }
 
 // wantsSingle tells whether a tunnel to a peer is to say that it wishes to be the only
@@ -134,20 +147,4 @@ func (t *Tunnel) prevail(single bool) {
 			o.runner.Do(o.machine.Superseded)
 		}
 	}
-}
-
-// restarted opens another tunnel for a peer that has begun anew under the id of
-// this one, which stands until the other is established. On the loop.
-func (t *Tunnel) restarted(sccrq []byte) {
-	e := t.ep
-	if t.dialed() || e.cfg.Answer == nil || !e.roomForAnother() {
-		return
-	}
-	next, err := e.newTunnel(t.path.Load(), t.caller, control.Answer, e.answering())
-	if err != nil {
-		t.log.Warn("a peer that has restarted was not answered", "error", err)
-		return
-	}
-	next.runner.Do(func(time.Time) { next.replaces = t })
-	next.runner.Handle(sccrq)
 }

@@ -11,6 +11,7 @@ import (
 type Status struct {
 	Local    netip.AddrPort
 	Tunnels  []TunnelStatus // by our id
+	HalfOpen int            // tunnels whose peers have not proved yet that they are there
 	Counters Counters
 }
 
@@ -23,10 +24,28 @@ type Counters struct {
 	UnknownTunnel  uint64 // no such tunnel id, or a message that opens none
 	UnknownSession uint64
 	WrongPeer      uint64 // right ids, from an address that is not the tunnel's
-	OverLimit      uint64 // refused by a limit of AnswerConfig, or not accepted in time
 	LostTie        uint64 // SCCRQs of a peer that we were dialling, and whose tie breaker lost
 	Overrun        uint64 // control messages faster than they can be handled
 	SocketErrors   uint64 // of reads and writes
+
+	// Of half-open tunnels.
+	SCCRQs     uint64 // that came to an endpoint that answers, repetitions included
+	Answered   uint64 // SCCRQs that were answered by an SCCRP
+	Refused    uint64 // SCCRQs and SCCCNs that were answered by a StopCCN
+	Remembered uint64 // SCCRQs that were only remembered, under load
+	Unanswered uint64 // SCCRQs that had come again, but of which there were too many
+	Evicted    uint64 // half-open tunnels that have made room for another
+	Expired    uint64 // half-open tunnels whose SCCCN did not come in time
+
+	// What a limit has refused: see [Limits].
+	RateLimit            uint64 // SCCRQs: Limits.RatePerSource
+	SourceLimit          uint64 // SCCRQs: Limits.HalfOpenPerSource
+	LengthLimit          uint64 // SCCRQs of more than 2,048 bytes, 280 under load
+	CreditLimit          uint64 // replies: Limits.ReplyFactor
+	TunnelLimit          uint64 // SCCRQs and SCCCNs: Limits.Tunnels
+	SessionLimit         uint64 // calls: Limits.Sessions
+	UnauthenticatedLimit uint64 // calls: Limits.UnauthenticatedSessions
+	NotAccepted          uint64 // sessions that [Endpoint.Accept] did not come to fetch
 }
 
 // TunnelStatus is one tunnel's.
@@ -68,8 +87,18 @@ func (e *Endpoint) Status() Status {
 	st := Status{Local: e.Addr(), Counters: Counters{
 		Received: c.received.Load(), Malformed: c.malformed.Load(), UnknownVersion: c.unknownVersion.Load(),
 		UnknownTunnel: c.unknownTunnel.Load(), UnknownSession: c.unknownSession.Load(), WrongPeer: c.wrongPeer.Load(),
-		OverLimit: c.overLimit.Load(), LostTie: c.lostTie.Load(), Overrun: c.overrun.Load(), SocketErrors: c.socketErrors.Load(),
+		LostTie: c.lostTie.Load(), Overrun: c.overrun.Load(), SocketErrors: c.socketErrors.Load(),
+		SCCRQs: c.sccrqs.Load(), Answered: c.answered.Load(), Refused: c.refused.Load(), Remembered: c.remembered.Load(),
+		Unanswered: c.unanswered.Load(), Evicted: c.evicted.Load(), Expired: c.expired.Load(), RateLimit: c.rateLimit.Load(),
+		SourceLimit: c.sourceLimit.Load(), LengthLimit: c.lengthLimit.Load(), CreditLimit: c.creditLimit.Load(), TunnelLimit: c.tunnelLimit.Load(),
+		SessionLimit: c.sessionLimit.Load(), UnauthenticatedLimit: c.unauthenticatedLimit.Load(), NotAccepted: c.notAccepted.Load(),
 	}}
+	if h := e.half; h != nil {
+		h.mu.Lock()
+		e.expire(time.Since(h.began))
+		st.HalfOpen = h.records.len()
+		h.mu.Unlock()
+	}
 	e.mu.Lock()
 	tunnels := make([]*Tunnel, 0, len(e.all))
 	for t := range e.all {

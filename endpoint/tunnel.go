@@ -23,7 +23,7 @@ type Tunnel struct {
 	id       uint32 // ours: peers put it into their headers
 	path     atomic.Pointer[udp.Path]
 	caller   peerID                    // of a tunnel that the peer opened
-	replaces *Tunnel                   // what goes when this one is established; the loop's
+	replaces *Tunnel                   // what goes when this one is established; then the loop's
 	winner   atomic.Pointer[Tunnel]    // the peer's tunnel that this one has lost to
 	upAt     atomic.Pointer[time.Time] // nil: not established yet
 	adopted  bool                      // the peer's port is settled; the reader's
@@ -199,14 +199,13 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.mu.Lock()
 		t.peerID, t.peerName = ev.PeerID, ev.HostName
 		t.mu.Unlock()
-		t.leaveHalfOpen()
 		t.log.Info("tunnel up", "host", shown(ev.HostName), "vendor", shown(ev.VendorName))
 		t.upAt.Store(&now)
 		close(t.up)
 		t.prevail(ev.SingleTunnel)
 	case control.PeerRestarted:
 		t.log.Info("the peer has restarted")
-		t.restarted(ev.Datagram)
+		t.ep.reopen(t, ev.Datagram)
 	case control.TunnelDown:
 		t.mu.Lock()
 		t.err = publicError(ev.Err)
@@ -218,7 +217,6 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.log.Log(t.ep.ctx, level, "tunnel down", "reason", reason(t.err), "counters", t.machine.Counters())
 		close(t.done)
 	case control.Gone:
-		t.leaveHalfOpen()
 		t.runner.Stop()
 		t.ep.forget(t)
 		close(t.gone)
@@ -259,22 +257,6 @@ func (t *Tunnel) send(packet []byte) {
 	}
 }
 
-// leaveHalfOpen counts a tunnel that a peer opened out of the half-open ones:
-// when it is established, or when nothing is left of one that never was. On the
-// loop, before up is closed.
-func (t *Tunnel) leaveHalfOpen() {
-	select {
-	case <-t.up:
-		return
-	default:
-	}
-	if !t.dialed() {
-		t.ep.mu.Lock()
-		t.ep.halfOpen--
-		t.ep.mu.Unlock()
-	}
-}
-
 // called is a session for a peer that wants to open one with us; nil when we answer
 // none, and it is refused.
 func (t *Tunnel) called(id uint32) *Session {
@@ -282,6 +264,10 @@ func (t *Tunnel) called(id uint32) *Session {
 		t.runner.Do(func(now time.Time) {
 			t.machine.Hangup(now, id, wire.Result{Code: wire.CallNoFacilitiesEver})
 		})
+		return nil
+	}
+	if r, refused := t.refuseSession(); refused {
+		t.runner.Do(func(now time.Time) { t.machine.Hangup(now, id, r) })
 		return nil
 	}
 	s := newAnswerer(t, id)

@@ -110,7 +110,7 @@ func serve(cfg serverConfig, bytes *atomic.Uint64) (*endpoint.Endpoint, error) {
 
 // raiseLimits lets one address have as many sessions, as fast as it can open them.
 func raiseLimits(a *endpoint.AnswerConfig, sessions int) {
-	a.MaxTunnels, a.MaxHalfOpen = 2*sessions, 2*sessions
+	a.Limits = endpoint.Limits{Tunnels: 2 * sessions, HalfOpenPerSource: -1, RatePerSource: -1}
 }
 
 func join(router *netstack.Router, s *endpoint.Session) {

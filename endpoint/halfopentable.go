@@ -1,0 +1,136 @@
+package endpoint
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+)
+
+// A halfOpenRecord is a half-open tunnel: all that it takes to make its machine again, as it
+// was when it answered the SCCRQ.
+type halfOpenRecord struct {
+	peer  netip.AddrPort
+	local netip.Addr
+	seed  [32]byte      // of the machine's random source
+	came  time.Duration // by the table's clock
+	long  []byte        // the SCCRQ, if it does not fit below
+
+	received, sent uint32 // bytes from and to the peer
+	older, newer   uint16 // records; none: 0
+	peerID, id     uint16
+	length         uint16 // of the SCCRQ below
+	messages       uint8  // that were looked into
+	refused        bool   // its SCCCN was answered by a StopCCN
+	sccrq          [280]byte
+}
+
+const (
+	recordMessagesMax = 64   // of a record that are looked into
+	sccrqMax          = 2048 // bytes of an SCCRQ that is taken, or sizeof(sccrq) under load
+	recordChunk       = 64   // records that are made at once
+)
+
+func (r *halfOpenRecord) datagram() []byte {
+	if r.long != nil {
+		return r.long
+	}
+	return r.sccrq[:r.length]
+}
+
+// same tells whether an SCCRQ is the one of the record: a repetition is it octet by
+// octet.
+func (r *halfOpenRecord) same(datagram []byte) bool {
+	_, mine, _ := wire.ParseHeader(r.datagram())
+	_, avps, err := wire.ParseHeader(datagram)
+	return err == nil && string(mine) == string(avps)
+}
+
+func (r *halfOpenRecord) caller() peerID { return peerID{r.peer, uint32(r.peerID)} }
+
+// credit counts a reply, if it may be sent.
+func (r *halfOpenRecord) credit(reply []byte, factor int) bool {
+	if uint64(r.sent)+uint64(len(reply)) > uint64(r.received)*uint64(factor) {
+		return false
+	}
+	r.sent += uint32(len(reply))
+	return true
+}
+
+// A halfOpenTable has the half-open tunnels in order of their age. A record is
+// referred to by its number; 0 is the list's head and tail.
+type halfOpenTable struct {
+	chunks  [][]halfOpenRecord
+	made    int
+	free    []uint16
+	byPeer  map[peerID]uint16
+	byID    map[uint16]uint16 // by our tunnel id
+	sources map[netip.Addr]int
+}
+
+func newHalfOpenTable() halfOpenTable {
+	t := halfOpenTable{byPeer: map[peerID]uint16{}, byID: map[uint16]uint16{}, sources: map[netip.Addr]int{}}
+	t.made, t.chunks = 1, [][]halfOpenRecord{make([]halfOpenRecord, recordChunk)}
+	return t
+}
+
+func (t *halfOpenTable) at(n uint16) *halfOpenRecord { return &t.chunks[n/recordChunk][n%recordChunk] }
+
+func (t *halfOpenTable) len() int { return len(t.byID) }
+
+// oldest is nil when there is none.
+func (t *halfOpenTable) oldest() *halfOpenRecord {
+	if n := t.at(0).newer; n != 0 {
+		return t.at(n)
+	}
+	return nil
+}
+
+func (t *halfOpenTable) ofPeer(p peerID) *halfOpenRecord {
+	if n, ok := t.byPeer[p]; ok {
+		return t.at(n)
+	}
+	return nil
+}
+
+func (t *halfOpenTable) ofID(id uint32) *halfOpenRecord {
+	if n, ok := t.byID[uint16(id)]; ok && id <= 0xffff {
+		return t.at(n)
+	}
+	return nil
+}
+
+// add takes a copy of a record, whose peer has no other, as the newest.
+func (t *halfOpenTable) add(r *halfOpenRecord) *halfOpenRecord {
+	var n uint16
+	if k := len(t.free); k > 0 {
+		n, t.free = t.free[k-1], t.free[:k-1]
+	} else {
+		if t.made == len(t.chunks)*recordChunk {
+			t.chunks = append(t.chunks, make([]halfOpenRecord, recordChunk))
+		}
+		n = uint16(t.made)
+		t.made++
+	}
+	head, to := t.at(0), t.at(n)
+	*to = *r
+	to.older, to.newer = head.older, 0
+	t.at(head.older).newer, head.older = n, n
+	t.byPeer[to.caller()], t.byID[to.id] = n, n
+	t.sources[sourceOf(to.peer.Addr())]++
+	return to
+}
+
+// remove takes a record out; what it points to is not valid any more.
+func (t *halfOpenTable) remove(r *halfOpenRecord) {
+	n := t.byID[r.id]
+	t.at(r.older).newer, t.at(r.newer).older = r.newer, r.older
+	delete(t.byPeer, r.caller())
+	delete(t.byID, r.id)
+	source := sourceOf(r.peer.Addr())
+	if t.sources[source]--; t.sources[source] == 0 {
+		delete(t.sources, source)
+	}
+	*r = halfOpenRecord{}
+	t.free = append(t.free, n)
+}
