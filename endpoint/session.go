@@ -85,7 +85,7 @@ func newSession(t *Tunnel, answer bool, cfg ppp.Config, mru int) *Session {
 	s.carries.Store(&carriage{})
 	s.ctx, s.cancel = context.WithCancel(t.ep.ctx)
 	cfg.Rand, cfg.MRU = t.ep.random, mru
-	cfg.Traffic = s.flow.packetsIn.Load // it shows that the peer lives
+	cfg.Traffic = s.flow.received // it shows that the peer lives
 	s.link = ppp.New(cfg)
 	s.runner = machine.Drive(t.loop, s.link, s.output)
 	return s
