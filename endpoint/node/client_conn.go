@@ -144,14 +144,10 @@ func (c *clientConn) Done() <-chan struct{}    { return c.session.Done() }
 func (c *clientConn) Err() error               { return c.session.Err() }
 func (c *clientConn) Changed() <-chan struct{} { return c.nic.Changed() }
 
-// Probe asks both machines whether the peer is there.
+// Probe asks the peer whether it is there.
 func (c *clientConn) Probe() {
 	c.run.log.Info("this machine has slept: is the server still there?")
-	for _, x := range []any{c.session.Tunnel(), c.session} {
-		if p, ok := x.(interface{ Probe() }); ok {
-			p.Probe()
-		}
-	}
+	c.session.Tunnel().Probe()
 }
 
 func (c *clientConn) describe() Connected {
