@@ -41,7 +41,7 @@ func alive[T any](list []weak.Pointer[T]) func() int {
 // connections of one Client, whose stack stays, and a dozen Clients, whose stacks go.
 func TestClientLeavesNothing(t *testing.T) {
 	s := lns(t, "127.0.0.1:0")
-	c := connected(t, &Client{Server: s.Addr().String(), User: "alice", Password: "s3cret"})
+	c := connected(t, &Client{Server: s.Addr().String(), User: "alice", Password: "s3cret", NoIPv6: true})
 	run := c.running()
 	before := runtime.NumGoroutine()
 	var nics []weak.Pointer[netstack.NIC]
@@ -62,7 +62,7 @@ func TestClientLeavesNothing(t *testing.T) {
 
 	var stacks []weak.Pointer[netstack.Stack]
 	for range 12 {
-		c := connected(t, &Client{Server: s.Addr().String(), User: "alice", Password: "s3cret"})
+		c := connected(t, &Client{Server: s.Addr().String(), User: "alice", Password: "s3cret", NoIPv6: true})
 		stacks = append(stacks, weak.Make(c.running().stack))
 		c.Close()
 		c.mu.Lock()
