@@ -12,6 +12,9 @@ import (
 
 var defaultPool = netip.MustParsePrefix("10.77.0.0/24")
 
+// maxDNS6 is how many servers an advertisement of netstack's has room for.
+const maxDNS6 = 8
+
 // addresses is what a server gives to its sessions. It is the endpoint's pool.
 type addresses struct {
 	gateway, gateway6 netip.Addr // gateway6 may be none
@@ -42,6 +45,14 @@ func newAddresses(s *Server) (a *addresses, err error) {
 		pool = defaultPool
 	}
 	a = &addresses{dns: s.DNS}
+	for _, d := range s.DNS {
+		if !usable4(d) && !usable6(netip.PrefixFrom(d, d.BitLen())) {
+			return nil, fmt.Errorf("expected addresses of DNS servers that callers can ask, found %v", d)
+		}
+	}
+	if n := len(a.dns6()); n > maxDNS6 {
+		return nil, fmt.Errorf("expected at most %d DNS servers with IPv6 addresses, found %d", maxDNS6, n)
+	}
 	if !pool.Addr().Is4() {
 		return nil, fmt.Errorf("expected an IPv4 prefix such as %v for the pool, found %v", defaultPool, pool)
 	}
@@ -108,6 +119,14 @@ func (a *addresses) setup6(s *Server) (err error) {
 		return fmt.Errorf("expected an IPv6 pool with a prefix of 64 bits for a client, found %v with gateway %v", pool, a.gateway6)
 	}
 	return nil
+}
+
+// gateways are our own addresses.
+func (a *addresses) gateways() []netip.Addr {
+	if !a.gateway6.IsValid() {
+		return []netip.Addr{a.gateway}
+	}
+	return []netip.Addr{a.gateway, a.gateway6}
 }
 
 // dns6 are the servers that a session with IPv6 is told of.

@@ -63,12 +63,22 @@ type Server struct {
 	DelegateBits int
 
 	// DNS are the servers that sessions are told of: by IPCP, which has room for two
-	// IPv4 ones, and by router advertisements. Nil: the gateway, where it forwards
-	// questions; nobody where it does not.
+	// IPv4 ones, and by router advertisements. Nil: the gateway, if it forwards
+	// questions; otherwise none.
 	DNS []netip.Addr
+	// ForwardDNS are the servers that the gateway forwards its callers' questions to,
+	// from the host. Nil: with Egress, and without DNS, those of the host's
+	// /etc/resolv.conf; otherwise questions are not forwarded.
+	ForwardDNS []netip.AddrPort
 
 	// ClientToClient lets sessions send to each other.
 	ClientToClient bool
+	// Egress carries what sessions send elsewhere, through the host's sockets. It is
+	// the server's from Start on. Nil: nothing goes anywhere but to the gateway.
+	Egress *Egress
+
+	// Limits are what is spent on callers.
+	Limits endpoint.Limits
 
 	// Events, if set, is told when a session is up and when it is over, one event at
 	// a time. It should not take long, and must not close the server.
@@ -84,6 +94,7 @@ type Server struct {
 	stack     *netstack.Stack
 	router    *netstack.Router
 	log       *slog.Logger
+	stopDNS   context.CancelFunc
 	running   sync.WaitGroup
 
 	joining sync.Mutex // of those who come and take over
@@ -135,6 +146,9 @@ func (s *Server) Start() (err error) {
 	}
 	s.addresses.reserve(s.Users)
 	s.users.Store(&s.Users)
+	if s.DNS == nil && s.resolvers() != nil {
+		s.addresses.dns = s.addresses.gateways()
+	}
 	s.owners, s.byUser = map[netip.Prefix]*caller{}, map[string][]*caller{}
 
 	defer func() {
@@ -143,6 +157,9 @@ func (s *Server) Start() (err error) {
 		}
 	}()
 	if err := s.openInside(); err != nil {
+		return err
+	}
+	if err := s.openDNS(); err != nil {
 		return err
 	}
 	if err := s.openOutside(); err != nil {
@@ -162,11 +179,7 @@ func (s *Server) openInside() (err error) {
 	if mtu == 0 {
 		mtu = defaultMRU
 	}
-	own := []netip.Addr{s.addresses.gateway}
-	if s.addresses.gateway6.IsValid() {
-		own = append(own, s.addresses.gateway6)
-	}
-	s.router, err = s.stack.AddRouted(&netstack.RoutedConfig{Addresses: own, MTU: mtu, ClientToClient: s.ClientToClient})
+	s.router, err = s.stack.AddRouted(&netstack.RoutedConfig{Addresses: s.addresses.gateways(), MTU: mtu, ClientToClient: s.ClientToClient})
 	return err
 }
 
@@ -174,7 +187,7 @@ func (s *Server) openInside() (err error) {
 func (s *Server) openOutside() (err error) {
 	cfg := &endpoint.Config{Logger: s.log, Rand: s.Rand, Answer: &endpoint.AnswerConfig{
 		Secret: s.Secret, Methods: s.Methods, Authenticate: s.authenticate, Pool: s.addresses,
-		PlacesCalls: s.PlacesCalls, NoIPv6: s.NoIPv6, MPPE: s.MPPE, MRU: s.MRU, HideAVPs: s.HideAVPs,
+		PlacesCalls: s.PlacesCalls, NoIPv6: s.NoIPv6, MPPE: s.MPPE, MRU: s.MRU, HideAVPs: s.HideAVPs, Limits: s.Limits,
 	}}
 	if s.Conn != nil {
 		s.endpoint, err = endpoint.New(s.Conn, cfg)
@@ -194,6 +207,9 @@ func (s *Server) tearDown() {
 		s.endpoint.Close()
 	} else if s.Conn != nil {
 		s.Conn.Close()
+	}
+	if s.stopDNS != nil {
+		s.stopDNS()
 	}
 	s.running.Wait()
 	if s.stack != nil {
@@ -251,10 +267,7 @@ func (s *Server) Gateways() []netip.Addr {
 	if s.started() != nil {
 		return nil
 	}
-	if !s.addresses.gateway6.IsValid() {
-		return []netip.Addr{s.addresses.gateway}
-	}
-	return []netip.Addr{s.addresses.gateway, s.addresses.gateway6}
+	return s.addresses.gateways()
 }
 
 // Done is closed when the server has closed or its socket has failed; nil before

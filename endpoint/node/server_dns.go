@@ -1,0 +1,51 @@
+package node
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"github.com/l2tpnet/l2tpnet/proxy"
+)
+
+// resolvConf is where the host's DNS servers are.
+const resolvConf = "/etc/resolv.conf"
+
+// resolvers are the servers that the gateway forwards questions to; nil: it does not.
+func (s *Server) resolvers() func() []netip.AddrPort {
+	switch {
+	case len(s.ForwardDNS) > 0:
+		return proxy.FixedServers(s.ForwardDNS...)
+	case s.Egress != nil && s.Egress.Dialer == nil && s.DNS == nil:
+		return proxy.HostServers(resolvConf)
+	}
+	return nil
+}
+
+// openDNS has the gateway's addresses answer questions, by UDP and TCP.
+func (s *Server) openDNS() error {
+	servers := s.resolvers()
+	if servers == nil {
+		return nil
+	}
+	d := &proxy.DNS{Servers: servers, Dialer: &net.Dialer{}, Logger: s.log}
+	if s.Egress != nil && s.Egress.Dialer != nil {
+		d.Dialer = s.Egress.Dialer
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stopDNS = stop
+	for _, a := range s.addresses.gateways() {
+		at := netip.AddrPortFrom(a, 53).String()
+		conn, err := s.stack.ListenPacket("udp", at)
+		if err != nil {
+			return err
+		}
+		s.running.Go(func() { d.Serve(ctx, conn) })
+		ln, err := s.stack.Listen("tcp", at)
+		if err != nil {
+			return err
+		}
+		s.running.Go(func() { d.ServeTCP(ctx, ln) })
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+var pool6 = netip.MustParsePrefix("fd00:77::/48")
+
+// address6 waits for the client's global IPv6 address.
+func (c *lac) address6(t *testing.T) netip.Addr {
+	t.Helper()
+	if err := c.nic.WaitIPv6(soon(t)); err != nil {
+		t.Fatalf("no router advertisement: %v", err)
+	}
+	for _, a := range c.nic.Addresses() {
+		if a.Is6() && !a.IsLinkLocalUnicast() {
+			return a
+		}
+	}
+	t.Fatalf("no global IPv6 address among %v", c.nic.Addresses())
+	return netip.Addr{}
+}
+
+// Issue 4: "IPv6 prefix per session (--pool6) by router advertisements answered per
+// session below the stack".
+func TestEachSessionHasAnIPv6PrefixOfItsOwn(t *testing.T) {
+	resolver := netip.MustParseAddr("2001:db8::53")
+	l := serverOf(t, func(s *Server) {
+		s.Pool6, s.DelegateBits = pool6, 56
+		s.DNS = []netip.Addr{netip.MustParseAddr("192.0.2.53"), resolver}
+		s.Users["bob"] = User{Password: "b", Prefix6: netip.MustParsePrefix("fd00:77:0:b0b::/64"), Routes: []netip.Prefix{netip.MustParsePrefix("fd00:b0b::/48")}}
+	})
+	if got := l.Gateways(); len(got) != 2 || got[1].String() != "fd00:77::1" {
+		t.Errorf("gateways %v", got)
+	}
+	web, err := l.Listen("tcp", ":7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoing(t, web)
+	for user, prefix := range map[string]string{"alice": "fd00:77:0:1::/64", "bob": "fd00:77:0:b0b::/64"} {
+		c := l.call(t, user)
+		e := l.event(t, true)
+		if e.Session.Prefix.String() != prefix || e.Session.Delegated.Bits() != 56 || !pool6.Overlaps(e.Session.Delegated) {
+			t.Errorf("told of %+v, want the prefix %s", e.Session, prefix)
+		}
+		a := c.address6(t)
+		if !e.Session.Prefix.Contains(a) {
+			t.Errorf("%s has %v, want one of %s", user, a, prefix)
+		}
+		if got := c.nic.DNS(); !slices.Contains(got, resolver) || !slices.Contains(got, netip.MustParseAddr("192.0.2.53")) {
+			t.Errorf("%s is told of the DNS servers %v", user, got)
+		}
+		wantEcho(t, c.stack.DialContext, "[fd00:77::1]:7")
+		in, err := c.stack.Listen("tcp", ":7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		echoing(t, in)
+		wantEcho(t, l.DialContext, netip.AddrPortFrom(a, 7).String())
+	}
+}
+
+func TestClientToClient(t *testing.T) {
+	for _, allowed := range []bool{false, true} {
+		l := serverOf(t, func(s *Server) { s.ClientToClient, s.Pool6 = allowed, pool6 })
+		alice, bob := l.call(t, "alice"), l.call(t, "bob")
+		in, err := bob.stack.Listen("tcp", ":7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		echoing(t, in)
+		alice.address6(t)
+		for _, to := range []netip.Addr{bob.address(), bob.address6(t)} {
+			address := netip.AddrPortFrom(to, 7).String()
+			if allowed {
+				wantEcho(t, alice.stack.DialContext, address)
+				continue
+			}
+			before := l.Status().Inside.ClientToClient
+			ctx, cancel := context.WithCancel(soon(t))
+			dialled := make(chan error)
+			go func() {
+				conn, err := alice.stack.DialContext(ctx, "tcp", address)
+				if err == nil {
+					conn.Close()
+				}
+				dialled <- err
+			}()
+			for l.Status().Inside.ClientToClient == before && ctx.Err() == nil {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if ctx.Err() != nil {
+				t.Errorf("nothing for %s was counted", address)
+			}
+			cancel()
+			if err := <-dialled; err == nil {
+				t.Errorf("%s is reached", address)
+			}
+		}
+	}
+}
+
+// nameserver is a DNS server on the host's loopback that knows one name.
+func nameserver(t *testing.T) netip.AddrPort {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := make([]byte, 4096)
+		for {
+			n, client, err := conn.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			var m dnsmessage.Message
+			if m.Unpack(b[:n]) != nil || len(m.Questions) != 1 {
+				continue
+			}
+			m.Response, m.Additionals = true, nil
+			q := m.Questions[0]
+			h := dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60}
+			switch {
+			case !strings.EqualFold(q.Name.String(), "www.example."):
+				m.RCode = dnsmessage.RCodeNameError
+			case q.Type == dnsmessage.TypeA:
+				m.Answers = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.AResource{A: [4]byte{192, 0, 2, 80}}}}
+			case q.Type == dnsmessage.TypeAAAA:
+				m.Answers = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.AAAAResource{AAAA: netip.MustParseAddr("2001:db8::80").As16()}}}
+			}
+			if b, err := m.Pack(); err == nil {
+				conn.WriteToUDPAddrPort(b, client)
+			}
+		}
+	}()
+	t.Cleanup(func() { conn.Close(); <-done })
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+// Issue 4: "a DNS forwarder at the gateway address".
+func TestTheGatewayForwardsQuestions(t *testing.T) {
+	l := serverOf(t, func(s *Server) { s.ForwardDNS, s.Pool6 = []netip.AddrPort{nameserver(t)}, pool6 })
+	c := l.call(t, "alice")
+	c.address6(t)
+	if got := c.nic.DNS(); !slices.Equal(got, l.Gateways()) {
+		t.Errorf("told of the DNS servers %v, want the gateways %v", got, l.Gateways())
+	}
+	if got, err := c.stack.LookupHost(soon(t), "www.example"); err != nil || !slices.Equal(got, []string{"2001:db8::80", "192.0.2.80"}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	var dns *net.DNSError
+	if got, err := c.stack.LookupHost(soon(t), "nobody.example"); !errors.As(err, &dns) || !dns.IsNotFound {
+		t.Errorf("%v, %v, want that there is no such name", got, err)
+	}
+	// And by IPv6.
+	conn, err := c.stack.DialContext(soon(t), "udp", "[fd00:77::1]:53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	question, err := (&dnsmessage.Message{Header: dnsmessage.Header{ID: 7}, Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName("www.example."), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}}}).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetDeadline(time.Now().Add(patience))
+	if _, err := conn.Write(question); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 512)
+	n, err := conn.Read(b)
+	var m dnsmessage.Message
+	if err != nil || m.Unpack(b[:n]) != nil || m.ID != 7 || len(m.Answers) != 1 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+func TestACallerWithoutIPv6(t *testing.T) {
+	l := serverOf(t, func(s *Server) { s.Pool6, s.NoIPv6 = pool6, true })
+	l.call(t, "alice")
+	if e := l.event(t, true); e.Session.Prefix.IsValid() || !e.Session.Address.IsValid() {
+		t.Errorf("told of %+v, want no IPv6", e.Session)
+	}
+}
