@@ -8,13 +8,13 @@ import (
 
 const (
 	// messagesMax is how many messages one call receives. UDP_GRO makes one of
-	// up to 64 datagrams, where a wire or the loopback does not, recvmmsg saves
-	// the calls.
-	messagesMax = 16
+	// up to 64 datagrams; where a wire or a sender does not let it, many messages
+	// save the calls.
+	messagesMax = 32
 
-	// messageRoom is as long as a message can be, and a bit: equal pieces of a
-	// power of two would all compete for the same lines of the cache.
-	messageRoom = 64<<10 + 320
+	// messageRoom is more than a message has: datagrams that UDP_GRO joins fit
+	// into one IP packet together. The system maps what is used of it.
+	messageRoom = 64 << 10
 )
 
 // An inbox is where messages are received. A reader that waits has none, so that
