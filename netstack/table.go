@@ -144,5 +144,9 @@ func (t *table[A, K]) replace(k K, change func(map[K]*Port)) {
 		m[k] = p
 	}
 	change(m)
+	if len(m) == 0 {
+		shard.Store(nil)
+		return
+	}
 	shard.Store(&m)
 }
