@@ -327,7 +327,7 @@ func (e *Endpoint) answer(from netip.AddrPort, to netip.Addr, h wire.Header, dat
 		e.sccrq(from, to, datagram, o)
 		return nil
 	}
-	if o.Hidden != nil {
+	if o.Hidden != nil && e.knows(from) {
 		m, _ := wire.ParseMessage(avps, e.cfg.answerSecret())
 		o.TunnelID = m.AssignedTunnelID
 	}

@@ -1,15 +1,12 @@
 package endpoint
 
 import (
-	"errors"
+	"hash/maphash"
 	"io"
-	"log/slog"
-	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
 
-	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
@@ -25,11 +22,14 @@ type halfOpen struct {
 	limits *Limits
 	began  time.Time // of the clock of all below
 
+	hasher    hasher
 	mu        sync.Mutex
 	records   halfOpenTable
 	rates     rates
 	memory    memory
 	admission admission
+	refusals  float64       // of the last second, about
+	at        time.Duration // of the last SCCRQ
 	summaryAt time.Duration // of what has happened under load
 	summary   [3]uint64     // its counts then
 	warnedAt  time.Duration // of a secret that differs
@@ -42,13 +42,17 @@ const (
 
 func newHalfOpen(l *Limits) *halfOpen {
 	return &halfOpen{
-		limits: l, began: time.Now(), records: newHalfOpenTable(), rates: newRates(l),
+		limits: l, began: time.Now(), hasher: hasher{maphash.MakeSeed()}, records: newHalfOpenTable(), rates: newRates(l),
 		admission: admission{rate: float64(l.HalfOpenMax)},
 		warnedAt:  -warningInterval, summaryAt: -summaryInterval,
 	}
 }
 
-func (h *halfOpen) loaded() bool { return h.records.len() >= h.limits.HalfOpen }
+// loaded tells whether an SCCRQ has to earn its answer: too many half-open tunnels are
+// kept, or too many SCCRQs have to be refused.
+func (h *halfOpen) loaded() bool {
+	return h.records.len()+int(h.refusals) >= h.limits.HalfOpen
+}
 
 // sccrq takes an SCCRQ that names no tunnel. On the reader.
 func (e *Endpoint) sccrq(from netip.AddrPort, to netip.Addr, datagram []byte, o wire.Opening) {
@@ -58,7 +62,7 @@ func (e *Endpoint) sccrq(from netip.AddrPort, to netip.Addr, datagram []byte, o 
 	e.counters.sccrqs.Add(1)
 	now := time.Since(h.began)
 	e.expire(now)
-	if !h.rates.allow(sourceOf(from.Addr()), now) {
+	if !h.rates.allow(h.hasher.source(from.Addr()), now) {
 		e.counters.rateLimit.Add(1)
 		return
 	}
@@ -73,7 +77,7 @@ func (e *Endpoint) sccrq(from netip.AddrPort, to netip.Addr, datagram []byte, o 
 		o.TunnelID = m.AssignedTunnelID
 	}
 	caller := peerID{from, o.TunnelID}
-	if r := h.records.ofPeer(caller); r != nil && r.same(datagram) {
+	if r := h.records.ofKey(h.hasher.sccrq(from, o.TunnelID, nil)); r.is(caller) && r.same(datagram) {
 		e.again(r, datagram)
 		return
 	}
@@ -120,7 +124,7 @@ func (e *Endpoint) earns(now time.Duration, from netip.AddrPort, o wire.Opening)
 	if now-h.summaryAt >= summaryInterval {
 		e.summarize(now)
 	}
-	seen := h.memory.see(h.memory.key(from, o.TunnelID, o.Hidden), now)
+	seen := h.memory.see(h.hasher.sccrq(from, o.TunnelID, o.Hidden), now)
 	admitted, enough := h.admission.admit(seen, now)
 	switch {
 	case admitted:
@@ -145,6 +149,8 @@ func (e *Endpoint) summarize(now time.Duration) {
 // expire removes the records whose time is over. h.mu is held.
 func (e *Endpoint) expire(now time.Duration) {
 	h := e.half
+	h.refusals = max(0, h.refusals-float64(h.limits.HalfOpen)*(now-h.at).Seconds())
+	h.at = now
 	for r := h.records.oldest(); r != nil; r = h.records.oldest() {
 		lifetime := h.limits.HalfOpenLifetime
 		if h.loaded() {
@@ -161,7 +167,7 @@ func (e *Endpoint) expire(now time.Duration) {
 // drop removes a record that becomes no tunnel. h.mu is held.
 func (e *Endpoint) drop(r *halfOpenRecord) {
 	e.ids.free(uint32(r.id))
-	e.half.records.remove(r)
+	e.half.records.remove(r, e.half.hasher.source(r.peer.Addr()))
 }
 
 // open makes a record of an SCCRQ and answers it, or refuses it. h.mu is held.
@@ -177,8 +183,9 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 		c.lengthLimit.Add(1)
 		return
 	}
-	old := h.records.ofPeer(caller) // of a peer that begins anew
-	if old == nil && h.records.sources[sourceOf(caller.addr.Addr())] >= h.limits.HalfOpenPerSource {
+	key, source := h.hasher.sccrq(caller.addr, caller.id, nil), h.hasher.source(caller.addr.Addr())
+	old := h.records.ofKey(key) // of a peer that begins anew
+	if old == nil && int(h.records.sources[source]) >= h.limits.HalfOpenPerSource {
 		c.sourceLimit.Add(1)
 		return
 	}
@@ -187,13 +194,21 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 		c.lostTie.Add(1)
 		return
 	}
-	r := halfOpenRecord{peer: caller.addr, local: to, came: now, peerID: uint16(caller.id), received: uint32(len(datagram)), length: uint16(len(datagram))}
+	full := e.isFull()
+	if full {
+		c.tunnelLimit.Add(1)
+		if h.loaded() {
+			return
+		}
+	}
+	r := halfOpenRecord{key: key, peer: caller.addr, local: to, came: now, peerID: uint16(caller.id), received: uint32(len(datagram)), length: uint16(len(datagram))}
 	if copy(r.sccrq[:], datagram) < len(datagram) {
 		r.long = append([]byte(nil), datagram...)
 	}
-	id, err := e.ids.take(e.random)
+	_, err = io.ReadFull(e.random, r.seed[:])
+	id := uint32(0)
 	if err == nil {
-		_, err = io.ReadFull(e.random, r.seed[:])
+		id, err = e.ids.take(e.random)
 	}
 	if err != nil {
 		e.log.Error("an SCCRQ was not answered", "error", err)
@@ -201,14 +216,11 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 	}
 	r.id = uint16(id)
 	m, _ := e.replay(&r)
-	full := e.isFull()
 	if full {
-		c.tunnelLimit.Add(1)
 		m.Close(time.Now(), tooManyTunnels)
 	}
 	reply, down := drain(m)
-	switch {
-	case down == nil && reply != nil:
+	if down == nil && reply != nil {
 		if old != nil {
 			e.drop(old)
 		}
@@ -216,21 +228,21 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 			c.evicted.Add(1)
 			e.drop(h.records.oldest())
 		}
-		if e.sendTo(h.records.add(&r), reply) {
+		if e.sendTo(h.records.add(&r, source), reply) {
 			c.answered.Add(1)
 		}
 		if yields != nil {
 			yields.runner.Do(yields.machine.Yield)
 		}
 		return
-	case full && h.loaded():
-		// Not now.
-	case reply != nil:
+	}
+	e.ids.free(id)
+	h.refusals++
+	if reply != nil {
 		c.refused.Add(1)
 		e.log.Debug("SCCRQ refused", "peer", caller.addr, "reason", down)
 		e.sendTo(&r, reply)
 	}
-	e.ids.free(id)
 }
 
 // again answers an SCCRQ once more. h.mu is held.
@@ -244,154 +256,4 @@ func (e *Endpoint) again(r *halfOpenRecord, datagram []byte) {
 	if reply, _ := drain(m); reply != nil && e.sendTo(r, reply) {
 		e.counters.answered.Add(1)
 	}
-}
-
-// complete takes a control message for a half-open tunnel: by our id, or by the
-// peer's address and its id when ours is 0. It reports false when there is none.
-// On the reader.
-func (e *Endpoint) complete(from netip.AddrPort, ours, theirs uint32, hdr wire.Header, datagram, avps []byte) bool {
-	h := e.half
-	if h == nil {
-		return false
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	e.expire(time.Since(h.began))
-	r := h.records.ofID(ours)
-	if ours == 0 {
-		r = h.records.ofPeer(peerID{from, theirs})
-	}
-	switch {
-	case r == nil:
-		return false
-	case r.peer != from:
-		e.counters.wrongPeer.Add(1)
-		return true
-	}
-	r.received += uint32(len(datagram))
-	if len(avps) == 0 {
-		if r.refused && hdr.Nr == 2 {
-			e.drop(r) // our StopCCN has arrived
-		}
-		return true
-	}
-	// What overtakes the SCCCN comes again, as the SCCCN does.
-	if hdr.Ns != 1 || r.messages == recordMessagesMax {
-		return true
-	}
-	r.messages++
-	m, owner := e.replay(r)
-	drain(m)
-	now := time.Now()
-	m.Handle(now, datagram)
-	if m.Established() {
-		if !e.isFull() {
-			owner.Reader = e.random
-			e.establish(r, m, owner)
-			return true
-		}
-		e.counters.tunnelLimit.Add(1)
-		m.Close(now, tooManyTunnels)
-	}
-	reply, down := drain(m)
-	if reply != nil {
-		e.sendTo(r, reply)
-	}
-	if _, stopped := errors.AsType[*control.PeerError](down); stopped {
-		e.drop(r)
-	} else if down != nil {
-		e.refuse(r, down)
-	}
-	return true
-}
-
-var tooManyTunnels = wire.Result{Code: wire.StopError, Error: wire.ErrorResources, Text: "too many tunnels"}
-
-// refuse notes that a half-open tunnel has failed. It stays for its time, in which it
-// says so to each repetition of the SCCCN. h.mu is held.
-func (e *Endpoint) refuse(r *halfOpenRecord, reason error) {
-	e.counters.refused.Add(1)
-	r.refused = true
-	level := slog.LevelDebug
-	if _, ok := errors.AsType[control.AuthError](reason); ok {
-		// Somebody does not know the secret.
-		if now := time.Since(e.half.began); now-e.half.warnedAt >= warningInterval {
-			level, e.half.warnedAt = slog.LevelWarn, now
-		}
-	}
-	e.log.Log(e.ctx, level, "tunnel refused", "peer", r.peer, "reason", reason)
-}
-
-// establish makes a tunnel of a record. h.mu is held.
-func (e *Endpoint) establish(r *halfOpenRecord, m *control.Tunnel, o *owner) {
-	id, caller, way := uint32(r.id), r.caller(), e.sock.Path(r.peer, r.local)
-	_, avps, _ := wire.ParseHeader(r.datagram())
-	rival := e.overcome(caller.addr, avps)
-	e.half.records.remove(r)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closing {
-		e.ids.free(id)
-		return
-	}
-	replaces := e.byPeer[caller]
-	if replaces == nil {
-		replaces = rival
-	}
-	e.byPeer[caller] = e.add(id, way, caller, replaces, m, o)
-}
-
-// replay makes the machine of a record, which has handled the SCCRQ. Its random
-// numbers are the same each time, as long as its owner does not give it others.
-func (e *Endpoint) replay(r *halfOpenRecord) (*control.Tunnel, *owner) {
-	o := &owner{Reader: rand.NewChaCha8(r.seed)}
-	cfg := e.answering
-	cfg.Rand, cfg.Traffic, cfg.LocalID = o, o.traffic, uint32(r.id)
-	now := time.Now()
-	m := control.Answer(now, cfg)
-	m.Handle(now, r.datagram())
-	return m, o
-}
-
-// drain takes what a machine has to send, of which the last packet counts, and the
-// reason why it is down, if it is.
-func drain(m *control.Tunnel) (reply []byte, down error) {
-	for {
-		packet, event, ok := m.Next()
-		if !ok {
-			return reply, down
-		}
-		switch ev := event.(type) {
-		case nil:
-			reply = packet
-		case control.TunnelDown:
-			if down = ev.Err; down == nil {
-				down = errors.New(tooManyTunnels.Text)
-			}
-		}
-	}
-}
-
-// sendTo sends a reply to somebody of whom nothing is proved, unless that would be
-// out of proportion to what has come from there.
-func (e *Endpoint) sendTo(r *halfOpenRecord, reply []byte) bool {
-	if !r.credit(reply, e.half.limits.ReplyFactor) {
-		e.counters.creditLimit.Add(1)
-		return false
-	}
-	if e.log.Enabled(e.ctx, slog.LevelDebug) {
-		_, avps, _ := wire.ParseHeader(reply)
-		e.log.Debug("sent", "message", describe(avps), "tunnel", r.id, "peer", r.peer)
-	}
-	if err := e.write(reply, e.sock.Path(r.peer, r.local)); err != nil {
-		e.counters.socketErrors.Add(1)
-	}
-	return true
-}
-
-// isFull tells whether as many tunnels stand as may.
-func (e *Endpoint) isFull() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.all) >= e.half.limits.Tunnels
 }

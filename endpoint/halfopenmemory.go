@@ -1,8 +1,6 @@
 package endpoint
 
 import (
-	"hash/maphash"
-	"net/netip"
 	"time"
 )
 
@@ -11,7 +9,6 @@ import (
 // second of ever different ones leaves each of them ten seconds. An honest peer
 // sends its SCCRQ again after 1, 3 and 7 s (RFC 2661 §5.8).
 type memory struct {
-	seed maphash.Seed
 	rows *[memoryRows]memoryRow // nil: nothing was ever remembered
 }
 
@@ -88,20 +85,6 @@ func (m *memory) see(key uint64, now time.Duration) sighting {
 // answer notes that the SCCRQ has been answered: it begins to earn anew.
 func (s sighting) answer() {
 	*s.cell = *s.cell&^(7<<cellCount) | 1<<cellCount | cellAnswered
-}
-
-// key is an SCCRQ's: where it came from, and which id its sender has assigned. A
-// hidden id serves as it is, since a repetition is the same octet by octet.
-func (m *memory) key(from netip.AddrPort, id uint32, hidden []byte) uint64 {
-	if m.seed == (maphash.Seed{}) {
-		m.seed = maphash.MakeSeed()
-	}
-	addr, port := from.Addr().As16(), from.Port()
-	var b [64]byte
-	k := append(b[:0], addr[:]...)
-	k = append(k, byte(port>>8), byte(port), byte(id>>8), byte(id))
-	k = append(k, hidden[:min(len(hidden), cap(k)-len(k))]...)
-	return maphash.Bytes(m.seed, k)
 }
 
 // admission decides under load which SCCRQs are answered. There are as many answers

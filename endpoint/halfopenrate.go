@@ -10,9 +10,8 @@ import (
 // many sources those are forgotten that have sent the least lately, so that whoever
 // forges others' addresses frees them rather than locks them out.
 type rates struct {
-	interval time.Duration // between two SCCRQs of a source; 0: any
-	burst    time.Duration // how much earlier they may come
-	seed     maphash.Seed
+	interval time.Duration      // between two SCCRQs of a source; 0: any
+	burst    time.Duration      // how much earlier they may come
 	rows     *[rateRows]rateRow // nil: nothing has come yet
 }
 
@@ -27,13 +26,13 @@ type rateCell struct {
 }
 
 func newRates(l *Limits) rates {
-	r := rates{seed: maphash.MakeSeed(), interval: time.Second / time.Duration(l.RatePerSource)}
+	r := rates{interval: time.Second / time.Duration(l.RatePerSource)}
 	r.burst = time.Duration(min(l.Burst, 1000*l.RatePerSource)) * r.interval
 	return r
 }
 
-// allow tells whether a source may send another SCCRQ now.
-func (r *rates) allow(source netip.Addr, now time.Duration) bool {
+// allow tells whether a source, by its key, may send another SCCRQ now.
+func (r *rates) allow(key uint64, now time.Duration) bool {
 	interval, burst := uint32(r.interval/time.Microsecond), uint32(r.burst/time.Microsecond)
 	if interval == 0 {
 		return true
@@ -41,8 +40,6 @@ func (r *rates) allow(source netip.Addr, now time.Duration) bool {
 	if r.rows == nil {
 		r.rows = new([rateRows]rateRow)
 	}
-	a := source.As16()
-	key := maphash.Bytes(r.seed, a[:])
 	row, print, clock := &r.rows[key%rateRows], uint32(key>>32), uint32(now/time.Microsecond)
 	// The clock wraps after 71 minutes: what is further ahead than a burst lies in
 	// the past.
@@ -74,12 +71,26 @@ func (r *rates) allow(source netip.Addr, now time.Duration) bool {
 	return true
 }
 
-// sourceOf is what limits per source go by: an IPv4 address, or an IPv6 /64, of which
-// whoever has it may use every address.
-func sourceOf(peer netip.Addr) netip.Addr {
+// A hasher makes keys, which nobody can foresee.
+type hasher struct{ seed maphash.Seed }
+
+// sccrq is the key of an SCCRQ: where it came from, and which id its sender has
+// assigned. A hidden id serves as it is, since a repetition is the same octet by octet.
+func (h hasher) sccrq(from netip.AddrPort, id uint32, hidden []byte) uint64 {
+	addr, port := from.Addr().As16(), from.Port()
+	var b [64]byte
+	k := append(b[:0], addr[:]...)
+	k = append(k, byte(port>>8), byte(port), byte(id>>8), byte(id))
+	k = append(k, hidden[:min(len(hidden), cap(k)-len(k))]...)
+	return maphash.Bytes(h.seed, k)
+}
+
+// source is the key of what limits per source go by: an IPv4 address, or an IPv6 /64,
+// of which whoever has it may use every address.
+func (h hasher) source(peer netip.Addr) uint64 {
+	a := peer.As16()
 	if peer.Is4() {
-		return peer
+		return maphash.Bytes(h.seed, a[:])
 	}
-	p, _ := peer.WithZone("").Prefix(64)
-	return p.Addr()
+	return maphash.Bytes(h.seed, a[:8])
 }

@@ -13,7 +13,8 @@ type halfOpenRecord struct {
 	peer  netip.AddrPort
 	local netip.Addr
 	seed  [32]byte      // of the machine's random source
-	came  time.Duration // by the table's clock
+	came  time.Duration // by the clock of halfOpen
+	key   uint64        // of peer and peerID: see hasher
 	long  []byte        // the SCCRQ, if it does not fit below
 
 	received, sent uint32 // bytes from and to the peer
@@ -22,7 +23,7 @@ type halfOpenRecord struct {
 	length         uint16 // of the SCCRQ below
 	messages       uint8  // that were looked into
 	refused        bool   // its SCCCN was answered by a StopCCN
-	sccrq          [280]byte
+	sccrq          [264]byte
 }
 
 const (
@@ -48,6 +49,9 @@ func (r *halfOpenRecord) same(datagram []byte) bool {
 
 func (r *halfOpenRecord) caller() peerID { return peerID{r.peer, uint32(r.peerID)} }
 
+// is tells whether the record is a peer's tunnel: keys are not proof against chance.
+func (r *halfOpenRecord) is(p peerID) bool { return r != nil && r.caller() == p }
+
 // credit counts a reply, if it may be sent.
 func (r *halfOpenRecord) credit(reply []byte, factor int) bool {
 	if uint64(r.sent)+uint64(len(reply)) > uint64(r.received)*uint64(factor) {
@@ -63,13 +67,13 @@ type halfOpenTable struct {
 	chunks  [][]halfOpenRecord
 	made    int
 	free    []uint16
-	byPeer  map[peerID]uint16
+	byKey   map[uint64]uint16
 	byID    map[uint16]uint16 // by our tunnel id
-	sources map[netip.Addr]int
+	sources map[uint64]uint16 // records of each, by its key
 }
 
 func newHalfOpenTable() halfOpenTable {
-	t := halfOpenTable{byPeer: map[peerID]uint16{}, byID: map[uint16]uint16{}, sources: map[netip.Addr]int{}}
+	t := halfOpenTable{byKey: map[uint64]uint16{}, byID: map[uint16]uint16{}, sources: map[uint64]uint16{}}
 	t.made, t.chunks = 1, [][]halfOpenRecord{make([]halfOpenRecord, recordChunk)}
 	return t
 }
@@ -86,8 +90,8 @@ func (t *halfOpenTable) oldest() *halfOpenRecord {
 	return nil
 }
 
-func (t *halfOpenTable) ofPeer(p peerID) *halfOpenRecord {
-	if n, ok := t.byPeer[p]; ok {
+func (t *halfOpenTable) ofKey(key uint64) *halfOpenRecord {
+	if n, ok := t.byKey[key]; ok {
 		return t.at(n)
 	}
 	return nil
@@ -100,8 +104,8 @@ func (t *halfOpenTable) ofID(id uint32) *halfOpenRecord {
 	return nil
 }
 
-// add takes a copy of a record, whose peer has no other, as the newest.
-func (t *halfOpenTable) add(r *halfOpenRecord) *halfOpenRecord {
+// add takes a copy of a record, whose key no other has, as the newest of a source.
+func (t *halfOpenTable) add(r *halfOpenRecord, source uint64) *halfOpenRecord {
 	var n uint16
 	if k := len(t.free); k > 0 {
 		n, t.free = t.free[k-1], t.free[:k-1]
@@ -116,18 +120,17 @@ func (t *halfOpenTable) add(r *halfOpenRecord) *halfOpenRecord {
 	*to = *r
 	to.older, to.newer = head.older, 0
 	t.at(head.older).newer, head.older = n, n
-	t.byPeer[to.caller()], t.byID[to.id] = n, n
-	t.sources[sourceOf(to.peer.Addr())]++
+	t.byKey[to.key], t.byID[to.id] = n, n
+	t.sources[source]++
 	return to
 }
 
-// remove takes a record out; what it points to is not valid any more.
-func (t *halfOpenTable) remove(r *halfOpenRecord) {
+// remove takes a record of a source out; what it points to is not valid any more.
+func (t *halfOpenTable) remove(r *halfOpenRecord, source uint64) {
 	n := t.byID[r.id]
 	t.at(r.older).newer, t.at(r.newer).older = r.newer, r.older
-	delete(t.byPeer, r.caller())
+	delete(t.byKey, r.key)
 	delete(t.byID, r.id)
-	source := sourceOf(r.peer.Addr())
 	if t.sources[source]--; t.sources[source] == 0 {
 		delete(t.sources, source)
 	}

@@ -65,6 +65,19 @@ func (e *Endpoint) find(peer netip.AddrPort, want func(*Tunnel) bool) *Tunnel {
 	return nil
 }
 
+// knows tells whether an address has a tunnel, half-open ones included: of a NAT's
+// clients perhaps another one has.
+func (e *Endpoint) knows(peer netip.AddrPort) bool {
+	if e.half != nil {
+		e.half.mu.Lock()
+		defer e.half.mu.Unlock()
+		if e.half.records.sources[e.half.hasher.source(peer.Addr())] > 0 {
+			return true
+		}
+	}
+	return e.find(peer, func(*Tunnel) bool { return true }) != nil
+}
+
 // only is the tunnel of an address that has no other; nil when it has none or more.
 func (e *Endpoint) only(peer netip.AddrPort) *Tunnel {
 	e.mu.Lock()
