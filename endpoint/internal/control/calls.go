@@ -164,6 +164,7 @@ func (t *Tunnel) setSessionState(now time.Time, s *session, st sessionState) {
 		}
 	case callEstablished:
 		t.Emit(SessionUp{s.id, s.peer, s.role.lac(), s.line})
+		s.line = Line{} // it may be long, and is the owner's now
 	case callGone:
 		delete(t.calls.byID, s.id)
 		if t.calls.byPeer[s.peer] == s {

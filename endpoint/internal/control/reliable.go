@@ -44,7 +44,7 @@ type reliable struct {
 	retryAt  time.Time // zero: nothing is in flight
 
 	nr       uint16              // the Ns that we expect next
-	buffer   map[uint16]incoming // by Ns: came before their turn
+	buffer   map[uint16]incoming // by Ns: came before their turn; nil: none ever did
 	buffered int                 // octets in buffer
 	ackAt    time.Time           // zero: nothing to acknowledge
 	tunnel   uint32              // the peer's id, for ZLBs; 0: not known
@@ -76,7 +76,7 @@ type Counters struct {
 }
 
 func newReliable(cfg *Config, counters *Counters, send func([]byte)) reliable {
-	r := reliable{cfg: cfg, counters: counters, send: send, buffer: make(map[uint16]incoming), cwnd: 1}
+	r := reliable{cfg: cfg, counters: counters, send: send, cwnd: 1}
 	r.setWindow(peerWindow)
 	return r
 }
@@ -152,7 +152,9 @@ func (r *reliable) acknowledge(now time.Time, nr uint16) (acked []outgoing, ok b
 		return nil, true
 	}
 	acked = slices.Clone(r.queue[:n])
-	r.queue = slices.Delete(r.queue, 0, n)
+	if r.queue = slices.Delete(r.queue, 0, n); len(r.queue) == 0 {
+		r.queue = nil // most tunnels are idle most of the time
+	}
 	r.una += uint16(n)
 	r.next = max(r.next-n, 0)
 	r.high -= n
@@ -204,6 +206,9 @@ func (r *reliable) receive(now time.Time, ns uint16, in incoming) bool {
 		} else {
 			r.counters.OutOfOrder++
 			in.avps = slices.Clone(in.avps)
+			if r.buffer == nil {
+				r.buffer = make(map[uint16]incoming)
+			}
 			r.buffer[ns] = in
 			r.buffered += len(in.avps)
 		}

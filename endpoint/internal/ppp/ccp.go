@@ -38,7 +38,7 @@ type ccp struct {
 }
 
 func (c *ccp) init(link *Link) {
-	c.automaton = automaton{link: link, layer: c, protocol: protocolCCP, name: "CCP", tries: link.cfg.MaxConfigure}
+	c.automaton = automaton{link: link, layer: c, protocol: protocolCCP, in: &nothing, tries: link.cfg.MaxConfigure}
 	if link.cfg.MPPE == MPPEAllowed {
 		c.tries = max(1, c.tries/2) // a peer that is silent may have begun its NCPs, which do not wait for ever
 	}
@@ -184,7 +184,7 @@ func (c *ccp) terminated(reason string) error {
 }
 
 func (c *ccp) error(format string, args ...any) error {
-	return &NegotiationError{Protocol: c.name, Reason: fmt.Sprintf(format, args...)}
+	return &NegotiationError{Protocol: c.name(), Reason: fmt.Sprintf(format, args...)}
 }
 
 // receive takes a CCP packet. The initial keys are good for one CCP that is

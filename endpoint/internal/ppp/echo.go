@@ -75,7 +75,7 @@ func (l *lcp) expireEcho(now time.Time) {
 		l.sendEcho(now)
 		return
 	}
-	l.link.fail(now, &TimeoutError{Waited: fmt.Sprintf("%s Echo-Request", l.name), Tries: l.echo.unanswered})
+	l.link.fail(now, &TimeoutError{Waited: fmt.Sprintf("%s Echo-Request", l.name()), Tries: l.echo.unanswered})
 	l.event(now, evDown)
 	l.link.setPhase(now, dead)
 }
@@ -107,9 +107,9 @@ func (l *lcp) receiveEcho(now time.Time, p packet) {
 		l.sendEchoReply(p) // before LCP is opened: see the package's comment
 		return
 	}
-	l.in = p
+	l.in = &handled{packet: p}
 	l.event(now, evRXR)
-	l.in = packet{}
+	l.in = &nothing
 }
 
 // sendEchoReply answers with the request's data. "Until the Magic-Number

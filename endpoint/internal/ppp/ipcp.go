@@ -33,7 +33,7 @@ type ipcp struct {
 }
 
 func (i *ipcp) init(link *Link) {
-	i.automaton = automaton{link: link, layer: i, protocol: protocolIPCP, name: "IPCP", tries: link.cfg.MaxConfigure}
+	i.automaton = automaton{link: link, layer: i, protocol: protocolIPCP, in: &nothing, tries: link.cfg.MaxConfigure}
 	i.data = ProtocolIPv4
 	i.local = link.cfg.Address
 	if link.cfg.Server {

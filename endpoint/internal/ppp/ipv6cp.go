@@ -24,7 +24,7 @@ type ipv6cp struct {
 }
 
 func (i *ipv6cp) init(link *Link) {
-	i.automaton = automaton{link: link, layer: i, protocol: protocolIPV6CP, name: "IPV6CP", tries: link.cfg.MaxConfigure}
+	i.automaton = automaton{link: link, layer: i, protocol: protocolIPV6CP, in: &nothing, tries: link.cfg.MaxConfigure}
 	i.data = ProtocolIPv6
 	if !link.cfg.NoIPv6 {
 		i.local = i.random()

@@ -49,7 +49,7 @@ type lcp struct {
 }
 
 func (l *lcp) init(link *Link) {
-	l.automaton = automaton{link: link, layer: l, protocol: protocolLCP, name: "LCP", tries: link.cfg.MaxConfigure}
+	l.automaton = automaton{link: link, layer: l, protocol: protocolLCP, in: &nothing, tries: link.cfg.MaxConfigure}
 	l.mru = link.cfg.MRU
 	l.magic = link.random32()
 	l.peerMRU = fullMRU
@@ -127,7 +127,7 @@ func (l *lcp) reviewMagic(o option) (verdict, option, error) {
 			return ack, o, nil
 		}
 		if magic != 0 && l.failures >= l.link.cfg.MaxFailure {
-			return 0, o, &NegotiationError{Protocol: l.name, Reason: "the line is looped back: the peer's Magic-Number is always ours"}
+			return 0, o, &NegotiationError{Protocol: l.name(), Reason: "the line is looped back: the peer's Magic-Number is always ours"}
 		}
 	}
 	return nak, uint32Option(lcpMagic, l.link.random32()), nil
@@ -190,7 +190,7 @@ func (l *lcp) rejected(list []option) error {
 		case lcpMagic:
 			l.magic = 0
 		case lcpAuth:
-			return &NegotiationError{Protocol: l.name, Reason: "the peer refuses to authenticate itself"}
+			return &NegotiationError{Protocol: l.name(), Reason: "the peer refuses to authenticate itself"}
 		}
 	}
 	return nil
@@ -208,7 +208,7 @@ func (l *lcp) refusedDemand(suggested []byte) error {
 		left = append([]Method{m}, withoutOption(left, suggested)...)
 	}
 	if len(left) == 0 {
-		return &NegotiationError{Protocol: l.name, Reason: fmt.Sprintf(
+		return &NegotiationError{Protocol: l.name(), Reason: fmt.Sprintf(
 			"the peer accepts no authentication that is allowed here, it suggests %s", describeMethod(suggested))}
 	}
 	l.demands = left
@@ -299,7 +299,7 @@ func (l *lcp) receiveProtocolReject(now time.Time, p packet) {
 	}
 	switch protocol := binary.BigEndian.Uint16(p.data); protocol {
 	case protocolLCP:
-		l.link.blame(&NegotiationError{Protocol: l.name, Reason: "the peer rejects the protocol"})
+		l.link.blame(&NegotiationError{Protocol: l.name(), Reason: "the peer rejects the protocol"})
 		l.event(now, evRXJbad)
 	default:
 		l.event(now, evRXJgood)

@@ -69,8 +69,7 @@ type automaton struct {
 	link     *Link
 	layer    layer
 	protocol uint16
-	name     string // of the protocol, in errors
-	tries    int    // its Max-Configure
+	tries    int // its Max-Configure
 
 	state    state
 	timer    time.Time // the restart timer; zero: stopped
@@ -89,9 +88,33 @@ type automaton struct {
 	requestID   uint8  // of the last Configure-Request
 	requested   []byte // its options
 
-	in     packet   // the packet that is being handled, for the actions that reply to it
+	in *handled // the packet that is being handled, else &nothing
+}
+
+// handled is a packet of the peer's, for the actions that reply to it.
+type handled struct {
+	packet          // borrowed
 	answer packet   // scn: what that gives
 	wishes []option // sca: the peer's options
+}
+
+// nothing is the packet of an automaton that handles none. It is everybody's, and
+// never written to.
+var nothing handled
+
+// name is the protocol's, for errors.
+func (a *automaton) name() string {
+	switch a.protocol {
+	case protocolLCP:
+		return "LCP"
+	case protocolCCP:
+		return "CCP"
+	case protocolIPCP:
+		return "IPCP"
+	case protocolIPV6CP:
+		return "IPV6CP"
+	}
+	panic(fmt.Sprintf("BUG: ppp: an automaton of protocol 0x%04x", a.protocol))
 }
 
 // maxRequests is how many Configure-Requests, in multiples of Max-Configure, an
@@ -104,10 +127,10 @@ const maxRequests = 3
 func (a *automaton) event(now time.Time, e trigger) {
 	t := next(e, a.state)
 	if t == no {
-		panic(fmt.Sprintf("BUG: ppp: %s: event %v in state %v", a.name, e, a.state))
+		panic(fmt.Sprintf("BUG: ppp: %s: event %v in state %v", a.name(), e, a.state))
 	}
 	if t&scr != 0 && a.requests == maxRequests*a.link.cfg.MaxConfigure {
-		a.layer.giveUp(now, &NegotiationError{Protocol: a.name,
+		a.layer.giveUp(now, &NegotiationError{Protocol: a.name(),
 			Reason: fmt.Sprintf("no agreement after %d Configure-Requests", a.requests)})
 		return
 	}
@@ -130,15 +153,15 @@ func (a *automaton) event(now time.Time, e trigger) {
 	}
 	if t&sca != 0 {
 		a.failures = 0
-		a.layer.granted(a.wishes)
+		a.layer.granted(a.in.wishes)
 		a.inForce, a.ackedAt = packet{a.in.code, a.in.id, bytes.Clone(a.in.data)}, now
 		a.send(packet{configureAck, a.in.id, a.in.data})
 	}
 	if t&scn != 0 {
-		if a.answer.code == configureNak {
+		if a.in.answer.code == configureNak {
 			a.failures++
 		}
-		a.send(a.answer)
+		a.send(a.in.answer)
 	}
 	if t&str != 0 {
 		a.startTimer(now)
@@ -153,7 +176,7 @@ func (a *automaton) event(now time.Time, e trigger) {
 		a.send(packet{codeReject, a.id, a.link.cut(a.in.appendTo(nil), 0)})
 	}
 	if t&ser != 0 {
-		a.link.lcp.sendEchoReply(a.in) // only LCP has this event
+		a.link.lcp.sendEchoReply(a.in.packet) // only LCP has this event
 	}
 	if t&tlu != 0 {
 		a.layer.up(now)
@@ -192,7 +215,7 @@ func (a *automaton) expire(now time.Time) {
 	case a.parting != nil:
 		a.layer.blame(a.parting)
 	case a.state >= reqSent:
-		err := &TimeoutError{Waited: a.name + " Configure-Request", Tries: a.tries}
+		err := &TimeoutError{Waited: a.name() + " Configure-Request", Tries: a.tries}
 		if a.protocol != protocolLCP {
 			// The peer may take the protocol for opened, if it was our Ack that was
 			// lost; so it is told, while LCP lives.
@@ -214,7 +237,7 @@ func (a *automaton) receive(now time.Time, p packet) {
 	if a.state < closed {
 		return // the lower layer is down
 	}
-	a.in = p
+	a.in = &handled{packet: p}
 	switch p.code {
 	case configureRequest:
 		a.receiveRequest(now, p)
@@ -246,7 +269,7 @@ func (a *automaton) receive(now time.Time, p packet) {
 	default:
 		a.event(now, evRUC)
 	}
-	a.in, a.answer, a.wishes = packet{}, packet{}, nil // borrowed
+	a.in = &nothing
 }
 
 // receiveRequest takes a Configure-Request. In the Opened state one that repeats
@@ -270,7 +293,7 @@ func (a *automaton) receiveRequest(now time.Time, p packet) {
 	if a.state >= reqSent {
 		a.parting, a.leave = nil, time.Time{} // the peer starts again
 	}
-	a.answer, a.wishes = answer, list
+	a.in.answer, a.in.wishes = answer, list
 	if answer.code == configureAck {
 		a.event(now, evRCRgood)
 	} else {
@@ -363,7 +386,7 @@ func (a *automaton) receiveCodeReject(now time.Time, p packet) {
 	}
 	code := p.data[0]
 	if code >= configureRequest && code <= codeReject {
-		a.layer.blame(&NegotiationError{Protocol: a.name, Reason: fmt.Sprintf("the peer rejects packets of code %d", code)})
+		a.layer.blame(&NegotiationError{Protocol: a.name(), Reason: fmt.Sprintf("the peer rejects packets of code %d", code)})
 		a.event(now, evRXJbad)
 		return
 	}
@@ -375,7 +398,7 @@ func (a *automaton) receiveCodeReject(now time.Time, p packet) {
 
 // protocolRejected takes the Protocol-Reject of the automaton's protocol.
 func (a *automaton) protocolRejected(now time.Time) {
-	a.layer.blame(&NegotiationError{Protocol: a.name, Reason: "the peer rejects the protocol"})
+	a.layer.blame(&NegotiationError{Protocol: a.name(), Reason: "the peer rejects the protocol"})
 	a.event(now, evRXJbad)
 }
 

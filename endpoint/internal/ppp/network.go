@@ -47,7 +47,7 @@ func (n *ncp) finished(now time.Time) {
 		return
 	}
 	n.link.blame(n.link.networkError())
-	n.link.takeDown(now, n.name+" has ended")
+	n.link.takeDown(now, n.name()+" has ended")
 }
 
 func (n *ncp) down(now time.Time) {
@@ -63,7 +63,7 @@ func (n *ncp) terminated(reason string) error {
 }
 
 func (n *ncp) error(format string, args ...any) error {
-	return &NegotiationError{Protocol: n.name, Reason: fmt.Sprintf(format, args...)}
+	return &NegotiationError{Protocol: n.name(), Reason: fmt.Sprintf(format, args...)}
 }
 
 // networks are the protocols that we want.

@@ -205,7 +205,7 @@ func (r *replay) adapt(f *recorded) bool {
 				found = found || o.kind == t.kind && bytes.Equal(o.data, t.data)
 			}
 			if !found {
-				r.Fatalf("%s: %s is acknowledged, we asked for %s", a.name, describe(f.packet.frame(f.protocol)), describeOption(f.protocol, o))
+				r.Fatalf("%s: %s is acknowledged, we asked for %s", a.name(), describe(f.packet.frame(f.protocol)), describeOption(f.protocol, o))
 			}
 		}
 		p.data = a.requested
