@@ -14,6 +14,15 @@ import (
 // than that buffer's size through.
 const idle = time.Second
 
+// Splice joins two connections, as the package's flows are joined: it copies both
+// ways between them until both directions have ended, each by itself, or something
+// has failed, ctx's end included. Both connections are closed then. up is the
+// number of bytes that target took, down those that client took. err is what cut
+// the flow short; nil: both directions ended in order.
+func Splice(ctx context.Context, client, target net.Conn) (up, down int64, err error) {
+	return splice(ctx, client, target, nil)
+}
+
 // splice copies both ways between client and target, first sending to target
 // the bytes that the client has sent already, until both directions have ended
 // or something has failed, ctx's end included; both connections are closed

@@ -3,74 +3,209 @@ package node
 import (
 	"context"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
-)
 
-const (
-	defaultEgressFlows          = 1024
-	defaultEgressFlowsPerClient = 256
-	defaultEgressDialsPerClient = 64
-	defaultEgressDialTimeout    = 10 * time.Second
-	defaultEgressTCPIdle        = 2 * time.Hour
-	defaultEgressUDPIdle        = time.Minute
+	"github.com/l2tpnet/l2tpnet/netstack"
+	"github.com/l2tpnet/l2tpnet/proxy"
 )
 
 // An Egress lets the clients of a [Server] out, as slirp does: each TCP
 // connection, each UDP flow and each echo request of theirs goes on through an
 // ordinary socket of the host's, and no privilege is needed. The zero value is
-// ready to use; a Server has one of its own.
+// ready to use. An Egress is for one Server.
 //
 // A client reaches what the host itself would reach, but for the host: its
 // loopback addresses, those of its interfaces, link-local ones (which have the
 // metadata services of clouds), multicast and broadcast are refused unless
 // AllowHost has them, in every form that an IPv6 address can hide them in. A
 // client is told so (ICMP, "administratively prohibited").
+//
+// A connection that the far end refuses is refused to the client, one that
+// breaks is reset, and each direction ends by itself. What a client sends by UDP
+// from one port to one address and port is a flow, with a socket of its own that
+// is connected: only the far end that was asked can answer, and "port
+// unreachable" comes back as that. The price is a new port for each far end,
+// where a NAT that maps endpoint-independently (RFC 4787 §4.1) has one for all.
 type Egress struct {
 	// AllowHost are destinations that clients may reach although they are the
 	// host's, or near it. See [ParseAllow].
 	AllowHost []Allow
 
 	// Flows is how many TCP and UDP flows there are at once, FlowsPerClient how
-	// many of them one client has. 0: 1,024 and 256; negative: no limit.
+	// many of them one client has; what comes on top is refused as prohibited,
+	// unless a UDP flow of the client's own has been idle for five seconds, which
+	// ends then. 0: 1,024 and 256; negative: no limit.
 	Flows, FlowsPerClient int
 	// DialsPerClient is how many of its connections are being opened at once.
 	// 0: 64; negative: no limit.
 	DialsPerClient int
 
-	// DialTimeout is how long the opening of a connection may take. 0: 10 s.
+	// DialTimeout is how long the opening of a connection may take. 0: 10 s;
+	// negative: as long as the system tries.
 	DialTimeout time.Duration
-	// TCPIdle and UDPIdle end a flow through which nothing goes, one way nor the
-	// other. 0: 2 h (RFC 5382 REQ-5: not less than 2 h 4 min where the far end
-	// is not asked whether it lives; it is asked) and 60 s; negative: never.
+	// TCPIdle and UDPIdle end a flow through which nothing goes in either
+	// direction. 0: 2 h 4 min (RFC 5382 REQ-5) and 60 s; negative: never. A UDP flow
+	// to port 53 ends 10 s after an answer.
 	TCPIdle, UDPIdle time.Duration
 
-	// Dialer opens the connections, tcp and udp, which are not the host's own
-	// then but for example another tunnel's. nil: a net.Dialer
-	Dialer interface {
-		DialContext(ctx context.Context, network, address string) (net.Conn, error)
-	}
+	// Dialer opens the connections instead of the host, tcp and udp: another
+	// tunnel's stack, for example. What is refused stays refused, and echo requests
+	// are. nil: a net.Dialer
+	Dialer proxy.Dialer
 
-	// Logger is told at Info which destinations were refused, at most once in
-	// ten seconds, at Warn what the system lacks, at Debug about each flow. nil:
-	// silent.
+	// Logger is told of destinations that were refused at Info, of limits that were
+	// reached and of what the system lacks at Warn, of each kind at most once in ten
+	// seconds, and of each flow at Debug. nil: silent.
 	Logger *slog.Logger
 
 	state egressState
 }
 
+const (
+	defaultEgressFlows          = 1024
+	defaultEgressFlowsPerClient = 256
+	defaultEgressDialsPerClient = 64
+	defaultEgressDialTimeout    = 10 * time.Second
+	defaultEgressTCPIdle        = 2*time.Hour + 4*time.Minute
+	defaultEgressUDPIdle        = time.Minute
+
+	egressDNSPort = 53
+	egressDNSIdle = 10 * time.Second // after an answer
+
+	egressEvictAfter = 5 * time.Second
+)
+
+// An EgressStatus says what has gone out through an [Egress].
+type EgressStatus struct {
+	TCP, UDP, Echo     EgressFlows // an echo request is a flow until its reply
+	BytesUp, BytesDown uint64      // of TCP and UDP payload: to the far ends, and to the clients
+}
+
+// EgressFlows are the flows of one kind.
+type EgressFlows struct {
+	Open       int    // now
+	Opened     uint64 // so far
+	Prohibited uint64 // refused because of their destination
+	Limited    uint64 // refused, or dropped, because there were too many
+	Failed     uint64 // whose far end could not be reached
+}
+
+type egressKind int
+
+const (
+	egressTCP egressKind = iota
+	egressUDP
+	egressEcho
+	egressKinds
+)
+
+func (k egressKind) String() string { return [...]string{"tcp", "udp", "echo"}[k] }
+
 // egressState is what an Egress has beside its settings.
 type egressState struct {
 	once   sync.Once
+	life   context.Context // until Close
+	end    context.CancelFunc
+	log    *slog.Logger
+	dialer proxy.Dialer
 	policy policy
+	echo   echoes
+	counts [egressKinds]egressCounts
+	bytes  struct{ up, down atomic.Uint64 }
+
+	mu       sync.Mutex
+	closed   bool
+	running  sync.WaitGroup // entered under mu, unless closed
+	flows    int
+	clients  map[*netstack.Port]*egressClient
+	noticing map[string]*notice
 }
 
-// own are the networks that the server gives to its clients; nothing in them is
-// dialled.
-func (e *Egress) start(own []netip.Prefix) {
+type egressCounts struct {
+	open                                atomic.Int64
+	opened, prohibited, limited, failed atomic.Uint64
+}
+
+// forwarder has the flows of a server's sessions carried. own are the networks
+// that the server gives to its clients: nothing in them is dialled.
+func (e *Egress) forwarder(own ...netip.Prefix) *netstack.Forwarder {
+	e.begin()
+	e.state.policy.own = append(e.state.policy.own, own...)
+	return &netstack.Forwarder{TCP: e.tcp, UDP: e.udp, Echo: e.ping}
+}
+
+// begin makes the state, once: Status and Close may come before the server.
+func (e *Egress) begin() {
 	e.state.once.Do(func() {
-		e.state.policy = policy{allow: e.AllowHost, own: own, interfaces: net.InterfaceAddrs}
+		s := &e.state
+		s.life, s.end = context.WithCancel(context.Background())
+		if s.log = e.Logger; s.log == nil {
+			s.log = slog.New(slog.DiscardHandler)
+		}
+		if s.dialer = e.Dialer; s.dialer == nil {
+			s.dialer = &net.Dialer{}
+		}
+		s.policy = policy{allow: e.AllowHost, interfaces: net.InterfaceAddrs}
+		s.echo.listen = listenEcho
+		s.clients = make(map[*netstack.Port]*egressClient)
+		s.noticing = make(map[string]*notice)
 	})
+}
+
+// Close resets all flows and returns when they have ended. Flows that come later
+// are refused. Closing a Server closes its Egress.
+func (e *Egress) Close() error {
+	e.begin()
+	e.state.mu.Lock()
+	e.state.closed = true
+	e.state.mu.Unlock()
+	e.state.end()
+	e.closeEcho()
+	e.state.running.Wait()
+	return nil
+}
+
+// Status is what has gone out so far.
+func (e *Egress) Status() EgressStatus {
+	e.begin()
+	var st EgressStatus
+	for k, f := range []*EgressFlows{&st.TCP, &st.UDP, &st.Echo} {
+		c := &e.state.counts[k]
+		*f = EgressFlows{
+			Open:       int(c.open.Load()),
+			Opened:     c.opened.Load(),
+			Prohibited: c.prohibited.Load(),
+			Limited:    c.limited.Load(),
+			Failed:     c.failed.Load(),
+		}
+	}
+	st.BytesUp, st.BytesDown = e.state.bytes.up.Load(), e.state.bytes.down.Load()
+	return st
+}
+
+// most is a limit: 0 is the default, and what is negative none.
+func most(set, otherwise int) int {
+	switch {
+	case set == 0:
+		return otherwise
+	case set < 0:
+		return math.MaxInt
+	}
+	return set
+}
+
+// longest is the same for a time.
+func longest(set, otherwise time.Duration) time.Duration {
+	switch {
+	case set == 0:
+		return otherwise
+	case set < 0:
+		return math.MaxInt64
+	}
+	return set
 }

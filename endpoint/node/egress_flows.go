@@ -1,0 +1,221 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/l2tpnet/l2tpnet/netstack"
+	"github.com/l2tpnet/l2tpnet/proxy"
+)
+
+// tcp carries one connection. It is opened to the far end before the client is
+// answered.
+func (e *Egress) tcp(t *netstack.TCPFlow) {
+	from, to := t.Source().Addr(), t.Destination()
+	if e.prohibits(egressTCP, from, to) {
+		t.Refuse(netstack.ErrProhibited)
+		return
+	}
+	f, err := e.enter(egressTCP, t.Context(), t.Port())
+	if err != nil {
+		e.limits(egressTCP, from, err)
+		t.Refuse(netstack.ErrProhibited)
+		return
+	}
+	defer f.leave()
+	far, err := f.dial(from, to)
+	f.dialled()
+	if err != nil {
+		t.Refuse(err)
+		return
+	}
+	client, err := t.Accept()
+	if err != nil {
+		reset(far)
+		return
+	}
+	log := e.state.log.With("client", t.Source(), "protocol", "tcp", "destination", to)
+	log.Debug("egress opened", "local", far.LocalAddr())
+	f.expires(longest(e.TCPIdle, defaultEgressTCPIdle))
+	up, down, err := proxy.Splice(f.ctx, client, &farConn{far, f})
+	log.Debug("egress ended", "up", up, "down", down, "error", err)
+}
+
+// dial connects a socket to the far end. Its errors have been counted.
+func (f *egressFlow) dial(from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	e := f.egress
+	ctx, cancel := context.WithTimeout(f.ctx, longest(e.DialTimeout, defaultEgressDialTimeout))
+	defer cancel()
+	c, err := e.state.dialer.DialContext(ctx, f.kind.String(), to.String())
+	if err != nil {
+		e.fails(f.kind, from, to, err)
+		return nil, err
+	}
+	// A host may have more addresses than its interfaces show. With whom it is
+	// connected by the same address is itself.
+	if e.Dialer == nil && sameAddress(c.LocalAddr(), c.RemoteAddr()) && !e.state.policy.listed(to) {
+		reset(c)
+		e.state.counts[f.kind].prohibited.Add(1)
+		e.prohibited(f.kind, from, to, "is the host's own address")
+		return nil, netstack.ErrProhibited
+	}
+	e.state.counts[f.kind].opened.Add(1)
+	return c, nil
+}
+
+func sameAddress(a, b net.Addr) bool {
+	x, err := netip.ParseAddrPort(a.String())
+	y, err2 := netip.ParseAddrPort(b.String())
+	return err == nil && err2 == nil && x.Addr() == y.Addr()
+}
+
+// reset closes a connection in a way that its far end can tell from an end in
+// order.
+func reset(c net.Conn) {
+	if l, ok := c.(interface{ SetLinger(seconds int) error }); ok {
+		l.SetLinger(0)
+	}
+	c.Close()
+}
+
+// A farConn is a connection to the far end: what goes through is counted, and
+// keeps the flow.
+type farConn struct {
+	net.Conn
+	flow *egressFlow
+}
+
+func (c *farConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err == nil || n > 0 {
+		c.flow.moved(&c.flow.egress.state.bytes.down, n)
+		if c.flow.asksDNS {
+			c.flow.idle.shorten(egressDNSIdle)
+		}
+	}
+	return n, err
+}
+
+func (c *farConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if err == nil || n > 0 {
+		c.flow.moved(&c.flow.egress.state.bytes.up, n)
+	}
+	return n, err
+}
+
+// CloseWrite is that of the connection below. One that cannot be half closed is
+// closed.
+func (c *farConn) CloseWrite() error {
+	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return c.Conn.Close()
+}
+
+func (c *farConn) SetLinger(seconds int) error {
+	if l, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok {
+		return l.SetLinger(seconds)
+	}
+	return nil
+}
+
+// datagrams are what UDP is read into: the largest fits.
+var datagrams = sync.Pool{New: func() any { return new([65535]byte) }}
+
+// udp carries one flow, until it has been idle, an error has come back or the
+// session has ended.
+func (e *Egress) udp(u *netstack.UDPFlow) {
+	from, to := u.Source().Addr(), u.Destination()
+	if e.prohibits(egressUDP, from, to) {
+		u.Refuse(netstack.ErrProhibited)
+		return
+	}
+	f, err := e.enter(egressUDP, u.Context(), u.Port())
+	if err != nil {
+		e.limits(egressUDP, from, err)
+		u.Refuse(netstack.ErrProhibited)
+		return
+	}
+	defer f.leave()
+	far, err := f.dial(from, to)
+	if err != nil {
+		u.Refuse(err)
+		return
+	}
+	client, err := u.Accept()
+	if err != nil {
+		far.Close()
+		return
+	}
+	f.asksDNS = to.Port() == egressDNSPort
+	f.expires(longest(e.UDPIdle, defaultEgressUDPIdle))
+	log := e.state.log.With("client", u.Source(), "protocol", "udp", "destination", to)
+	log.Debug("egress opened", "local", far.LocalAddr())
+	far = &farConn{far, f}
+	stop := context.AfterFunc(f.ctx, func() {
+		far.Close()
+		client.Close()
+	})
+	defer stop()
+	var up sync.WaitGroup
+	up.Go(func() { f.cancel(copyDatagrams(far, client)) }) // the first one says why
+	f.cancel(copyDatagrams(client, far))
+	up.Wait()
+	err = context.Cause(f.ctx)
+	log.Debug("egress ended", "error", err)
+	if unreachable(err) {
+		e.fails(egressUDP, from, to, err)
+		u.Refuse(err)
+	}
+}
+
+// copyDatagrams copies until something fails. A datagram that is too long for the
+// way, or finds no room, is lost, as datagrams are.
+func copyDatagrams(dst, src net.Conn) error {
+	b := datagrams.Get().(*[65535]byte)
+	defer datagrams.Put(b)
+	for {
+		n, err := src.Read(b[:])
+		if err != nil {
+			return ofFarEnd(src, err)
+		}
+		_, err = dst.Write(b[:n])
+		if err != nil && !errors.Is(err, syscall.EMSGSIZE) && !errors.Is(err, syscall.ENOBUFS) {
+			return ofFarEnd(dst, err)
+		}
+	}
+}
+
+// A farError is what the far end's socket failed with. (The client's own may
+// fail, too, when the client refuses an answer.)
+type farError struct{ error }
+
+func (e farError) Unwrap() error { return e.error }
+
+func ofFarEnd(c net.Conn, err error) error {
+	if _, ok := c.(*farConn); ok {
+		return farError{err}
+	}
+	return err
+}
+
+// unreachable tells whether a datagram did not reach the far end, which is for the
+// client to know.
+func unreachable(err error) bool {
+	var far farError
+	if !errors.As(err, &far) {
+		return false
+	}
+	for _, e := range []error{syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, os.ErrPermission} {
+		if errors.Is(far, e) {
+			return true
+		}
+	}
+	return false
+}
