@@ -23,7 +23,7 @@ import (
 // that come in.
 type Session struct {
 	tunnel *Tunnel
-	log    *slog.Logger
+	log    tagged
 	answer bool // the peer called
 
 	id       uint32 // ours; set on the loop before anybody can see it
@@ -78,7 +78,7 @@ const (
 
 func newSession(t *Tunnel, answer bool, cfg ppp.Config, mru int) *Session {
 	s := &Session{
-		tunnel: t, answer: answer, log: t.log, mru: mru,
+		tunnel: t, answer: answer, log: tagged{tunnel: t}, mru: mru,
 		ready: make(chan struct{}), done: make(chan struct{}),
 		state: SessionCalling, created: time.Now(),
 	}
@@ -121,7 +121,7 @@ func newAnswerer(t *Tunnel, id uint32) *Session {
 
 func (s *Session) named(id uint32) {
 	s.id = id
-	s.log = s.log.With("session", id)
+	s.log.session = id
 }
 
 // call places the call, on the loop.

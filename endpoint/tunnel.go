@@ -1,12 +1,13 @@
 package endpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,13 +28,13 @@ type Tunnel struct {
 	winner   atomic.Pointer[Tunnel]    // the peer's tunnel that this one has lost to
 	upAt     atomic.Pointer[time.Time] // nil: not established yet
 	adopted  bool                      // the peer's port is settled; the reader's
-	log      *slog.Logger
+	log      tagged
 
 	loop    *machine.Loop
 	machine *control.Tunnel // the loop's
 	runner  *machine.Runner[control.Event]
-	// sessions by our id. The loop replaces the map, the reader only looks.
-	sessions atomic.Pointer[map[uint32]*Session]
+	// sessions in the order of our ids. The loop replaces them, the reader only looks.
+	sessions atomic.Pointer[[]*Session]
 	past     traffic // of sessions that have ended; the loop's
 
 	up   chan struct{} // closed when established
@@ -49,11 +50,11 @@ type Tunnel struct {
 func newTunnel(e *Endpoint, id uint32, way *udp.Path, caller peerID, loop *machine.Loop, m *control.Tunnel) *Tunnel {
 	t := &Tunnel{
 		ep: e, id: id, caller: caller, loop: loop, machine: m,
-		log: e.log.With("tunnel", id, "peer", way.Peer),
-		up:  make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
+		up: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
 	}
+	t.log.tunnel = t
 	t.path.Store(way)
-	t.sessions.Store(&map[uint32]*Session{})
+	t.sessions.Store(&noSessions)
 	t.runner = machine.Drive(loop, m, t.output)
 	return t
 }
@@ -176,16 +177,33 @@ func (t *Tunnel) OpenPPP(ctx context.Context, cfg *PPPConfig) (*Session, error) 
 	}
 }
 
-func (t *Tunnel) session(id uint32) *Session { return (*t.sessions.Load())[id] }
+// noSessions are those of many tunnels.
+var noSessions []*Session
 
-// setSession puts a session into the map, or takes it out with nil. A tunnel has
+func byID(s *Session, id uint32) int { return cmp.Compare(s.id, id) }
+
+func (t *Tunnel) session(id uint32) *Session {
+	sessions := *t.sessions.Load()
+	if i, ok := slices.BinarySearchFunc(sessions, id, byID); ok {
+		return sessions[i]
+	}
+	return nil
+}
+
+// setSession puts a session among the others, or takes it out with nil. A tunnel has
 // few sessions (64 by default), and the reader must not wait for a lock.
 func (t *Tunnel) setSession(id uint32, s *Session) {
-	next := maps.Clone(*t.sessions.Load())
-	if s == nil {
-		delete(next, id)
-	} else {
-		next[id] = s
+	next := slices.Clone(*t.sessions.Load())
+	i, found := slices.BinarySearchFunc(next, id, byID)
+	switch {
+	case s == nil && !found:
+		return
+	case s == nil:
+		next = slices.Delete(next, i, i+1)
+	case found:
+		next[i] = s
+	default:
+		next = slices.Insert(next, i, s)
 	}
 	t.sessions.Store(&next)
 }
