@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -13,13 +11,11 @@ import (
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
-	"github.com/l2tpnet/l2tpnet/netstack"
+	"github.com/l2tpnet/l2tpnet/endpoint/node"
 )
 
 // dialFlags are what every command that dials has in common.
 type dialFlags struct {
-	Server string `arg:"" placeholder:"SERVER[:PORT]" help:"The L2TP server's name or address; the port is 1701 when there is none."`
-
 	User         string  `short:"u" env:"L2TPNET_USER" placeholder:"NAME" help:"User name for PPP."`
 	PasswordFile string  `env:"L2TPNET_PASSWORD_FILE" placeholder:"FILE" help:"File with the password alone; or set L2TPNET_PASSWORD to the password itself."`
 	SecretFile   string  `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone; or set L2TPNET_SECRET to the secret itself."`
@@ -32,26 +28,22 @@ type dialFlags struct {
 	Bind         address `placeholder:"ADDR" help:"Address of this machine to dial from. Default: as the routes say."`
 	Device       string  `placeholder:"NAME" help:"Network interface to dial through. Default: as the routes say."`
 	Verbose      int     `short:"v" type:"counter" help:"Log to standard error what happens; -vv every control message too."`
+	Once         bool    `xor:"redial" help:"Do not dial again: exit when the tunnel is down."`
+	Retry        bool    `xor:"redial" help:"Go on dialling also when no server could be reached at first. Default: exit then, and dial again only what was up."`
 	captureFlag
 }
 
-// advertisementWait is how long a router advertisement is waited for, in a session
-// that has IPv6.
-const advertisementWait = 500 * time.Millisecond
-
-// A client is a tunnel with a session in it and a stack on top.
+// A client is a node.Client and what the user is told of it.
 type client struct {
-	endpoint *endpoint.Endpoint
-	tunnel   *endpoint.Tunnel
-	session  *endpoint.Session
-	stack    *netstack.Stack
-	nic      *netstack.NIC
-
+	node.Client
+	p         *program
 	recording *recording
+	greeting  string // what the first line that tells of a connection ends with
+	greeted   bool   // the events' goroutine's
 }
 
-// dial reads the secrets and dials.
-func (f *dialFlags) dial(p *program) (*client, error) {
+// client reads the secrets, and prepares what does not need the network.
+func (f *dialFlags) client(p *program, servers ...string) (*client, error) {
 	methods, err := endpoint.ParseAuthMethods(f.Auth)
 	if err != nil {
 		return nil, usage(fmt.Errorf("--auth: %w", err), "")
@@ -81,156 +73,127 @@ func (f *dialFlags) dial(p *program) (*client, error) {
 	if err := pc.Validate(); err != nil {
 		return nil, usage(err, "--auth names the methods, --mppe required wants mschapv2 or eap-mschapv2 among them")
 	}
+	c := &client{p: p, Client: node.Client{
+		Servers: servers, User: f.User, Password: password, Secret: secret,
+		Methods: methods, MPPE: mppe, NoIPv6: f.NoIPv6, HideAVPs: f.HideAVPs,
+		Bind: netip.Addr(f.Bind), SourcePort: f.SourcePort, Device: f.Device,
+		Once: f.Once, Logger: p.logger(f.Verbose),
+	}}
+	c.Events = c.tell
 	if f.OutgoingCall != "" {
-		pc.Outgoing = &endpoint.OutgoingCall{Number: f.OutgoingCall}
+		c.Outgoing = &endpoint.OutgoingCall{Number: f.OutgoingCall}
 	}
-	record, err := f.create(p)
-	if err != nil {
+	if c.recording, err = f.create(p); err != nil {
 		return nil, err
 	}
-	ep, err := f.listen(p)
-	if err != nil {
-		record.end()
+	if err := c.recording.begin(&c.Client); err != nil {
+		c.recording.end()
 		return nil, err
 	}
-	if err := record.begin(ep); err != nil {
-		ep.Close()
-		return nil, err
-	}
-	c, err := dial(p.ctx, p.logger(f.Verbose), ep, f.Server, &endpoint.TunnelConfig{Secret: secret, HideAVPs: f.HideAVPs}, pc)
-	if err != nil {
-		record.end()
-		return nil, explainDial(err, f.Server)
-	}
-	c.recording = record
 	return c, nil
 }
 
-// listen opens the endpoint's socket as the flags want it.
-func (f *dialFlags) listen(p *program) (*endpoint.Endpoint, error) {
-	host := ""
-	if bind := netip.Addr(f.Bind); bind.IsValid() {
-		host = bind.String()
+// dial returns when the tunnel is up, or with an error that explains why it is not.
+func (c *client) dial(ctx context.Context) error {
+	if _, err := node.Dial(ctx, &c.Client); err != nil {
+		return explainDial(err)
 	}
-	address := net.JoinHostPort(host, strconv.Itoa(int(f.SourcePort)))
-	ep, err := endpoint.Listen("udp", address, &endpoint.Config{Logger: p.logger(f.Verbose), Device: f.Device})
-	if err != nil {
-		return nil, explainListen(err, address, "--bind, --source-port or --device")
-	}
-	return ep, nil
+	return nil
 }
 
-// dial opens a tunnel and a session, and puts a stack on top. The endpoint is the
-// client's, also when that fails.
-func dial(ctx context.Context, log *slog.Logger, ep *endpoint.Endpoint, server string, tc *endpoint.TunnelConfig, pc *endpoint.PPPConfig) (_ *client, err error) {
-	c := &client{endpoint: ep}
-	defer func() {
-		if err != nil {
-			c.close()
+// start does not wait for the tunnel.
+func (c *client) start() error {
+	if err := c.Start(); err != nil {
+		return explainDial(err)
+	}
+	return nil
+}
+
+// tell prints what happens to the tunnel.
+func (c *client) tell(e node.Event) {
+	switch e := e.(type) {
+	case node.Connected:
+		switch {
+		case !c.greeted:
+			c.greeted = true
+			if c.greeting != "" {
+				c.p.printf("connected to %s%s", describe(&e), c.greeting)
+			}
+		default:
+			c.p.printf("connected again to %s\n", describe(&e))
 		}
-	}()
-	if c.tunnel, err = c.endpoint.Dial(ctx, server, tc); err != nil {
-		return nil, err
+	case node.Changed:
+		c.p.printf("now address %s, DNS %s\n", addressList(reachable(e.Addresses)), addressList(e.DNS))
+	case node.Disconnected:
+		if !e.Next.IsZero() {
+			c.complain("the tunnel is down: %v; dialling again in %s", e.Err, inSeconds(e.Next))
+		}
+	case node.Failed:
+		if !e.Next.IsZero() {
+			c.complain("no tunnel: %v; dialling again in %s", e.Err, inSeconds(e.Next))
+		}
 	}
-	if c.session, err = c.tunnel.OpenPPP(ctx, pc); err != nil {
-		return nil, err
-	}
-	if c.stack, err = netstack.New(&netstack.Config{Logger: log}); err != nil {
-		return nil, err
-	}
-	id, _ := c.session.InterfaceIDs()
-	c.nic, err = c.stack.AddIP(c.session, &netstack.IPConfig{
-		Addresses: c.session.Addresses(), DNS: c.session.DNS(), MTU: c.session.MTU(), InterfaceID: id,
-	})
-	if err != nil {
-		return nil, err
-	}
-	c.session.Attach(c.nic)
-	if id != [8]byte{} {
-		// A router that is there answers our solicitation at once, and whoever
-		// reads the first line wants to see its prefix.
-		wait, cancel := context.WithTimeout(ctx, advertisementWait)
-		c.nic.WaitIPv6(wait)
-		cancel()
-	}
-	// Without its tunnel a stack has nowhere to go: what is open in it fails.
-	go func() {
-		<-c.session.Done()
-		c.stack.Fail(c.session.Err())
-	}()
-	return c, nil
 }
 
-// wait returns when the user ends the program, with nil, or the session has ended.
+func (c *client) complain(format string, args ...any) {
+	fmt.Fprintf(c.p.stderr, "l2tpnet: "+format+"\n", args...)
+}
+
+// inSeconds is how long it is until t, for people.
+func inSeconds(t time.Time) string {
+	return strconv.Itoa(int(max(1, time.Until(t).Round(time.Second)/time.Second))) + " s"
+}
+
+// wait returns when the user ends the program, with nil, or the client has ended.
 func (c *client) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-c.session.Done():
-		return fmt.Errorf("the tunnel is down: %w", c.session.Err())
+	case <-c.Done():
+		return c.ended()
 	}
+}
+
+// ended is why the client has ended, for the user.
+func (c *client) ended() error {
+	if c.Status().Connects == 0 {
+		return explainDial(c.Err())
+	}
+	return fmt.Errorf("the tunnel is down: %w", c.Err())
 }
 
 // close says goodbye to the server, for two seconds at most. The error is that of
 // the capture, if there was one.
 func (c *client) close() error {
-	if c.endpoint != nil {
-		c.endpoint.Close()
-	}
-	if c.stack != nil {
-		c.stack.Close()
-	}
+	c.Close()
 	return c.recording.end()
 }
 
 // describe is what a user wants to know of a connection, in half a line.
-func (c *client) describe() string {
+func describe(c *node.Connected) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "connected to %v", c.tunnel.Peer())
-	if name := c.tunnel.PeerName(); name != "" {
-		fmt.Fprintf(&b, " (%s)", printable(name))
+	fmt.Fprint(&b, c.Peer)
+	if c.PeerName != "" {
+		fmt.Fprintf(&b, " (%s)", printable(c.PeerName))
 	}
-	for _, a := range c.addresses() {
+	for _, a := range reachable(c.Addresses) {
 		fmt.Fprintf(&b, ", address %v", a)
 	}
-	if a := c.session.PeerAddress(); a.IsValid() {
-		fmt.Fprintf(&b, ", gateway %v", a)
+	if c.Gateway.IsValid() {
+		fmt.Fprintf(&b, ", gateway %v", c.Gateway)
 	}
-	fmt.Fprintf(&b, ", DNS %s", addressList(c.nic.DNS()))
+	fmt.Fprintf(&b, ", DNS %s", addressList(c.DNS))
 	return b.String()
 }
 
-// addresses are the inner ones that others can reach, or if there are none the
+// reachable are the inner addresses that others can reach, or if there are none the
 // link-local one.
-func (c *client) addresses() []netip.Addr {
-	all := c.nic.Addresses()
+func reachable(all []netip.Addr) []netip.Addr {
 	global := slices.DeleteFunc(slices.Clone(all), netip.Addr.IsLinkLocalUnicast)
 	if len(global) == 0 {
 		return all
 	}
 	return global
-}
-
-// watch prints what router advertisements have changed since the first line, until
-// the session ends.
-func (c *client) watch(p *program) {
-	shown := fmt.Sprint(c.addresses(), c.nic.DNS())
-	for {
-		select {
-		case <-c.nic.Changed():
-		case <-c.session.Done():
-			return
-		}
-		if now := fmt.Sprint(c.addresses(), c.nic.DNS()); now != shown {
-			shown = now
-			p.printf("now address %s, DNS %s\n", addressList(c.addresses()), addressList(c.nic.DNS()))
-			select { // a router that changes its mind all the time gets a line now and then
-			case <-time.After(5 * time.Second):
-			case <-c.session.Done():
-				return
-			}
-		}
-	}
 }
 
 func addressList(addrs []netip.Addr) string {

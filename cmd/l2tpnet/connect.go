@@ -12,6 +12,7 @@ import (
 )
 
 type connectCmd struct {
+	Server []string `arg:"" placeholder:"SERVER[:PORT]" help:"The L2TP server's name or address; the port is 1701 when there is none. Of several, the next one is dialled when one fails."`
 	dialFlags
 	Socks   string   `placeholder:"ADDR" help:"Where the SOCKS5 proxy listens, [host:]port; loopback without a host. Default: 127.0.0.1:1080, or none when there is a -L."`
 	Forward []string `short:"L" placeholder:"[BIND:]PORT:HOST:HOSTPORT" sep:"none" help:"Forward a local port to a host and port behind the tunnel; may be repeated."`
@@ -66,21 +67,28 @@ func (cmd *connectCmd) Run(p *program) (err error) {
 		}})
 	}
 
-	c, err := cmd.dial(p)
+	c, err := cmd.client(p, cmd.Server...)
 	if err != nil {
 		return err
 	}
 	defer func() { err = cmp.Or(err, c.close()) }()
-	p.printf("%s; %s\n", c.describe(), services[0].words)
+	c.greeting = fmt.Sprintf("; %s\n", services[0].words)
 	for _, s := range services[1:] {
-		p.printf("forwarding %s\n", s.words)
+		c.greeting += fmt.Sprintf("forwarding %s\n", s.words)
+	}
+	if cmd.Retry {
+		err = c.start()
+	} else {
+		err = c.dial(p.ctx)
+	}
+	if err != nil {
+		return err
 	}
 
 	ctx, stop := context.WithCancel(p.ctx)
 	var wg sync.WaitGroup
-	go c.watch(p)
 	for _, s := range services {
-		wg.Go(func() { s.serve(ctx, s.listener, c.stack) })
+		wg.Go(func() { s.serve(ctx, s.listener, &c.Client) })
 	}
 	err = c.wait(ctx)
 	stop()

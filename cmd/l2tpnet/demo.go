@@ -8,11 +8,10 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
 
-	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/endpoint/node"
 	"github.com/l2tpnet/l2tpnet/proxy"
 )
 
@@ -42,18 +41,15 @@ func (cmd *demoCmd) Run(p *program) error {
 	const user, password, secret = "demo", "correct horse", "battery staple"
 
 	// The server, with a web site that listens inside its stack and nowhere else.
-	pool, err := endpoint.NewPool(netip.MustParsePrefix("10.77.0.0/24"), netip.Addr{}, nil)
-	if err != nil {
+	s := &node.Server{
+		Address: "127.0.0.1:0", Secret: secret, Users: map[string]node.User{user: {Password: password}},
+		Logger: log.With("side", "server"),
+	}
+	if err := s.Start(); err != nil {
 		return err
 	}
-	s, err := newServer(log.With("side", "server"), "127.0.0.1:0", &endpoint.AnswerConfig{
-		Secret: secret, Authenticate: usersOf(map[string]endpoint.Secret{user: password}), Pool: pool,
-	}, pool.Gateway(), 0)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	web, err := s.stack.Listen("tcp", ":80")
+	defer s.Close()
+	web, err := s.Listen("tcp", ":80")
 	if err != nil {
 		return err
 	}
@@ -64,36 +60,34 @@ func (cmd *demoCmd) Run(p *program) error {
 	httpServer := &http.Server{Handler: http.FileServerFS(pages), ReadHeaderTimeout: 10 * time.Second}
 	go httpServer.Serve(web)
 	defer httpServer.Close()
-	go s.run(p.ctx)
 
 	// The client, and its proxy.
-	ep, err := endpoint.Listen("udp", "127.0.0.1:0", &endpoint.Config{Logger: log.With("side", "client")})
+	c, err := node.Dial(p.ctx, &node.Client{
+		Server: s.Addr().String(), User: user, Password: password, Secret: secret, Logger: log.With("side", "client"),
+	})
 	if err != nil {
-		return err
+		return explainDial(err)
 	}
-	c, err := dial(p.ctx, log.With("side", "client"), ep, s.endpoint.Addr().String(),
-		&endpoint.TunnelConfig{Secret: secret}, &endpoint.PPPConfig{User: user, Password: password})
-	if err != nil {
-		return explainDial(err, "the demo's server")
-	}
-	defer c.close()
+	defer c.Close()
 	ctx, stop := context.WithCancel(p.ctx)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		(&proxy.SOCKS{Dialer: c.stack, Logger: log}).Serve(ctx, socks)
+		(&proxy.SOCKS{Dialer: c, Logger: log}).Serve(ctx, socks)
 	}()
 	defer func() { stop(); <-served }()
 
-	page := "http://" + pool.Gateway().String() + "/"
-	p.printf("%s; SOCKS5 on %v\n", c.describe(), socks.Addr())
+	page := "http://" + s.Gateways()[0].String() + "/"
+	up := c.Status().Current
+	p.printf("connected to %s; SOCKS5 on %v\n", describe(&up), socks.Addr())
 	if cmd.Once {
 		return fetch(p, socks.Addr(), page)
 	}
 	p.printf("\nThe web site is inside the tunnel only. Type in another terminal:\n\n")
 	p.printf("    curl --socks5-hostname %v %s\n\n", socks.Addr(), page)
 	p.printf("Ctrl-C ends the demo.\n")
-	return c.wait(p.ctx)
+	<-p.ctx.Done()
+	return nil
 }
 
 // fetch prints a page that it gets through a SOCKS5 proxy.

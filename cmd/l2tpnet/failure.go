@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/endpoint/node"
 )
 
 // A failure is an error with what its reader may do about it.
@@ -42,31 +43,48 @@ func report(w io.Writer, err error) int {
 	return f.status
 }
 
-// explainDial says what a failed connection means to whoever wanted it.
-func explainDial(err error, server string) error {
+// explainDial says what a failed connection means to whoever wanted it. The error
+// names the servers; with several of them the hint is about one.
+func explainDial(err error) error {
 	var (
-		dns     *net.DNSError
-		auth    *endpoint.AuthError
-		timeout *endpoint.TimeoutError
-		peer    *endpoint.PeerError
+		socket   *node.SocketError
+		dns      *net.DNSError
+		auth     *endpoint.AuthError
+		timeout  *endpoint.TimeoutError
+		patience *node.PatienceError
+		peer     *endpoint.PeerError
 	)
+	_, alone := err.(*node.AttemptError)
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, endpoint.ErrAddress):
 		return usage(err, "a server is a name or an address, and perhaps a port: lns.example.net:1701, [2001:db8::1]:1701")
-	case errors.As(err, &dns):
-		return usage(fmt.Errorf("cannot find %q: %s", dns.Name, dns.Err), "check the name and this machine's DNS")
+	case errors.As(err, &socket):
+		return explainListen(socket.Err, socket.Local, "--bind, --source-port or --device")
 	case errors.As(err, &auth) && auth.Tunnel:
-		return &failure{fmt.Errorf("%s: %w", server, err), "the tunnel secret is the server's own, not a user's password: check --secret-file or L2TPNET_SECRET", 1}
+		return &failure{err, "the tunnel secret is the server's own, not a user's password: check --secret-file or L2TPNET_SECRET", 1}
 	case errors.As(err, &auth):
-		return &failure{fmt.Errorf("%s: %w", server, err), "check --user, --password-file or L2TPNET_PASSWORD, and the methods in --auth", 1}
-	case errors.As(err, &timeout) && timeout.Silent:
-		return &failure{fmt.Errorf("%s: %w", server, err), "is it an L2TP server, and do UDP datagrams reach this port and come back?", 1}
+		return &failure{err, "check --user, --password-file or L2TPNET_PASSWORD, and the methods in --auth", 1}
+	case errors.As(err, &timeout) && timeout.Silent, errors.As(err, &patience):
+		return &failure{err, "is it an L2TP server, and do UDP datagrams reach this port and come back?", 1}
 	case errors.As(err, &peer) && peer.NotAuthorized():
-		return &failure{fmt.Errorf("%s: %w", server, err), "the server may want a tunnel secret (--secret-file, L2TPNET_SECRET), or another one", 1}
+		return &failure{err, "the server may want a tunnel secret (--secret-file, L2TPNET_SECRET), or another one", 1}
+	case errors.As(err, &dns) && alone:
+		return usage(fmt.Errorf("cannot find %q: %s", dns.Name, dns.Err), "check the name and this machine's DNS")
+	case errors.As(err, &dns):
+		return usage(err, "check the names and this machine's DNS")
 	}
-	return fmt.Errorf("%s: %w", server, err)
+	return err
+}
+
+// explainLookup says who is asked for names inside.
+func explainLookup(err error) error {
+	var dns *net.DNSError
+	if !errors.As(err, &dns) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &failure{err, "names are resolved by the tunnel's own DNS servers only; an address works without", 1}
 }
 
 // explainListen says why an address could not be listened on.

@@ -16,6 +16,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -34,6 +36,8 @@ type grammar struct {
 	Ping    pingCmd    `cmd:"" help:"Dial an L2TP server and ping a host through the tunnel."`
 	Decode  decodeCmd  `cmd:"" help:"Tell in words what a capture has of L2TP and PPP."`
 	Demo    demoCmd    `cmd:"" help:"A server, a web site behind it, a client and its SOCKS proxy, all in one process on loopback."`
+
+	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
 // program is what a command runs in.
@@ -90,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 80}),
-		kong.Vars{"auth": "mschapv2,chap,eap-mschapv2"},
+		kong.Vars{"auth": "mschapv2,chap,eap-mschapv2", "version": version()},
 	)
 	if err != nil {
 		panic("BUG: " + err.Error())
@@ -106,4 +110,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		return 130
 	}
 	return report(stderr, err)
+}
+
+// version is what Go has noted of this build.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "l2tpnet, of an unknown version"
+	}
+	words := "l2tpnet " + cmp.Or(info.Main.Version, "(devel)")
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	if revision := settings["vcs.revision"]; revision != "" {
+		words += ", " + revision[:min(12, len(revision))]
+		if settings["vcs.modified"] == "true" {
+			words += " and changes"
+		}
+	}
+	return words + ", " + info.GoVersion
 }

@@ -2,9 +2,12 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
 )
@@ -27,7 +30,7 @@ func (f *captureFlag) create(p *program) (*recording, error) {
 	if f.Pcap == "" {
 		return nil, nil
 	}
-	file, err := os.OpenFile(f.Pcap, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := openUntil(p.ctx, f.Pcap)
 	if err != nil {
 		return nil, cannotCapture(err)
 	}
@@ -41,16 +44,44 @@ func (f *captureFlag) create(p *program) (*recording, error) {
 	return &recording{p: p, file: file}, nil
 }
 
+// openUntil opens a file to write it anew, until ctx is done: a named pipe opens when
+// somebody reads it.
+func openUntil(ctx context.Context, name string) (*os.File, error) {
+	type result struct {
+		file *os.File
+		err  error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		opened <- result{file, err}
+	}()
+	select {
+	case r := <-opened:
+		return r.file, r.err
+	case <-ctx.Done(): // and the process is about to end
+		return nil, ctx.Err()
+	}
+}
+
+// captureGrace is how long the program's end waits for the reader of a pipe.
+const captureGrace = time.Second
+
 func cannotCapture(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
 	return usage(fmt.Errorf("cannot write the capture: %w", err), "--pcap names a file that is written anew")
 }
 
-// begin has the endpoint write what it sends and receives.
-func (r *recording) begin(ep *endpoint.Endpoint) (err error) {
+// begin has a node or an endpoint write what it sends and receives.
+func (r *recording) begin(of interface {
+	Capture(io.Writer) (func() error, error)
+}) (err error) {
 	if r == nil {
 		return nil
 	}
-	if r.stop, err = ep.Capture(r.file); err != nil {
+	if r.stop, err = of.Capture(r.file); err != nil {
 		return cannotCapture(err)
 	}
 	return nil
@@ -62,6 +93,9 @@ func (r *recording) end() error {
 	if r == nil {
 		return nil
 	}
+	// Who reads a pipe may have stopped to do so, and must not keep us. A file has no
+	// deadline, and needs none.
+	r.file.SetWriteDeadline(time.Now().Add(captureGrace))
 	var err error
 	if r.stop != nil {
 		err = r.stop()

@@ -10,10 +10,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/l2tpnet/l2tpnet/endpoint/node"
 	"github.com/l2tpnet/l2tpnet/netstack"
 )
 
 type pingCmd struct {
+	Server string `arg:"" placeholder:"SERVER[:PORT]" help:"The L2TP server's name or address; the port is 1701 when there is none. Of several, separated by commas, the next one is dialled when one fails."`
 	dialFlags
 	Host     string `arg:"" help:"Whom to ping, by address or by a name that the tunnel's DNS knows."`
 	Count    int    `short:"c" placeholder:"N" help:"Stop after N packets. Default: at Ctrl-C."`
@@ -29,21 +31,30 @@ func (cmd *pingCmd) Run(p *program) (err error) {
 	if cmd.Interval <= 0 || cmd.Timeout <= 0 || cmd.Count < 0 {
 		return usage(fmt.Errorf("expected -c, -i and -W to be positive"), "")
 	}
-	c, err := cmd.dial(p)
+	c, err := cmd.client(p, cmd.Server)
 	if err != nil {
 		return err
 	}
 	defer func() { err = cmp.Or(err, c.close()) }()
-	addrs, err := c.stack.LookupHost(p.ctx, cmd.Host)
+	ctx := p.ctx
+	if cmd.Retry {
+		err, ctx = c.start(), node.WithWait(ctx)
+	} else {
+		err = c.dial(ctx)
+	}
 	if err != nil {
 		return err
+	}
+	addrs, err := c.LookupHost(ctx, cmd.Host)
+	if err != nil {
+		return explainLookup(err)
 	}
 	target, err := netip.ParseAddr(addrs[0])
 	if err != nil {
 		return err
 	}
-	p.printf("PING %s (%v): %d data bytes through %v\n", cmd.Host, target, cmd.Size, c.tunnel.Peer())
 	var s pingStatistics
+	p.printf("PING %s (%v): %d data bytes through %v\n", cmd.Host, target, cmd.Size, c.Status().Current.Peer)
 	lost := cmd.ping(p, c, target, &s)
 	p.printf("\n--- %s ping statistics ---\n%s", cmd.Host, s.String())
 	if lost != nil {
@@ -55,7 +66,7 @@ func (cmd *pingCmd) Run(p *program) (err error) {
 	return nil
 }
 
-// ping sends until the count is reached, the user ends it, or the tunnel is down,
+// ping sends until the count is reached, the user ends it, or the client has ended,
 // which is its error. It does not wait for one reply to send the next packet.
 func (cmd *pingCmd) ping(p *program, c *client, target netip.Addr, s *pingStatistics) error {
 	ctx, cancel := context.WithCancel(p.ctx)
@@ -71,7 +82,7 @@ func (cmd *pingCmd) ping(p *program, c *client, target netip.Addr, s *pingStatis
 		go func() {
 			ctx, cancel := context.WithTimeout(ctx, time.Duration(cmd.Timeout))
 			defer cancel()
-			reply, err := c.stack.Ping(ctx, target, &netstack.PingOptions{Seq: uint16(seq), Size: cmd.Size})
+			reply, err := c.Ping(ctx, target, &netstack.PingOptions{Seq: uint16(seq), Size: cmd.Size})
 			select {
 			case outcomes <- outcome{seq, reply, err}:
 			case <-p.ctx.Done():
@@ -100,8 +111,8 @@ func (cmd *pingCmd) ping(p *program, c *client, target netip.Addr, s *pingStatis
 			}
 		case <-p.ctx.Done():
 			return nil
-		case <-c.session.Done():
-			return c.wait(p.ctx)
+		case <-c.Done():
+			return c.ended()
 		}
 	}
 	return nil

@@ -2,108 +2,209 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/endpoint/node"
 )
 
 type serveCmd struct {
-	Listen      string    `default:":1701" placeholder:"ADDR" help:"UDP address to answer on. Default: ${default}."`
-	UsersFile   string    `required:"" type:"path" placeholder:"FILE" help:"File of name:password lines; lines that begin with # are comments."`
-	SecretFile  string    `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone; or set L2TPNET_SECRET to the secret itself."`
-	Auth        string    `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to ask callers for, in this order: mschapv2, chap, eap-mschapv2, eap-md5, pap. Default: ${default}."`
-	Pool        prefix    `default:"10.77.0.0/24" placeholder:"PREFIX" help:"Addresses for the callers. Default: ${default}."`
-	Gateway     address   `placeholder:"ADDR" help:"Our address inside. Default: the pool's first."`
-	DNS         []address `name:"dns" placeholder:"ADDR" help:"DNS server that callers are told of; at most two."`
-	MPPE        string    `name:"mppe" default:"off" placeholder:"WHEN" help:"PPP encryption, which protects little: off, allowed or required. Default: ${default}."`
-	NoIPv6      bool      `name:"no-ipv6" help:"Carry IPv4 alone."`
-	HideAVPs    bool      `name:"hide-avps" help:"Hide what may be hidden of control messages, with the tunnel secret."`
-	PlacesCalls bool      `help:"Take the calls that a peer asks us to place, whatever the number."`
-	Verbose     int       `short:"v" type:"counter" help:"Log to standard error what happens; -vv every control message too."`
+	Listen      string `default:":1701" placeholder:"ADDR" help:"UDP address to answer on. Default: ${default}."`
+	UsersFile   string `required:"" type:"path" placeholder:"FILE" help:"File of name:password lines; indented lines below one fix an address, a route, a prefix, a delegate (prefix) or the number of sessions; # begins a comment. Read again on SIGHUP."`
+	SecretFile  string `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone; or set L2TPNET_SECRET to the secret itself."`
+	Auth        string `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to ask callers for, in this order: mschapv2, chap, eap-mschapv2, eap-md5, pap. Default: ${default}."`
+	MPPE        string `name:"mppe" default:"off" placeholder:"WHEN" help:"PPP encryption, which protects little: off, allowed or required. Default: ${default}."`
+	HideAVPs    bool   `name:"hide-avps" help:"Hide what may be hidden of control messages, with the tunnel secret."`
+	PlacesCalls bool   `help:"Take the calls that a peer asks us to place, whatever the number."`
+
+	Pool     prefix  `default:"10.77.0.0/24" placeholder:"PREFIX" help:"Addresses for the callers. Default: ${default}."`
+	Gateway  address `placeholder:"ADDR" help:"Our address inside. Default: the pool's first."`
+	Pool6    prefix  `name:"pool6" placeholder:"PREFIX" help:"IPv6 prefixes for the callers, of 64 bits each, such as fd00:77::/48. Default: none."`
+	Delegate int     `placeholder:"BITS" help:"Give prefixes of so many bits, such as 56, to callers that ask for one by DHCPv6; half of --pool6 is for that."`
+	NoIPv6   bool    `name:"no-ipv6" help:"Carry IPv4 alone."`
+
+	DNS        []address    `name:"dns" placeholder:"ADDR" help:"DNS server that callers are told of; at most two of IPv4. Default: the gateway, where it forwards questions."`
+	DNSForward []nameserver `name:"dns-forward" placeholder:"ADDR[:PORT]" help:"DNS server that the gateway forwards its callers' questions to. Default: with --egress and without --dns, those of /etc/resolv.conf."`
+
+	Egress         bool     `help:"Carry what callers send elsewhere, TCP, UDP and echo requests, through this machine's ordinary sockets. Its own addresses, its loopback and what is link-local are refused."`
+	AllowHost      []string `placeholder:"HOST[:PORT]" sep:"none" help:"An address or a prefix that --egress carries to although it would be refused; may be repeated."`
+	ClientToClient bool     `help:"Let callers send to each other."`
+
+	MaxTunnels  int `placeholder:"N" help:"Tunnels that stand at once. Default: 1024."`
+	MaxHalfOpen int `placeholder:"N" help:"Tunnels that are being opened before a new one has to ask twice. Default: 256."`
+	MaxSessions int `placeholder:"N" help:"Sessions of one tunnel. Default: 64."`
+
+	Verbose int `short:"v" type:"counter" help:"Log to standard error what happens; -vv every control message too."`
 	captureFlag
 }
 
 func (cmd *serveCmd) Run(p *program) (err error) {
-	answer, pool, err := cmd.answer()
+	s, err := cmd.server()
 	if err != nil {
 		return err
 	}
-	log := p.logger(cmd.Verbose)
-	address := cmd.Listen
-	if !strings.Contains(address, ":") { // a host or a port alone
-		if _, err := strconv.ParseUint(address, 10, 16); err == nil {
-			address = ":" + address
-		} else {
-			address = net.JoinHostPort(address, strconv.Itoa(endpoint.DefaultPort))
-		}
+	s.Logger = p.logger(cmd.Verbose)
+	if s.Egress != nil {
+		s.Egress.Logger = s.Logger
 	}
+	s.Events = sessionLines(p)
 	record, err := cmd.create(p)
 	if err != nil {
 		return err
 	}
 	defer func() { err = cmp.Or(err, record.end()) }() // when all has been said
-	mtu := 1400                                        // the MRU that we ask callers for
-	if answer.MPPE != endpoint.MPPEOff {
-		mtu -= 4 // its header, and the protocol in it
+	if err := s.Start(); err != nil {
+		return explainListen(err, s.Address, "--listen")
 	}
-	s, err := newServer(log, address, answer, pool.Gateway(), mtu)
-	if err != nil {
-		return explainListen(err, address, "--listen")
-	}
-	defer s.close()
-	if err := record.begin(s.endpoint); err != nil {
+	defer s.Close()
+	if err := record.begin(s.Endpoint()); err != nil {
 		return err
 	}
-
-	var mu sync.Mutex // of standard output: one line at a time
-	s.notify = func(session *endpoint.Session, up bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		if up {
-			p.printf("%s connected: %v from %v\n", printable(session.User()), session.PeerAddress(), session.Tunnel().Peer())
-		} else {
-			p.printf("%s disconnected: %v\n", printable(session.User()), session.PeerAddress())
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGHUP)
+	defer signal.Stop(again)
+	p.printf("%s\n", cmd.describe(s))
+	for {
+		select {
+		case <-p.ctx.Done():
+			return nil
+		case <-s.Done():
+			return s.Err()
+		case <-again:
+			users, err := readUsers(cmd.UsersFile)
+			if err == nil {
+				err = s.SetUsers(users)
+			}
+			if err != nil {
+				fmt.Fprintf(p.stderr, "l2tpnet: the users stay as they were: %v\n", err)
+				continue
+			}
+			p.printf("users read again: %d\n", len(users))
 		}
 	}
-	p.printf("answering on %v, gateway %v, pool %v, DNS %s\n", s.endpoint.Addr(), pool.Gateway(), netip.Prefix(cmd.Pool).Masked(), addressList(plain(cmd.DNS)))
-	return s.run(p.ctx)
 }
 
-// answer makes the endpoint's configuration of the flags.
-func (cmd *serveCmd) answer() (*endpoint.AnswerConfig, *endpoint.Pool, error) {
+// server makes a server of the flags.
+func (cmd *serveCmd) server() (*node.Server, error) {
 	methods, err := endpoint.ParseAuthMethods(cmd.Auth)
 	if err != nil {
-		return nil, nil, usage(fmt.Errorf("--auth: %w", err), "")
+		return nil, usage(fmt.Errorf("--auth: %w", err), "")
 	}
-	if len(cmd.DNS) > 2 {
-		return nil, nil, usage(fmt.Errorf("--dns: expected at most two servers, since IPCP has room for two, found %d", len(cmd.DNS)), "")
+	four := 0
+	for _, a := range cmd.DNS {
+		if netip.Addr(a).Is4() {
+			four++
+		}
 	}
-	pool, err := endpoint.NewPool(netip.Prefix(cmd.Pool), netip.Addr(cmd.Gateway), plain(cmd.DNS))
-	if err != nil {
-		return nil, nil, usage(fmt.Errorf("--pool, --gateway: %w", err), "")
+	if four > 2 {
+		return nil, usage(fmt.Errorf("--dns: expected at most two servers of IPv4, since IPCP has room for two, found %d", four), "")
 	}
 	mppe, err := endpoint.ParseMPPE(cmd.MPPE)
 	if err != nil {
-		return nil, nil, usage(fmt.Errorf("--mppe: %w", err), "")
+		return nil, usage(fmt.Errorf("--mppe: %w", err), "")
 	}
 	users, err := readUsers(cmd.UsersFile)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	secret, err := readSecret("tunnel secret", cmd.SecretFile, "L2TPNET_SECRET")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if cmd.HideAVPs && secret == "" {
-		return nil, nil, usage(fmt.Errorf("expected a tunnel secret for --hide-avps, found none"), "give it with --secret-file or L2TPNET_SECRET")
+		return nil, usage(fmt.Errorf("expected a tunnel secret for --hide-avps, found none"), "give it with --secret-file or L2TPNET_SECRET")
 	}
-	return &endpoint.AnswerConfig{
-		Secret: secret, Methods: methods, Authenticate: usersOf(users), Pool: pool,
+	s := &node.Server{
+		Address: withPort(cmd.Listen), Secret: secret, Methods: methods, Users: users,
 		MPPE: mppe, NoIPv6: cmd.NoIPv6, HideAVPs: cmd.HideAVPs, PlacesCalls: cmd.PlacesCalls,
-	}, pool, nil
+		Pool: netip.Prefix(cmd.Pool), Gateway: netip.Addr(cmd.Gateway), Pool6: netip.Prefix(cmd.Pool6), DelegateBits: cmd.Delegate,
+		DNS: plain(cmd.DNS), ClientToClient: cmd.ClientToClient,
+		Limits: endpoint.Limits{Tunnels: cmd.MaxTunnels, HalfOpen: cmd.MaxHalfOpen, Sessions: cmd.MaxSessions},
+	}
+	for _, n := range cmd.DNSForward {
+		s.ForwardDNS = append(s.ForwardDNS, netip.AddrPort(n))
+	}
+	if s.Egress, err = cmd.egress(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// egress makes what --egress and --allow-host say; nil: nothing goes anywhere.
+func (cmd *serveCmd) egress() (*node.Egress, error) {
+	if !cmd.Egress {
+		if len(cmd.AllowHost) > 0 {
+			return nil, usage(errors.New("--allow-host says what --egress carries to: expected that, too"), "")
+		}
+		return nil, nil
+	}
+	e := &node.Egress{}
+	for _, host := range cmd.AllowHost {
+		a, err := node.ParseAllow(host)
+		if err != nil {
+			return nil, usage(fmt.Errorf("--allow-host: %w", err), "for example: --allow-host 127.0.0.1:8080, --allow-host 192.168.1.0/24")
+		}
+		e.AllowHost = append(e.AllowHost, a)
+	}
+	return e, nil
+}
+
+// withPort completes an address that is a host or a port alone.
+func withPort(address string) string {
+	if strings.Contains(address, ":") {
+		return address
+	}
+	if _, err := strconv.ParseUint(address, 10, 16); err == nil {
+		return ":" + address
+	}
+	return net.JoinHostPort(address, strconv.Itoa(endpoint.DefaultPort))
+}
+
+// describe is what a user wants to know of a server that has started, in a line.
+func (cmd *serveCmd) describe(s *node.Server) string {
+	own := s.Gateways()
+	var b strings.Builder
+	fmt.Fprintf(&b, "answering on %v, gateway %v, pool %v, DNS %s", s.Addr(), own[0], s.Pool.Masked(), addressList(s.Status().DNS))
+	if len(own) > 1 {
+		fmt.Fprintf(&b, ", IPv6 gateway %v, pool %v", own[1], s.Pool6.Masked())
+	}
+	if s.Egress != nil {
+		b.WriteString(", egress through this machine")
+	}
+	return b.String()
+}
+
+// sessionLines prints a line for each session that is up or over.
+func sessionLines(p *program) func(node.ServerEvent) {
+	var mu sync.Mutex // of standard output: one line at a time
+	return func(e node.ServerEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		v := e.Session
+		var addresses []string
+		if v.Address.IsValid() {
+			addresses = append(addresses, v.Address.String())
+		}
+		if v.Prefix.IsValid() {
+			addresses = append(addresses, v.Prefix.String())
+		}
+		which := cmp.Or(strings.Join(addresses, " "), "no address")
+		switch {
+		case e.Up:
+			p.printf("%s connected: %s from %v\n", printable(v.User), which, v.Peer)
+		case errors.Is(e.Err, node.ErrReplaced):
+			p.printf("%s disconnected: %s, for another session of the same user\n", printable(v.User), which)
+		default:
+			p.printf("%s disconnected: %s\n", printable(v.User), which)
+		}
+	}
 }
