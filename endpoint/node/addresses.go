@@ -19,6 +19,7 @@ const maxDNS6 = 8
 type addresses struct {
 	gateway, gateway6 netip.Addr // gateway6 may be none
 	dns               []netip.Addr
+	pool6             netip.Prefix // zero: none
 
 	mu       sync.Mutex
 	v4       *carver
@@ -98,6 +99,7 @@ func (a *addresses) setup6(s *Server) (err error) {
 	if !a.gateway6.IsValid() {
 		a.gateway6 = pool.Addr().Next()
 	}
+	a.pool6 = pool
 	each := pool
 	if n := s.DelegateBits; n != 0 {
 		// Half is for the sessions, half for the networks behind them.
@@ -127,6 +129,19 @@ func (a *addresses) gateways() []netip.Addr {
 		return []netip.Addr{a.gateway}
 	}
 	return []netip.Addr{a.gateway, a.gateway6}
+}
+
+// own are all the networks that are the server's to give, as far as they are known
+// beforehand: whatever is sent to them must not leave by another way.
+func (a *addresses) own() []netip.Prefix {
+	list := append([]netip.Prefix{a.v4.whole}, a.reserved...)
+	for _, g := range a.gateways() {
+		list = append(list, netip.PrefixFrom(g, g.BitLen()))
+	}
+	if a.pool6.IsValid() {
+		list = append(list, a.pool6)
+	}
+	return list
 }
 
 // dns6 are the servers that a session with IPv6 is told of.

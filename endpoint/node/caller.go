@@ -199,6 +199,7 @@ type ServerStatus struct {
 	Sessions []ServerSession   // the oldest first
 	Inside   netstack.Counters // of all sessions, those that are over as well
 	PoolFree int               // IPv4 addresses
+	DNS      []netip.Addr      // servers that sessions are told of
 }
 
 // Status is the server's; the zero value before Start.
@@ -210,7 +211,8 @@ func (s *Server) Status() (st ServerStatus) {
 		st.Sessions = append(st.Sessions, c.now())
 	}
 	slices.SortFunc(st.Sessions, func(a, b ServerSession) int { return a.Since.Compare(b.Since) })
-	st.Endpoint, st.Inside, st.PoolFree = s.endpoint.Status(), s.router.Counters(), s.addresses.free()
+	st.Endpoint, st.Inside = s.endpoint.Status(), s.router.Counters()
+	st.PoolFree, st.DNS = s.addresses.free(), s.addresses.dns
 	return st
 }
 

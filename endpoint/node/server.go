@@ -179,7 +179,11 @@ func (s *Server) openInside() (err error) {
 	if mtu == 0 {
 		mtu = defaultMRU
 	}
-	s.router, err = s.stack.AddRouted(&netstack.RoutedConfig{Addresses: s.addresses.gateways(), MTU: mtu, ClientToClient: s.ClientToClient})
+	cfg := &netstack.RoutedConfig{Addresses: s.addresses.gateways(), MTU: mtu, ClientToClient: s.ClientToClient}
+	if s.Egress != nil {
+		cfg.Forwarder = s.Egress.forwarder(s.addresses.own()...)
+	}
+	s.router, err = s.stack.AddRouted(cfg)
 	return err
 }
 
@@ -210,6 +214,9 @@ func (s *Server) tearDown() {
 	}
 	if s.stopDNS != nil {
 		s.stopDNS()
+	}
+	if s.Egress != nil {
+		s.Egress.Close()
 	}
 	s.running.Wait()
 	if s.stack != nil {
