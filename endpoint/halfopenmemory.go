@@ -89,9 +89,9 @@ func (s sighting) answer() {
 
 // admission decides under load which SCCRQs are answered. There are as many answers
 // in a second as there are records, and they go to those that have come often
-// enough: twice; when that is not choosy enough to make ends meet, three times, or
-// four, which an honest peer's has after seven seconds. Those that were answered
-// already in vain get what the others leave.
+// enough: twice; when there are too many of these, three times, or four, as an honest
+// peer's has after seven seconds. Those that were answered already, in vain, get what
+// the others leave.
 type admission struct {
 	rate    float64 // answers a second
 	answers float64 // that are left
@@ -106,7 +106,7 @@ func (a *admission) admit(s sighting, now time.Duration) (admitted, enough bool)
 	most := max(a.rate/8, 1)
 	a.answers = min(most, a.answers+a.rate*(now-a.at).Seconds())
 	a.at = now
-	if a.enough == 0 || a.answers == most {
+	if a.enough == 0 || a.answers >= most/2 {
 		a.enough = max(a.enough-1, 2)
 	}
 	if s.times < a.enough {
