@@ -48,6 +48,7 @@ func report(w io.Writer, err error) int {
 func explainDial(err error) error {
 	var (
 		socket   *node.SocketError
+		capture  *node.CaptureError
 		dns      *net.DNSError
 		auth     *endpoint.AuthError
 		timeout  *endpoint.TimeoutError
@@ -60,6 +61,8 @@ func explainDial(err error) error {
 		return err
 	case errors.Is(err, endpoint.ErrAddress):
 		return usage(err, "a server is a name or an address, and perhaps a port: lns.example.net:1701, [2001:db8::1]:1701")
+	case errors.As(err, &capture):
+		return cannotCapture(capture.Err)
 	case errors.As(err, &socket):
 		return explainListen(socket.Err, socket.Local, "--bind, --source-port or --device")
 	case errors.As(err, &auth) && auth.Tunnel:

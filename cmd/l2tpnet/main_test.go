@@ -272,7 +272,7 @@ func TestTheServerGoesAway(t *testing.T) {
 	serve, address := serving(t)
 	t.Setenv("L2TPNET_USER", "alice")
 	t.Setenv("L2TPNET_PASSWORD", "s3cret")
-	connect := start(t, "connect", address, "--socks", "127.0.0.1:0")
+	connect := start(t, "connect", address, "--socks", "127.0.0.1:0", "--once")
 	connect.stdout.find(t, `(connected)`)
 	serve.stop()
 	if status := connect.wait(t); status != 1 {

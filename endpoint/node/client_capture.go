@@ -5,9 +5,16 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
 )
+
+// captureGrace is how long the end of a connection waits for the writer of a capture.
+// One that takes longer, as a pipe that nobody reads, ends the capture.
+const captureGrace = 2 * time.Second
+
+var errStuckWriter = errors.New("the writer of the capture does not return")
 
 // A recording is a capture that goes on from one endpoint to the next.
 type recording struct {
@@ -88,7 +95,7 @@ func (c *Client) captured(ep *endpoint.Endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.of == ep {
-		r.leave()
+		r.leave(captureGrace)
 	}
 }
 
@@ -112,10 +119,24 @@ func (r *recording) begin(ep *endpoint.Endpoint) error {
 	return nil
 }
 
-// leave completes the section of an endpoint. Under mu.
-func (r *recording) leave() {
-	err := r.stop()
+// leave completes the section of an endpoint, and waits for the writer as long as
+// grace; negative: for ever. Under mu.
+func (r *recording) leave(grace time.Duration) {
+	done := make(chan error, 1)
+	go func(stop func() error) { done <- stop() }(r.stop)
 	r.of, r.stop = nil, nil
+	var patience <-chan time.Time
+	if grace >= 0 {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		patience = timer.C
+	}
+	var err error
+	select {
+	case err = <-done:
+	case <-patience:
+		err = errStuckWriter
+	}
 	if loss, ok := errors.AsType[*endpoint.CaptureLossError](err); ok {
 		r.lost, r.total = r.lost+loss.Lost, r.total+loss.Total
 	} else if err != nil && r.err == nil {
@@ -128,7 +149,7 @@ func (r *recording) end() error {
 	defer r.mu.Unlock()
 	r.over = true
 	if r.stop != nil {
-		r.leave()
+		r.leave(-1)
 	}
 	if r.err == nil && r.lost > 0 {
 		return &endpoint.CaptureLossError{Lost: r.lost, Total: r.total}

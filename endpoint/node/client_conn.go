@@ -44,7 +44,7 @@ func (r *clientRun) dial(ctx context.Context, t *target, to netip.AddrPort, pati
 		}
 	}()
 	if err := r.c.capture(c.ep); err != nil {
-		return nil, err
+		return nil, &CaptureError{err}
 	}
 	tunnel, err := c.dialTunnel(ctx, to, patience)
 	if err != nil {
@@ -70,7 +70,8 @@ func (r *clientRun) dial(ctx context.Context, t *target, to netip.AddrPort, pati
 	r.mu.Lock()
 	r.conn = c
 	r.mu.Unlock()
-	return c, r.c.capture(c.ep) // somebody may have begun meanwhile
+	r.c.capture(c.ep) // somebody may have begun meanwhile
+	return c, nil
 }
 
 func (c *clientConn) dialTunnel(ctx context.Context, to netip.AddrPort, patience time.Duration) (*endpoint.Tunnel, error) {

@@ -152,3 +152,10 @@ type SocketError struct {
 
 func (e *SocketError) Error() string { return e.Err.Error() }
 func (e *SocketError) Unwrap() error { return e.Err }
+
+// A CaptureError is why an attempt could not be captured ([Client.Capture]). The next
+// one does without.
+type CaptureError struct{ Err error }
+
+func (e *CaptureError) Error() string { return e.Err.Error() }
+func (e *CaptureError) Unwrap() error { return e.Err }

@@ -143,7 +143,7 @@ func (r *clientRun) tell(e Event) {
 		r.set(func(s *ClientStatus) { s.Current = e.Connected })
 	case Disconnected:
 		r.unbind()
-		r.log.Warn("the tunnel is down", "error", e.Err, "next", until(e.Next))
+		r.log.Info("the tunnel is down", "error", e.Err, "next", until(e.Next))
 		r.set(func(s *ClientStatus) { s.State, s.Err, s.Next, s.Current = StateWaiting, e.Err, e.Next, Connected{} })
 	}
 	if r.c.Events != nil {
