@@ -47,9 +47,9 @@ func protocolOf(first byte) uint16 {
 }
 
 // receive takes the payload of one data message: IP packets go straight to the
-// attached sink, the rest is PPP's own business. On the reader, whose alone the
-// Opener is.
-func (s *Session) receive(frame []byte, batch *link.Batch) {
+// attached sink, by in; the rest is PPP's own business. On the reader, whose alone
+// the Opener is.
+func (s *Session) receive(frame []byte, in *inflow) {
 	protocol, packet, ok := ppp.ParseFrame(frame)
 	carries := s.carries.Load()
 	switch {
@@ -79,25 +79,7 @@ func (s *Session) receive(frame []byte, batch *link.Batch) {
 		s.flow.droppedIn.Add(1)
 		return
 	}
-	sink := s.sink.Load()
-	if sink == nil {
-		kept, closed := s.waiting.keep(packet)
-		if closed {
-			sink = s.sink.Load()
-		}
-		if sink == nil && !kept {
-			s.flow.droppedIn.Add(1)
-			return
-		}
-	}
-	s.flow.packetsIn.Add(1)
-	s.flow.bytesIn.Add(uint64(len(packet)))
-	batch.Add(0, packet, nil)
-	s.tunnel.ep.inner(pcapng.Inbound, batch.Frames)
-	if sink != nil {
-		(*sink).Put(batch)
-	}
-	batch.Reset()
+	in.add(s, packet)
 }
 
 // Put sends IP packets to the peer. One of a protocol that PPP has not opened, or

@@ -25,8 +25,8 @@ type counters struct {
 // call only, and the next read writes over it.
 func (e *Endpoint) receiveAll() {
 	defer close(e.read)
-	batch := link.NewBatch()
-	defer batch.Free()
+	in := inflow{batch: link.NewBatch()}
+	defer in.batch.Free()
 	for failures := 0; ; {
 		runs, err := e.sock.Read()
 		if err == nil {
@@ -35,9 +35,10 @@ func (e *Endpoint) receiveAll() {
 				r := &runs[i]
 				for datagram := range r.Datagrams() {
 					e.received(datagram, r.From, r.To)
-					e.receive(r.From, r.To, datagram, batch)
+					e.receive(r.From, r.To, datagram, &in)
 				}
 			}
+			in.flush()
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -58,7 +59,7 @@ func (e *Endpoint) receiveAll() {
 	}
 }
 
-func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, batch *link.Batch) {
+func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, in *inflow) {
 	e.counters.received.Add(1)
 	if v, ok := wire.Version(datagram); !ok || v != 2 {
 		e.counters.unknownVersion.Add(1)
@@ -103,7 +104,7 @@ func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, 
 			e.counters.unknownSession.Add(1)
 			return
 		}
-		s.receive(payload, batch)
+		s.receive(payload, in)
 	}
 }
 
