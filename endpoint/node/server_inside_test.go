@@ -194,3 +194,58 @@ func TestACallerWithoutIPv6(t *testing.T) {
 		t.Errorf("told of %+v, want no IPv6", e.Session)
 	}
 }
+
+// Issue 4: "TCP, UDP and ICMP echo of the clients through the host's ordinary sockets
+// … own addresses refused unless listed". What the egress itself does is tested with it;
+// here it has a server around it.
+func TestAServersEgress(t *testing.T) {
+	host := hostAddress(t)
+	ln, err := net.Listen("tcp", netip.AddrPortFrom(host, 0).String())
+	if err != nil {
+		t.Skipf("%v", err)
+	}
+	echoing(t, ln)
+	for _, allowed := range []bool{true, false} {
+		l := serverOf(t, func(s *Server) {
+			s.Egress = &Egress{}
+			if allowed {
+				a, err := ParseAllow(ln.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Egress.AllowHost = []Allow{a}
+			}
+		})
+		c := l.call(t, "alice")
+		// The host's resolvers are behind the gateway.
+		if got := c.session.DNS(); !slices.Equal(got, l.Gateways()) {
+			t.Errorf("told of the DNS servers %v, want the gateway", got)
+		}
+		if allowed {
+			wantEcho(t, c.stack.DialContext, ln.Addr().String())
+			continue
+		}
+		if conn, err := c.stack.DialContext(soon(t), "tcp", ln.Addr().String()); err == nil {
+			conn.Close()
+			t.Error("the host's own address is reached")
+		} else if errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("no refusal: %v", err)
+		}
+	}
+}
+
+// hostAddress is an IPv4 address of the host's that is not a loopback one.
+func hostAddress(t *testing.T) netip.Addr {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && p.Addr().IsGlobalUnicast() {
+			return p.Addr()
+		}
+	}
+	t.Skip("the host has no address but loopback ones")
+	return netip.Addr{}
+}

@@ -1,14 +1,16 @@
-// Serve is an LNS with a web site inside, which nobody reaches but its callers:
+// Serve is an LNS whose callers reach the Internet through this machine's ordinary
+// sockets, over IPv4 and IPv6, without any privilege:
 //
-//	L2TPNET_PASSWORD=… go run ./examples/serve -listen :1701 -user alice -files ./public
+//	L2TPNET_PASSWORD=… go run ./examples/serve -listen :1701 -user alice
 //
-// If callers must know a tunnel secret, it is taken from L2TPNET_SECRET.
+// If callers must know a tunnel secret, it is taken from L2TPNET_SECRET. Its gateway,
+// 10.77.0.1, answers DNS questions, and shows a page to those who have called.
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
+	"fmt"
 	"log"
 	"net/http"
 	"net/netip"
@@ -16,92 +18,51 @@ import (
 	"os/signal"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
-	"github.com/l2tpnet/l2tpnet/netstack"
+	"github.com/l2tpnet/l2tpnet/endpoint/node"
 )
 
 func main() {
 	listen := flag.String("listen", ":1701", "UDP `address` to answer on")
 	user := flag.String("user", "alice", "the `name` of the one who may call; the password is in L2TPNET_PASSWORD")
-	auth := flag.String("auth", "mschapv2,chap", "authentication `methods`")
-	files := flag.String("files", ".", "`directory` that the web site shows")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := serve(ctx, *listen, *user, *auth, http.FileServer(http.Dir(*files))); err != nil {
+	if err := serve(ctx, *listen, *user); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func serve(ctx context.Context, listen, user, auth string, site http.Handler) error {
+func serve(ctx context.Context, listen, user string) error {
 	password := endpoint.Secret(os.Getenv("L2TPNET_PASSWORD"))
 	if password == "" {
-		return errors.New("expected a password in L2TPNET_PASSWORD, found none")
+		return fmt.Errorf("expected a password in L2TPNET_PASSWORD, found none")
 	}
-	methods, err := endpoint.ParseAuthMethods(auth)
-	if err != nil {
-		return err
-	}
-	pool, err := endpoint.NewPool(netip.MustParsePrefix("10.77.0.0/24"), netip.Addr{}, nil)
-	if err != nil {
-		return err
-	}
-
-	stack, err := netstack.New(nil)
-	if err != nil {
-		return err
-	}
-	defer stack.Close()
-	router, err := stack.AddRouted(&netstack.RoutedConfig{Addresses: []netip.Addr{pool.Gateway()}})
-	if err != nil {
-		return err
-	}
-	web, err := stack.Listen("tcp", ":80")
-	if err != nil {
-		return err
-	}
-	go http.Serve(web, site)
-
-	ep, err := endpoint.Listen("udp", listen, &endpoint.Config{Answer: &endpoint.AnswerConfig{
+	s := &node.Server{
+		Address: listen,
 		Secret:  endpoint.Secret(os.Getenv("L2TPNET_SECRET")),
-		Methods: methods,
-		Pool:    pool,
-		Authenticate: func(_ context.Context, r endpoint.AuthRequest) (endpoint.Credential, error) {
-			if r.User != user {
-				return endpoint.Credential{}, errors.New("unknown user")
-			}
-			return endpoint.Credential{Password: password}, nil
+		Users:   map[string]node.User{user: {Password: password}},
+		Pool6:   netip.MustParsePrefix("fd00:77::/48"), // a prefix of 64 bits for each session
+		Egress:  &node.Egress{},                        // but to this machine itself, and what is link-local
+		Events: func(e node.ServerEvent) {
+			log.Printf("%q at %v, %v: up %v, %v", e.Session.User, e.Session.Address, e.Session.Prefix, e.Up, e.Err)
 		},
-	}})
+	}
+	if err := s.Start(); err != nil {
+		return err
+	}
+	defer s.Close()
+	web, err := s.Listen("tcp", ":80")
 	if err != nil {
 		return err
 	}
-	defer ep.Close()
-	log.Printf("answering on %v; the web site is http://%v/ for callers", ep.Addr(), pool.Gateway())
-	for {
-		sess, err := ep.Accept(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		go join(router, sess)
+	go http.Serve(web, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "You are %s. The Internet is behind me.\n", r.RemoteAddr)
+	}))
+	log.Printf("answering on %v; http://%v/ is for callers", s.Addr(), s.Gateways()[0])
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.Done():
+		return s.Err()
 	}
-}
-
-// join routes a caller's address to its session for as long as that stands.
-func join(router *netstack.Router, sess *endpoint.Session) {
-	port, err := router.Attach(&netstack.PortConfig{
-		Prefixes: []netip.Prefix{netip.PrefixFrom(sess.PeerAddress(), 32)}, MTU: sess.MTU(),
-	}, sess)
-	if err != nil {
-		log.Print(err)
-		sess.Close()
-		return
-	}
-	defer port.Close()
-	sess.Attach(port)
-	log.Printf("%q is here: %v", sess.User(), sess.PeerAddress())
-	<-sess.Done()
-	log.Printf("%q is gone: %v", sess.User(), sess.Err())
 }
