@@ -139,7 +139,7 @@ func (f *fast) buffers() (receive, send int) {
 func (f *fast) opError(op, call string, p *Path, err syscall.Errno) error {
 	e := &net.OpError{Op: op, Net: "udp", Source: f.conn.LocalAddr(), Err: os.NewSyscallError(call, err)}
 	if p != nil {
-		e.Addr = p.addr
+		e.Addr = net.UDPAddrFromAddrPort(p.Peer)
 	}
 	return e
 }

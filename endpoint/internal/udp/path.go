@@ -1,7 +1,6 @@
 package udp
 
 import (
-	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -21,9 +20,8 @@ type Path struct {
 	Peer  netip.AddrPort
 	Local netip.Addr // the zero value: the system's choice
 
-	addr net.Addr // Peer, as package net wants it
-	name []byte   // Peer and
-	oob  []byte   // Local, as sendmsg wants them
+	name []byte // Peer and
+	oob  []byte // Local, as sendmsg wants them
 
 	learnt atomic.Pointer[lessons] // nil: nothing
 }

@@ -114,7 +114,7 @@ func (f *portable) write(b []byte, p *Path) error {
 		_, err := f.udp.WriteToUDPAddrPort(b, p.Peer)
 		return err
 	}
-	_, err := f.conn.WriteTo(b, p.addr)
+	_, err := f.conn.WriteTo(b, net.UDPAddrFromAddrPort(p.Peer))
 	return err
 }
 
