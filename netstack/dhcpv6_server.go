@@ -57,9 +57,6 @@ func (p *Port) dhcp6(h header.IPv6, src netip.Addr) verdict {
 	if reply == nil {
 		return verdict{done: true} // for another server, or none
 	}
-	if header.IPv6MinimumSize+header.UDPMinimumSize+len(reply) > p.mtu {
-		return verdict{drop: &p.counters.tooLong}
-	}
 	out := newIPv6(p.v6.linkLocal, src, echoHopLimit, header.UDPProtocolNumber, header.UDPMinimumSize+len(reply))
 	header.UDP(out.Payload()).Encode(&header.UDPFields{
 		SrcPort: dhcpServerPort, DstPort: dhcpClientPort, Length: uint16(header.UDPMinimumSize + len(reply)),
@@ -84,7 +81,8 @@ func (m *dhcpMessage) isForUs(duid []byte) bool {
 	return false
 }
 
-// answer is the answer to m, or nil (RFC 8415 §18.3).
+// answer is the answer to m, or nil (RFC 8415 §18.3). With all that a message may
+// have in it, it fits into a packet of 1280 bytes.
 func (v *port6) answer(m *dhcpMessage, duid []byte) []byte {
 	if !m.isForUs(duid) {
 		return nil

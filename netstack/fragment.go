@@ -23,14 +23,15 @@ type fragments struct {
 	each    int  // bytes of payload in all but the last
 }
 
-// fragment4 cuts an IPv4 packet without options (RFC 791 §2.3). With DF it has been
-// sent without a thought of being cut, and gets an identification (RFC 6864 §4).
+// fragment4 cuts an IPv4 packet without options (RFC 791 §2.3). A whole one with DF
+// has been sent without a thought of being cut, and gets an identification (RFC
+// 6864 §4).
 func fragment4(p header.IPv4, mtu int) fragments {
 	const dontFragment = 0x40
 	headers := append([]byte(nil), p[:header.IPv4MinimumSize]...)
 	if headers[6]&dontFragment != 0 {
 		headers[6] &^= dontFragment
-		if p.ID() == 0 {
+		if p.ID() == 0 && !p.More() && p.FragmentOffset() == 0 {
 			binary.BigEndian.PutUint16(headers[4:], uint16(1+rand.N(0xffff)))
 		}
 	}

@@ -9,11 +9,14 @@ import (
 // once, and then once in interval. The zero one has not been used. It is a
 // token bucket of eight bytes, since there are ten thousand of them.
 type pacer struct {
-	next atomic.Int64 // when the bucket is full again, in ns since 1970
+	next atomic.Int64 // when the bucket is full again, in ns since began
 }
 
+// began makes times comparable that a step of the clock must not change.
+var began = time.Now()
+
 func (p *pacer) allow(now time.Time, interval time.Duration, burst int) bool {
-	n := now.UnixNano()
+	n := int64(now.Sub(began))
 	for {
 		old := p.next.Load()
 		full := max(old, n) + int64(interval)

@@ -59,7 +59,7 @@ func (p *Port) configure(cfg *PortConfig) error {
 	if a := cfg.Prefix; a != (netip.Prefix{}) && a.Bits() != 64 {
 		return fmt.Errorf("%v cannot be advertised, only a prefix of 64 bits (RFC 4291 §2.5.1)", a)
 	}
-	if a := cfg.Delegated; a != (netip.Prefix{}) && (a.Bits() > 64 || cfg.Prefix.IsValid() && a.Overlaps(cfg.Prefix)) {
+	if a := cfg.Delegated; a != (netip.Prefix{}) && (a.Addr().Is4() || a.Bits() > 64 || cfg.Prefix.IsValid() && a.Overlaps(cfg.Prefix)) {
 		return fmt.Errorf("%v cannot be delegated, only 64 bits or less, without %v of the session itself", a, cfg.Prefix)
 	}
 	if len(cfg.DNS) > maxAdvertisedServers {

@@ -2,11 +2,11 @@ package netstack
 
 import (
 	"bytes"
-	"encoding/binary"
 	"net/netip"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
@@ -195,12 +195,10 @@ func newIPv6(src, dst netip.Addr, hopLimit uint8, protocol tcpip.TransportProtoc
 // has no zero, which stands for none (RFC 8200 §8.1).
 func udpChecksum(p header.IPv6) uint16 {
 	u := header.UDP(p.Payload())
-	was := binary.BigEndian.Uint16(u[6:])
-	u.SetChecksum(0)
-	sum := ^u.CalculateChecksum(header.PseudoHeaderChecksum(header.UDPProtocolNumber, p.SourceAddress(), p.DestinationAddress(), uint16(len(u))))
-	u.SetChecksum(was)
-	if sum == 0 {
-		sum = 0xffff
+	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, p.SourceAddress(), p.DestinationAddress(), uint16(len(u)))
+	sum = checksum.Checksum(u[header.UDPMinimumSize:], checksum.Checksum(u[:6], sum)) // without itself
+	if ^sum == 0 {
+		return 0xffff
 	}
-	return sum
+	return ^sum
 }
