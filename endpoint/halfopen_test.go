@@ -4,10 +4,13 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unsafe"
 
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/simnet"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
@@ -49,6 +52,10 @@ func asks(id uint16) []byte {
 	m := sccrq(uint32(id))
 	m.Set(wire.AVPChallenge)
 	m.Challenge = make([]byte, 16)
+	return opening(m)
+}
+
+func opening(m *wire.Message) []byte {
 	b := m.Append(wire.AppendControlHeader(nil, 0, 0, 0, 0))
 	wire.SetLength(b)
 	return b
@@ -85,4 +92,402 @@ func TestAHalfOpenTunnelCostsNoMoreThanItsRecord(t *testing.T) {
 	if size := int(record) + entries*16/7 + 2; size > 512 {
 		t.Errorf("a half-open tunnel costs %d bytes, %d of them its record", size, record)
 	}
+}
+
+var besiegedAt = netip.MustParseAddr("192.0.2.2")
+
+func TestHalfOpenTunnelsAreBoundedAndTheOldestGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, d := besieged(t, Limits{HalfOpen: 10, HalfOpenMax: 20})
+		const many = 500
+		for i := range many {
+			e.receive(asker(i), besiegedAt, asks(1), nil)
+			e.receive(asker(i), besiegedAt, asks(1), nil) // at once: it earns nothing
+		}
+		st := e.Status()
+		if st.HalfOpen != 10 || st.Counters.Remembered != 2*(many-10) || st.Counters.Answered != 20 {
+			t.Errorf("at first: %d half-open, %+v", st.HalfOpen, st.Counters)
+		}
+		time.Sleep(time.Second)
+		before := d.sent
+		for i := range many {
+			time.Sleep(100 * time.Millisecond) // 20 answers a second is what 20 records allow
+			e.receive(asker(i), besiegedAt, asks(1), nil)
+			if n := e.Status().HalfOpen; n > 20 {
+				t.Fatalf("%d half-open tunnels, want 20 at most", n)
+			}
+			if i == 100 {
+				break
+			}
+		}
+		c := e.Status().Counters
+		if d.sent-before < 80 || c.Evicted < 60 || c.Evicted > 100 {
+			t.Errorf("of 100 that came again %d were answered, and %d were evicted", d.sent-before, c.Evicted)
+		}
+		// The newest is still there, and the first are not.
+		e.mu.Lock()
+		tunnels := len(e.all)
+		e.mu.Unlock()
+		e.half.mu.Lock()
+		newest, first := e.half.records.ofKey(e.half.hasher.sccrq(asker(100), 1, nil)), e.half.records.ofKey(e.half.hasher.sccrq(asker(0), 1, nil))
+		e.half.mu.Unlock()
+		if newest == nil || first != nil || tunnels != 0 {
+			t.Errorf("newest %v, first %v, %d tunnels", newest, first, tunnels)
+		}
+		// "half-open lifetime 30 s, 10 s under load"
+		time.Sleep(9 * time.Second)
+		if n := e.Status().HalfOpen; n < 10 {
+			t.Errorf("after 9 s %d half-open tunnels are left", n)
+		}
+		time.Sleep(2 * time.Second)
+		if n := e.Status().HalfOpen; n >= 10 {
+			t.Errorf("after 11 s %d half-open tunnels are left", n)
+		}
+		time.Sleep(20 * time.Second)
+		if n := e.Status().HalfOpen; n != 0 || e.ids.taken != 0 {
+			t.Errorf("after 31 s %d half-open tunnels are left, and %d ids are taken", n, e.ids.taken)
+		}
+	})
+}
+
+func TestAnEndpointAnswersAnHonestPeerDuringAFlood(t *testing.T) {
+	// "an honest client in within 10 s"
+	for name, again := range map[string]int{"ever new": 0, "each again after a second": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := simnet.New(1)
+				n.SetDefault(simnet.Link{Delay: 50 * time.Millisecond})
+				lns, lac := answering(t, n, 1, nil), dialling(t, n, 1)
+				defer lns.Close()
+				defer lac.Close()
+				const perSecond = 5000
+				stop, stopped := make(chan struct{}), make(chan struct{})
+				go func() {
+					defer close(stopped)
+					for k := 0; ; k++ {
+						tuple := k
+						if again > 0 { // every other second those of the last one come again
+							tuple = k/(2*perSecond)*perSecond + k%perSecond
+						}
+						lns.receive(asker(tuple), besiegedAt, asks(uint16(1+tuple>>20)), nil)
+						if k%5 == 0 {
+							select {
+							case <-stop:
+								return
+							case <-time.After(time.Millisecond):
+							}
+						}
+					}
+				}()
+				time.Sleep(3 * time.Second)
+				begin := time.Now()
+				tun, err := lac.Dial(t.Context(), lnsAddr, &TunnelConfig{Secret: "tunsecret"})
+				if d := time.Since(begin); err != nil || d > 10*time.Second {
+					t.Errorf("dialled in %v: %v", d, err)
+				}
+				if err == nil {
+					if _, err := tun.OpenPPP(t.Context(), &PPPConfig{User: "alice", Password: "s3cret"}); err != nil {
+						t.Error(err)
+					}
+				}
+				close(stop)
+				<-stopped
+				if st := lns.Status(); len(st.Tunnels) != 1 || st.HalfOpen > 4096 || st.Counters.Remembered == 0 {
+					t.Errorf("%d tunnels, %d half-open, %+v", len(st.Tunnels), st.HalfOpen, st.Counters)
+				}
+			})
+		})
+	}
+}
+
+func TestNoMoreThanThriceIsSentToWhoeverHasProvedNothing(t *testing.T) {
+	// "at most three times the bytes received are sent to an unvalidated address,
+	// retransmissions included"
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		e := host(t, n, lnsAddr, &Config{HostName: strings.Repeat("long", 60), Rand: random(1, 's'), Logger: testLogger(t, "lns"),
+			Answer: &AnswerConfig{Secret: "tunsecret", Authenticate: users, Pool: pool(t)}})
+		defer e.Close()
+		var to, from int
+		n.SetTap(func(r simnet.Record) {
+			switch {
+			case r.Fate != simnet.Sent:
+			case r.To.String() == lnsAddr:
+				to += len(r.Payload)
+			default:
+				if from += len(r.Payload); from > 3*to {
+					t.Errorf("%d bytes for %d", from, to)
+				}
+			}
+		})
+		s := scripted(t, n)
+		first := s.send(0, sccrq(7))
+		s.wantSilence() // an SCCRP has more than three times its bytes
+		s.write(first)
+		s.peer = s.want(wire.SCCRP).AssignedTunnelID
+		if st := e.Status(); st.HalfOpen != 1 || st.Counters.CreditLimit != 1 || st.Counters.Answered != 1 {
+			t.Errorf("%d half-open, %+v", st.HalfOpen, st.Counters)
+		}
+		was := from
+		time.Sleep(20 * time.Second)
+		if from != was {
+			t.Error("something was sent that nobody has asked for")
+		}
+		for range 40 { // each a repetition, or one that has no response to the challenge
+			s.write(first)
+			time.Sleep(100 * time.Millisecond)
+			s.write(s.send(0, &wire.Message{Type: wire.SCCCN}))
+			s.ns = 1
+		}
+		if st := e.Status(); len(st.Tunnels) != 0 || st.Counters.Refused == 0 {
+			t.Errorf("the endpoint has %+v", st)
+		}
+	})
+}
+
+func TestAWrongSecretLeavesNoTunnel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lns := answering(t, n, 1, nil)
+		defer lns.Close()
+		s := scripted(t, n)
+		s.send(0, sccrq(7))
+		s.peer = s.want(wire.SCCRP).AssignedTunnelID
+		wrong := &wire.Message{Type: wire.SCCCN}
+		wrong.Set(wire.AVPChallengeResponse)
+		for range 3 { // a lost StopCCN is sent again when the SCCCN is
+			s.ns, s.nr = 1, 1
+			s.send(0, wrong)
+			if r := s.want(wire.StopCCN).Result; r.Code != wire.StopNotAuthorized {
+				t.Errorf("refused with %+v", r)
+			}
+		}
+		if st := lns.Status(); len(st.Tunnels) != 0 || st.HalfOpen != 1 || st.Counters.Refused != 3 {
+			t.Errorf("the server has %+v", st)
+		}
+		s.write(wire.AppendControlHeader(nil, s.peer, 0, s.ns, 2))
+		time.Sleep(time.Second)
+		if st := lns.Status(); st.HalfOpen != 0 || lns.ids.taken != 0 {
+			t.Errorf("after it was acknowledged the server has %+v", st)
+		}
+	})
+}
+
+func TestAStopCCNEndsAHalfOpenTunnel(t *testing.T) {
+	// RFC 2661 §5.7: StopCCN is acknowledged.
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lns := answering(t, n, 1, nil)
+		defer lns.Close()
+		zlbs := 0
+		n.SetTap(func(r simnet.Record) {
+			if r.Fate == simnet.Sent && r.From.String() == lnsAddr && len(r.Payload) == wire.ControlHeaderLen {
+				zlbs++
+			}
+		})
+		s := scripted(t, n)
+		s.send(0, sccrq(7))
+		s.peer = s.want(wire.SCCRP).AssignedTunnelID
+		s.send(0, &wire.Message{Type: wire.StopCCN, AssignedTunnelID: 7, Result: wire.Result{Code: wire.StopClear}})
+		time.Sleep(time.Second)
+		if st := lns.Status(); st.HalfOpen != 0 || zlbs != 1 {
+			t.Errorf("%d half-open tunnels, %d acknowledgements", st.HalfOpen, zlbs)
+		}
+	})
+}
+
+func TestAStrangersSCCRQDisturbsNoTunnel(t *testing.T) {
+	// "a client accepted while its old tunnel still stands, an unauthenticated SCCRQ
+	// never removing it"
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lns, lac := answering(t, n, 1, nil), dialling(t, n, 1)
+		defer lns.Close()
+		defer lac.Close()
+		var first []byte
+		n.SetTap(func(r simnet.Record) {
+			if first == nil {
+				first = append(first, r.Payload...)
+			}
+		})
+		tun, err := lac.Dial(t.Context(), lnsAddr, &TunnelConfig{Secret: "tunsecret"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := tun.OpenPPP(t.Context(), &PPPConfig{User: "alice", Password: "s3cret"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := lns.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		lns.receive(lac.Addr(), besiegedAt, first, nil) // a late duplicate: the tunnel's own
+		time.Sleep(time.Second)
+		if st := lns.Status(); st.HalfOpen != 0 {
+			t.Errorf("a late duplicate begins a tunnel: %+v", st)
+		}
+		for range 100 {
+			lns.receive(lac.Addr(), besiegedAt, asks(uint16(tun.id)), nil)
+			time.Sleep(200 * time.Millisecond)
+		}
+		if st := lns.Status(); st.HalfOpen != 1 || len(st.Tunnels) != 1 {
+			t.Errorf("the server has %+v", st)
+		}
+		sink, got := collect()
+		server.Attach(sink)
+		put(client, packet("still here"))
+		wantPacket(t, got, packet("still here"))
+		time.Sleep(time.Minute)
+		if st := lns.Status(); st.HalfOpen != 0 || len(st.Tunnels) != 1 || client.Err() != nil {
+			t.Errorf("a minute later the server has %+v", st)
+		}
+	})
+}
+
+func TestASourceHasFewHalfOpenTunnels(t *testing.T) {
+	// "5 half-open per source (/32, /64)"
+	synctest.Test(t, func(t *testing.T) {
+		e, _ := besieged(t, Limits{})
+		for id := range uint16(10) {
+			e.receive(asker(1), besiegedAt, asks(1+id), nil)
+			time.Sleep(100 * time.Millisecond)
+		}
+		e.receive(asker(2), besiegedAt, asks(1), nil)
+		if st := e.Status(); st.HalfOpen != 6 || st.Counters.SourceLimit != 5 || st.Counters.RateLimit != 0 {
+			t.Errorf("%d half-open tunnels, %+v", st.HalfOpen, st.Counters)
+		}
+		for range 100 {
+			e.receive(asker(3), besiegedAt, asks(1), nil)
+		}
+		if c := e.Status().Counters; c.RateLimit != 95 {
+			t.Errorf("%d were above the rate, want 95", c.RateLimit)
+		}
+		// All of that may be turned off.
+		e, _ = besieged(t, Limits{HalfOpen: -1, HalfOpenPerSource: -1, RatePerSource: -1})
+		for id := range uint16(3000) {
+			e.receive(asker(1), besiegedAt, asks(1+id), nil)
+		}
+		if st := e.Status(); st.HalfOpen != 3000 {
+			t.Errorf("%d half-open tunnels, want 3000", st.HalfOpen)
+		}
+	})
+}
+
+func TestLongSCCRQs(t *testing.T) {
+	// A Host Name may have 1,017 bytes; under load there is no room for it.
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lns := answering(t, n, 1, func(a *AnswerConfig) { a.Secret, a.Limits.HalfOpen = "", 1 })
+		defer lns.Close()
+		s := scripted(t, n)
+		m := sccrq(7)
+		m.HostName = strings.Repeat("l", 1017)
+		s.send(0, m)
+		s.peer = s.want(wire.SCCRP).AssignedTunnelID
+		s.send(0, &wire.Message{Type: wire.SCCCN})
+		time.Sleep(time.Second)
+		if st := lns.Status(); len(st.Tunnels) != 1 || !st.Tunnels[0].Up || st.Tunnels[0].PeerName != m.HostName {
+			t.Errorf("the server has %+v", st)
+		}
+		lns.receive(asker(1), besiegedAt, opening(sccrq(1)), nil) // load
+		s.ns, s.nr, s.peer = 0, 0, 0
+		m.AssignedTunnelID = 8
+		long := s.send(0, m)
+		time.Sleep(time.Second)
+		s.write(long)
+		s.wantSilence()
+		if c := lns.Status().Counters; c.LengthLimit != 1 || c.Remembered != 1 {
+			t.Errorf("the server counts %+v", c)
+		}
+	})
+}
+
+func TestTheLimitOfTunnelsIsKeptAndTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lns := answering(t, n, 1, func(a *AnswerConfig) { a.Secret, a.Limits.Tunnels = "", 2 })
+		defer lns.Close()
+		s := scripted(t, n)
+		// Three are half-open when two stand.
+		var ids []uint32
+		for id := range uint32(3) {
+			s.ns, s.nr, s.peer = 0, 0, 0
+			s.send(0, sccrq(10+id))
+			ids = append(ids, s.want(wire.SCCRP).AssignedTunnelID)
+		}
+		for _, id := range ids {
+			s.ns, s.nr, s.peer = 1, 1, id
+			s.send(0, &wire.Message{Type: wire.SCCCN})
+		}
+		if r := s.want(wire.StopCCN).Result; r.Error != wire.ErrorResources {
+			t.Errorf("refused with %+v", r)
+		}
+		s.ns, s.nr, s.peer = 0, 0, 0
+		s.send(0, sccrq(20))
+		if r := s.want(wire.StopCCN).Result; r.Error != wire.ErrorResources {
+			t.Errorf("refused with %+v", r)
+		}
+		if st := lns.Status(); len(st.Tunnels) != 2 || st.Counters.TunnelLimit != 2 || st.Counters.Refused != 2 {
+			t.Errorf("%d tunnels, %+v", len(st.Tunnels), st.Counters)
+		}
+	})
+}
+
+func TestTheLimitsOfSessionsAreKept(t *testing.T) {
+	// "sessions per tunnel 64, unauthenticated sessions per tunnel 8"
+	for _, c := range []struct {
+		limits Limits
+		want   int
+		count  func(Counters) uint64
+	}{
+		{Limits{}, 8, func(c Counters) uint64 { return c.UnauthenticatedLimit }},
+		{Limits{Sessions: 5}, 5, func(c Counters) uint64 { return c.SessionLimit }},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n := simnet.New(1)
+			lns := answering(t, n, 1, func(a *AnswerConfig) { a.Secret, a.Limits = "", c.limits })
+			defer lns.Close()
+			s := scripted(t, n)
+			s.tunnel()
+			var taken, refused int
+			for id := range uint32(10) {
+				s.send(0, &wire.Message{Type: wire.ICRQ, AssignedSessionID: 1 + id, CallSerialNumber: id})
+				_, avps, _ := s.next()
+				switch m, _ := wire.ParseMessage(avps, nil); m.Type {
+				case wire.ICRP:
+					taken++
+				case wire.CDN:
+					refused++
+					if m.Result.Code != wire.CallNoFacilities {
+						t.Errorf("refused with %+v", m.Result)
+					}
+				}
+			}
+			if taken != c.want || refused != 10-c.want || c.count(lns.Status().Counters) != uint64(refused) {
+				t.Errorf("%d calls were taken and %d refused, want %d and %d: %+v", taken, refused, c.want, 10-c.want, lns.Status().Counters)
+			}
+		})
+	}
+}
+
+func TestRefusalsAreLoadToo(t *testing.T) {
+	// What is refused leaves nothing, and so nothing would keep a flood of it from
+	// being answered.
+	synctest.Test(t, func(t *testing.T) {
+		e, d := besieged(t, Limits{})
+		m := sccrq(1)
+		m.ProtocolVersion = 0x0200
+		for i := range 10000 {
+			e.receive(asker(i), besiegedAt, opening(m), nil)
+		}
+		if d.sent != 256 || e.Status().HalfOpen != 0 {
+			t.Errorf("%d were answered, want 256; %+v", d.sent, e.Status())
+		}
+		time.Sleep(time.Second)
+		e.receive(asker(0), besiegedAt, asks(1), nil)
+		if n := e.Status().HalfOpen; n != 1 {
+			t.Errorf("a second later %d half-open tunnels, want one", n)
+		}
+	})
 }

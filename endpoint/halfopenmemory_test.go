@@ -39,7 +39,7 @@ var retransmissions = []time.Duration{0, time.Second, 3 * time.Second, 7 * time.
 
 // siege has honest callers, one in every 50 ms, ask while a flood goes on, whose tuples
 // are a function of time. It returns when after its first SCCRQ each was admitted, at
-// the longest, how many were not within ten seconds, and how many of the flood's were
+// the longest, how many never were and how many were, and how many of the flood's were
 // in each second, on average.
 func siege(t *testing.T, duration time.Duration, tuple func(k int) uint64) (longest time.Duration, outside, inside int, flood float64) {
 	t.Helper()
