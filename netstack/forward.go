@@ -50,8 +50,8 @@ var ErrProhibited = errors.New("administratively prohibited")
 // neither the Router's own nor those of another session. Each function is called
 // on a goroutine of its own; a flow that is neither accepted nor refused when it
 // returns is dropped without an answer. Where a function is nil, its flows are
-// refused as prohibited. Flows to multicast, broadcast and link-local addresses
-// do not come here.
+// refused as prohibited. What is sent to multicast and broadcast addresses does not
+// come here, nor to link-local ones of IPv6.
 //
 // One session may have 256 flows of each kind undecided; the Forwarder has to
 // bound those that it has accepted.
@@ -175,7 +175,7 @@ func (w *forwarding) close() {
 }
 
 // takes is the way of a packet that has been let in, where it is not the Router's
-// own stack: nil. The zone of what is only for a link ends there.
+// own stack: nil. What is for many, or for nobody, is left to that, which drops it.
 func (w *forwarding) takes(p []byte) stack.NetworkDispatcher {
 	var dst netip.Addr
 	if p[0]>>4 == 4 {
@@ -183,7 +183,8 @@ func (w *forwarding) takes(p []byte) stack.NetworkDispatcher {
 	} else {
 		dst = netip.AddrFrom16([16]byte(p[24:]))
 	}
-	if w.router.has(dst) || !dst.IsGlobalUnicast() || dst.Is4() && dst.As4()[0] == 0 {
+	unicast := dst.IsGlobalUnicast() || dst.Is4() && dst.IsLinkLocalUnicast()
+	if !unicast || dst.Is4() && dst.As4()[0] == 0 || w.router.has(dst) {
 		return nil
 	}
 	if d := w.ep.dispatcher.Load(); d != nil {
