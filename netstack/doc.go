@@ -46,8 +46,25 @@
 // back from its callbacks. What the network says is kept in a machine without
 // clock, within limits, and the stack is told what has changed.
 //
-// A Router carries no IPv6: each Port answers echo requests to its session's own
-// link-local address.
+// # What a server's sessions meet
+//
+// The link-local addresses of two sessions may be the same, so that nothing that is
+// on a link reaches the stack: the Port answers it.
+//
+//	session ──► Port ──┬─ fe80::/10, ff00::/8 ──► echo, Router and Neighbor Solicitations, DHCPv6
+//	                   ├─ not from its prefixes ──► dropped
+//	                   ├─ to another session ──► its out, if that is allowed: with one hop less
+//	                   └─ else ──► the stack
+//
+// A prefix of 64 bits is advertised ([PortConfig]), and the session makes its addresses
+// from it (RFC 4862); a shorter one for the networks behind it is given by DHCPv6
+// (RFC 8415), when asked for, for as long as the session stands. Nothing is remembered:
+// each answer follows from the configuration. One timer advertises to all, every
+// 10 to 30 minutes, since hosts solicit only once.
+//
+// A session may carry less than the others. What is too long for it is fragmented where
+// it comes from the stack, which knows one MTU; another session is told of it (Packet
+// Too Big). The segment size of TCP is clamped both ways, so that this is rare.
 //
 // # When a tunnel goes down
 //
@@ -70,7 +87,7 @@
 // # Goroutines and buffers
 //
 // gVisor runs GOMAXPROCS goroutines per Stack for TCP; there are no others, and
-// none for a conn. A NIC with IPv6 has a timer.
+// none for a conn. A NIC with IPv6 has a timer, and so has a Router with IPv6.
 //
 // What comes in is copied once, from the frame into gVisor's memory, on the
 // goroutine that calls Put. What goes out is not copied: gVisor hands a
