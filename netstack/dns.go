@@ -35,13 +35,13 @@ func (e rcodeError) Error() string {
 
 // askAll asks one server for the records of name of several types at once. What
 // one question brought is returned, though another failed.
-func (s *Stack) askAll(ctx context.Context, server netip.AddrPort, name dnsmessage.Name, types []dnsmessage.Type) ([]netip.Addr, error) {
+func (s *Stack) askAll(ctx context.Context, patience time.Duration, server netip.AddrPort, name dnsmessage.Name, types []dnsmessage.Type) ([]netip.Addr, error) {
 	answers, errs := make([][]netip.Addr, len(types)), make([]error, len(types))
 	var wg sync.WaitGroup
 	for i, t := range types[1:] {
-		wg.Go(func() { answers[i+1], errs[i+1] = s.ask(ctx, server, name, t) })
+		wg.Go(func() { answers[i+1], errs[i+1] = s.ask(ctx, patience, server, name, t) })
 	}
-	answers[0], errs[0] = s.ask(ctx, server, name, types[0])
+	answers[0], errs[0] = s.ask(ctx, patience, server, name, types[0])
 	wg.Wait()
 	all := slices.Concat(answers...)
 	if len(all) > 0 {
@@ -56,19 +56,19 @@ func (s *Stack) askAll(ctx context.Context, server netip.AddrPort, name dnsmessa
 	return nil, errs[0]
 }
 
-// ask asks one server once for the addresses of name: over UDP, and over TCP if
-// the answer was truncated. It is given as long as s.dnsTimeout for each. No
+// ask asks one server once for the addresses of name: over UDP, for as long as
+// patience, and over TCP if the answer was truncated, for s.dnsTimeout. No
 // addresses and no error: the name has none.
-func (s *Stack) ask(ctx context.Context, server netip.AddrPort, name dnsmessage.Name, t dnsmessage.Type) ([]netip.Addr, error) {
+func (s *Stack) ask(ctx context.Context, patience time.Duration, server netip.AddrPort, name dnsmessage.Name, t dnsmessage.Type) ([]netip.Addr, error) {
 	q := dnsmessage.Question{Name: name, Type: t, Class: dnsmessage.ClassINET}
-	addrs, err := s.exchange(ctx, server, q, "udp", exchangeUDP)
+	addrs, err := s.exchange(ctx, patience, server, q, "udp", exchangeUDP)
 	if errors.Is(err, errTruncated) {
-		addrs, err = s.exchange(ctx, server, q, "tcp", exchangeTCP)
+		addrs, err = s.exchange(ctx, s.dnsTimeout, server, q, "tcp", exchangeTCP)
 	}
 	return addrs, err
 }
 
-func (s *Stack) exchange(ctx context.Context, server netip.AddrPort, q dnsmessage.Question, network string,
+func (s *Stack) exchange(ctx context.Context, patience time.Duration, server netip.AddrPort, q dnsmessage.Question, network string,
 	talk func(net.Conn, []byte, dnsmessage.Question) ([]netip.Addr, error)) ([]netip.Addr, error) {
 	var id [2]byte
 	if _, err := io.ReadFull(s.rand, id[:]); err != nil {
@@ -81,7 +81,7 @@ func (s *Stack) exchange(ctx context.Context, server netip.AddrPort, q dnsmessag
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.dnsTimeout)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	// Each exchange has a socket of its own: a random port, and connected, so
 	// that nobody but the server is listened to.

@@ -55,9 +55,13 @@ func (s *Stack) lookup(ctx context.Context, f family, host string) ([]netip.Addr
 	}
 	types := s.questions(f)
 	var last net.DNSError
-	for range s.dnsAttempts {
+	for n := range s.dnsAttempts {
+		patience := s.dnsTimeout
+		if n == 0 && s.dnsAttempts > 1 {
+			patience /= 4 // a lost datagram is more likely than a slow server
+		}
 		for _, server := range servers {
-			addrs, err := s.askAll(ctx, netip.AddrPortFrom(server, 53), name, types)
+			addrs, err := s.askAll(ctx, patience, netip.AddrPortFrom(server, 53), name, types)
 			switch {
 			case err == nil && len(addrs) > 0:
 				return addrs, nil

@@ -40,7 +40,7 @@ type Config struct {
 	Logger *slog.Logger // nil: silent
 	Rand   io.Reader    // for ports, sequence numbers and DNS; safe for concurrent use. nil: crypto/rand
 
-	DNSTimeout  time.Duration // for one answer of one server. 0: 2 s
+	DNSTimeout  time.Duration // for one answer of one server; a quarter of it the first time. 0: 2 s
 	DNSAttempts int           // how often each server is asked. 0: 3
 
 	// AddressKey is the secret that IPv6 addresses are made with (RFC 7217): in

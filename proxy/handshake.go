@@ -212,18 +212,20 @@ func appendReply(b []byte, code replyCode, bound netip.AddrPort) []byte {
 
 // replyTo is the code for an error of dialling. A time-out counts as a host
 // that cannot be reached, since that is what it looks like from here; the RFC's
-// own "TTL expired" is about ICMP. What is left, such as a tunnel that is down,
+// own "TTL expired" is about ICMP. A name without addresses is such a host, too,
+// whatever became of the question: it was not the host who refused it. What is left
 // is a failure of ours.
 func replyTo(err error) replyCode {
 	var name *net.DNSError
 	var timeout interface{ Timeout() bool }
 	switch {
+	case errors.As(err, &name) && !errors.Is(err, syscall.ENETUNREACH):
+		return replyHostUnreachable
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return replyConnectionRefused
 	case errors.Is(err, syscall.ENETUNREACH):
 		return replyNetworkUnreachable
 	case errors.Is(err, syscall.EHOSTUNREACH),
-		errors.As(err, &name) && name.IsNotFound,
 		errors.Is(err, context.DeadlineExceeded),
 		errors.As(err, &timeout) && timeout.Timeout():
 		return replyHostUnreachable
