@@ -225,6 +225,7 @@ func TestNoMoreThanThriceIsSentToWhoeverHasProvedNothing(t *testing.T) {
 		s.wantSilence() // an SCCRP has more than three times its bytes
 		s.write(first)
 		s.peer = s.want(wire.SCCRP).AssignedTunnelID
+		time.Sleep(time.Second)
 		if st := e.Status(); st.HalfOpen != 1 || st.Counters.CreditLimit != 1 || st.Counters.Answered != 1 {
 			t.Errorf("%d half-open, %+v", st.HalfOpen, st.Counters)
 		}
@@ -239,6 +240,7 @@ func TestNoMoreThanThriceIsSentToWhoeverHasProvedNothing(t *testing.T) {
 			s.write(s.send(0, &wire.Message{Type: wire.SCCCN}))
 			s.ns = 1
 		}
+		time.Sleep(time.Second)
 		if st := e.Status(); len(st.Tunnels) != 0 || st.Counters.Refused == 0 {
 			t.Errorf("the endpoint has %+v", st)
 		}
@@ -428,6 +430,7 @@ func TestTheLimitOfTunnelsIsKeptAndTold(t *testing.T) {
 		if r := s.want(wire.StopCCN).Result; r.Error != wire.ErrorResources {
 			t.Errorf("refused with %+v", r)
 		}
+		time.Sleep(time.Second)
 		if st := lns.Status(); len(st.Tunnels) != 2 || st.Counters.TunnelLimit != 2 || st.Counters.Refused != 2 {
 			t.Errorf("%d tunnels, %+v", len(st.Tunnels), st.Counters)
 		}
@@ -464,6 +467,7 @@ func TestTheLimitsOfSessionsAreKept(t *testing.T) {
 					}
 				}
 			}
+			time.Sleep(time.Second)
 			if taken != c.want || refused != 10-c.want || c.count(lns.Status().Counters) != uint64(refused) {
 				t.Errorf("%d calls were taken and %d refused, want %d and %d: %+v", taken, refused, c.want, 10-c.want, lns.Status().Counters)
 			}

@@ -61,13 +61,15 @@ func (e *Endpoint) complete(from netip.AddrPort, ours, theirs uint32, hdr wire.H
 		m.Close(now, tooManyTunnels)
 	}
 	reply, down := drain(m)
+	_, stopped := errors.AsType[*control.PeerError](down)
+	if down != nil && !stopped {
+		e.refuse(r, down)
+	}
 	if reply != nil {
 		e.sendTo(r, reply)
 	}
-	if _, stopped := errors.AsType[*control.PeerError](down); stopped {
+	if stopped {
 		e.drop(r)
-	} else if down != nil {
-		e.refuse(r, down)
 	}
 	return true
 }
