@@ -36,10 +36,11 @@ type Egress struct {
 	// host's, or near it. See [ParseAllow].
 	AllowHost []Allow
 
-	// Flows is how many TCP and UDP flows there are at once, FlowsPerClient how
-	// many of them one client has; what comes on top is refused as prohibited,
-	// unless a UDP flow of the client's own has been idle for five seconds, which
-	// ends then. 0: 1,024 and 256; negative: no limit.
+	// Flows is how many TCP and UDP flows there are at once, the last quarter of
+	// which is for clients with fewer than 16, FlowsPerClient how many of them one
+	// client has. What comes on top is refused as prohibited, unless it is a UDP
+	// flow and one of the client's has been idle for five seconds, which ends then.
+	// 0: 1,024 and 256; negative: no limit.
 	Flows, FlowsPerClient int
 	// DialsPerClient is how many of its connections are being opened at once.
 	// 0: 64; negative: no limit.
@@ -78,6 +79,7 @@ const (
 	egressDNSIdle = 10 * time.Second // after an answer
 
 	egressEvictAfter = 5 * time.Second
+	egressLittle     = 16 // flows of a client
 )
 
 // An EgressStatus says what has gone out through an [Egress].

@@ -223,6 +223,34 @@ func TestEgressFlowsOfAll(t *testing.T) {
 	}
 }
 
+// "Each client's flood must not stop another client": a few cannot use up what there
+// is for all.
+func TestEgressFlowsForThoseWhoHaveLittle(t *testing.T) {
+	e := &Egress{Flows: 100, FlowsPerClient: 60}
+	e.begin()
+	defer e.Close()
+	var in []*egressFlow
+	take := func(n int) (got int) {
+		port := new(netstack.Port)
+		for range n {
+			if f, err := e.enter(egressTCP, t.Context(), port); err == nil {
+				in = append(in, f)
+				got++
+				f.dialled()
+			}
+		}
+		return got
+	}
+	for i, want := range []int{60, 16, 16, 8, 0} { // 75 and the quarter
+		if got := take(80); got != want {
+			t.Errorf("client %d has %d flows, want %d", i, got, want)
+		}
+	}
+	for _, f := range in {
+		f.leave()
+	}
+}
+
 // Connections that are being opened are bounded for themselves: far ends that do
 // not answer hold up nobody else.
 func TestEgressDialsPerClient(t *testing.T) {

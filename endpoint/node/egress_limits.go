@@ -60,11 +60,17 @@ func (e *Egress) enter(kind egressKind, session context.Context, port *netstack.
 		c = newEgressClient()
 	}
 	perClient, total := most(e.FlowsPerClient, defaultEgressFlowsPerClient), most(e.Flows, defaultEgressFlows)
-	if (c.flows >= perClient || s.flows >= total) && (kind != egressUDP || !s.evict(c)) {
+	// One client, or a few, cannot take all there is: the last quarter is for those
+	// who have little.
+	shared := total
+	if c.flows >= egressLittle {
+		shared -= total / 4
+	}
+	if (c.flows >= perClient || s.flows >= shared) && (kind != egressUDP || !s.evict(c)) {
 		if c.flows >= perClient {
 			return nil, fmt.Errorf("the client has %d flows, which is the limit", c.flows)
 		}
-		return nil, fmt.Errorf("there are %d flows, which is the limit", s.flows)
+		return nil, fmt.Errorf("there are %d flows, and the client has %d of them, which is the limit", s.flows, c.flows)
 	}
 	if kind == egressTCP && c.dials >= most(e.DialsPerClient, defaultEgressDialsPerClient) {
 		return nil, fmt.Errorf("%d connections of the client's are being opened, which is the limit", c.dials)
