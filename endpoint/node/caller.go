@@ -19,6 +19,9 @@ type caller struct {
 	port    *netstack.Port
 	shows   ServerSession // but its traffic
 	leaving sync.Once
+	why     error         // it has left; set before left is closed
+	left    chan struct{} // closed when it is out of the routes
+	told    chan struct{} // closed when Events has been told that it is over
 }
 
 // A ServerSession is one caller's session.
@@ -64,7 +67,8 @@ func (s *Server) join(session *endpoint.Session) {
 		return // it is over already
 	}
 	c := s.newCaller(session, g)
-	if err := c.enter(); err != nil {
+	before, err := c.enter()
+	if err != nil {
 		s.addresses.drop(g)
 		s.log.Error("a session cannot be routed", "user", c.shows.User, "error", err)
 		session.Close()
@@ -72,11 +76,11 @@ func (s *Server) join(session *endpoint.Session) {
 	}
 	session.Attach(c.port)
 	// A goroutine of its own, since this one's stack has grown.
-	s.running.Go(c.wait)
+	s.running.Go(func() { c.watch(before) })
 }
 
 func (s *Server) newCaller(session *endpoint.Session, g *grant) *caller {
-	c := &caller{server: s, session: session, grant: g}
+	c := &caller{server: s, session: session, grant: g, left: make(chan struct{}), told: make(chan struct{})}
 	status := session.Status()
 	c.shows = ServerSession{
 		User: g.user.Name, Peer: session.Tunnel().Peer(), Address: session.PeerAddress(), Routes: g.user.Routes,
@@ -99,12 +103,13 @@ func (c *caller) owns() []netip.Prefix {
 	return list
 }
 
-// enter makes the place free and takes it.
-func (c *caller) enter() error {
+// enter makes the place free and takes it. It returns those who had to leave.
+func (c *caller) enter() (before []*caller, err error) {
 	s := c.server
 	s.joining.Lock()
 	defer s.joining.Unlock()
-	for _, old := range s.inTheWay(c) {
+	before = s.inTheWay(c)
+	for _, old := range before {
 		old.leave(ErrReplaced)
 		s.running.Go(func() { old.session.Close() })
 	}
@@ -114,7 +119,7 @@ func (c *caller) enter() error {
 		Prefix: c.shows.Prefix, Delegated: c.shows.Delegated, DNS: s.addresses.dns6(),
 	}, c.session)
 	if err != nil {
-		return err
+		return before, err
 	}
 	c.port = port
 	s.mu.Lock()
@@ -123,8 +128,7 @@ func (c *caller) enter() error {
 	}
 	s.byUser[c.shows.User] = append(s.byUser[c.shows.User], c)
 	s.mu.Unlock()
-	s.tell(ServerEvent{Up: true, Session: c.shows})
-	return nil
+	return before, nil
 }
 
 // inTheWay are the callers that have what is fixed for the user of c, or of whom it
@@ -148,10 +152,25 @@ func (s *Server) inTheWay(c *caller) (list []*caller) {
 	return list
 }
 
-// wait waits for the session's end.
-func (c *caller) wait() {
-	<-c.session.Done()
-	c.leave(c.session.Err())
+// watch tells of the session, after those in whose place it is, and waits for its
+// end. Whoever is told, and takes his time, keeps no packet waiting.
+func (c *caller) watch(before []*caller) {
+	for _, old := range before {
+		<-old.told
+	}
+	c.server.tell(ServerEvent{Up: true, Session: c.shows})
+	c.await()
+	c.server.tell(ServerEvent{Session: c.now(), Err: c.why})
+	close(c.told)
+}
+
+func (c *caller) await() {
+	select {
+	case <-c.session.Done():
+		c.leave(c.session.Err())
+	case <-c.left:
+	}
+	<-c.left
 }
 
 // leave takes the session out of the routes, once.
@@ -173,7 +192,8 @@ func (c *caller) leave(why error) {
 		s.mu.Unlock()
 		s.addresses.drop(c.grant)
 		s.log.Info("session ended", "user", c.shows.User, "address", c.shows.Address, "reason", why)
-		s.tell(ServerEvent{Session: c.now(), Err: why})
+		c.why = why
+		close(c.left)
 	})
 }
 

@@ -132,6 +132,12 @@ func (s *Server) Start() (err error) {
 	if s.state != serverNew {
 		return errServerStarted
 	}
+	defer func() {
+		if err != nil {
+			s.tearDown()
+			s.state, s.endpoint = serverClosed, nil
+		}
+	}()
 	if s.log = s.Logger; s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -151,11 +157,6 @@ func (s *Server) Start() (err error) {
 	}
 	s.owners, s.byUser = map[netip.Prefix]*caller{}, map[string][]*caller{}
 
-	defer func() {
-		if err != nil {
-			s.tearDown()
-		}
-	}()
 	if err := s.openInside(); err != nil {
 		return err
 	}

@@ -367,6 +367,62 @@ func TestAFunctionKnowsTheUsers(t *testing.T) {
 	}
 }
 
+// What a function fixes for a user is that user's, although the pool has given it to
+// somebody: it could not know.
+func TestAFixedAddressThatThePoolHasGiven(t *testing.T) {
+	l := serverOf(t, func(s *Server) {
+		s.Users = nil
+		s.Authenticate = func(_ context.Context, r endpoint.AuthRequest) (User, error) {
+			u := User{Password: endpoint.Secret(r.User[:1])}
+			if r.User == "bob" {
+				u.Address = netip.MustParseAddr("10.77.0.2")
+			}
+			return u, nil
+		}
+	})
+	if c := l.call(t, "alice"); c.address().String() != "10.77.0.2" {
+		t.Fatalf("alice has %v", c.address())
+	}
+	l.event(t, true)
+	l.call(t, "bob")
+	if e := l.event(t, false); e.Session.User != "alice" {
+		t.Errorf("told of %+v", e)
+	}
+	if e := l.event(t, true); e.Session.User != "bob" || e.Session.Address.String() != "10.77.0.2" {
+		t.Errorf("told of %+v", e)
+	}
+	if c := l.call(t, "alice"); c.address().String() == "10.77.0.2" {
+		t.Error("alice has bob's address")
+	}
+}
+
+// Whoever is told of sessions, and does not come back, keeps no session waiting.
+func TestEventsThatTakeLong(t *testing.T) {
+	held, release := context.WithCancel(context.Background())
+	defer release()
+	var users []string
+	l := serverOf(t, func(s *Server) {
+		s.Users["alice"] = User{Password: "a", MaxSessions: 1}
+		s.Events = func(e ServerEvent) {
+			<-held.Done()
+			users = append(users, fmt.Sprint(e.Session.Address, e.Up))
+		}
+	})
+	web, err := l.Listen("tcp", ":7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoing(t, web)
+	for range 3 {
+		wantEcho(t, l.call(t, "alice").stack.DialContext, "10.77.0.1:7")
+	}
+	release()
+	l.Close()
+	if want := "[10.77.0.2 true 10.77.0.2 false 10.77.0.3 true 10.77.0.3 false 10.77.0.4 true 10.77.0.4 false]"; fmt.Sprint(users) != want {
+		t.Errorf("told of %v, want %s", users, want)
+	}
+}
+
 func TestAServerWithoutSense(t *testing.T) {
 	prefix, addr := netip.MustParsePrefix, netip.MustParseAddr
 	for _, c := range []struct {
@@ -413,6 +469,16 @@ func TestAServerWithoutSense(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (&Server{Conn: conn}).Start(); err == nil {
+		t.Error("a server without users has started")
+	}
+	if _, err := conn.WriteTo([]byte("x"), conn.LocalAddr()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("its socket is left open: %v", err)
 	}
 	var s Server
 	if _, err := s.Listen("tcp", ":80"); err == nil || s.Done() != nil || s.Err() != nil || s.Addr().IsValid() || s.Gateways() != nil || s.Disconnect(nil) != 0 {
