@@ -41,8 +41,29 @@
 // slowly, since servers lock accounts; [Dial]'s first attempt returns them, as it
 // returns all others.
 //
+// # A server
+//
+//	s := &node.Server{Users: map[string]node.User{"alice": {Password: password}}, Egress: &node.Egress{}}
+//	err := s.Start()
+//	web, err := s.Listen("tcp", ":80")
+//
+// A Server has one socket below, one stack above, and everything that a session is
+// given by its addresses:
+//
+//	Users, Pool, Pool6 ─► addresses ─► a grant: IPv4, IPv6 prefix, delegated prefix
+//	                                         │ routes
+//	Endpoint ──► Session ──► caller ──► netstack.Port ─┬─ Router ── Stack: Listen, Dial,
+//	                                         │         │            the DNS forwarder
+//	                              ClientToClient ◄─────┴─► Egress: the host's sockets
+//
+// A grant is given back when both the endpoint and the router have done with it, so
+// that nobody gets an address that is still routed to somebody else. What is fixed
+// for a user is given to each of its calls at once; the old session leaves the routes
+// at the moment when the new one, authenticated and configured, enters them.
+//
 // # Goroutines
 //
-// A Client has two of its own: its keeper, which calls Events, and a ticker that
+// A Server has one that accepts, one for each session, which calls Events when its turn
+// has come, two or four for DNS, and those of its [Egress]. A Client has two of its own: its keeper, which calls Events, and a ticker that
 // compares the clocks. A goodbye is said on a third, while the next server is tried.
 package node
