@@ -49,6 +49,10 @@ var build = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// dropsPrivileges tells whether l2tpnet runs as nobody: where the test is root, unless it is so only in a user namespace of
+// its own, in which nobody does not exist.
+func dropsPrivileges() bool { return os.Getuid() == 0 && os.Getenv(namespaceVariable) != "user" }
+
 // file writes a secret to a file that only the user whom l2tpnet runs as can read.
 func file(t *testing.T, content string) string {
 	t.Helper()
@@ -56,7 +60,7 @@ func file(t *testing.T, content string) string {
 	if err == nil {
 		_, err = io.WriteString(f, content+"\n")
 	}
-	if err == nil && os.Getuid() == 0 {
+	if err == nil && dropsPrivileges() {
 		err = f.Chown(nobody, nobody)
 	}
 	if err == nil {
@@ -87,7 +91,7 @@ func start(t *testing.T, args ...string) *process {
 	p.cmd.Dir = workDir
 	p.cmd.Stderr = &p.stderr
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // no L2TPNET_… of whoever runs the tests
-	if os.Getuid() == 0 {
+	if dropsPrivileges() {
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 	stdout, err := p.cmd.StdoutPipe()

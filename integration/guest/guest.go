@@ -48,17 +48,7 @@ type line struct {
 // L2TPNET_REQUIRE_GUEST=1. The guest ends with the test; if the test has failed, what the guest said is printed.
 func Boot(t testing.TB, ports ...int) *Guest {
 	t.Helper()
-	if testing.Short() {
-		t.Skipf("SKIPPED: %s boots a QEMU guest, which takes seconds, and -short is set", t.Name())
-	}
-	img, err := theImage()
-	if err != nil {
-		if _, ok := errors.AsType[*Missing](err); ok && os.Getenv("L2TPNET_REQUIRE_GUEST") != "1" {
-			t.Skipf("SKIPPED: %s needs a QEMU guest; %v", t.Name(), err)
-		}
-		t.Fatalf("no guest: %v", err)
-	}
-	g, err := start(img, ports)
+	g, err := start(Prepare(t), ports)
 	if err != nil {
 		t.Fatalf("no guest: %v", err)
 	}
@@ -72,6 +62,23 @@ func Boot(t testing.TB, ports ...int) *Guest {
 		t.Fatalf("the guest does not boot: %v", err)
 	}
 	return g
+}
+
+// Prepare has an image made for the guests to come, as Boot does by itself, and skips the test as Boot does. It is for who
+// boots a guest where nothing can be fetched.
+func Prepare(t testing.TB) image {
+	t.Helper()
+	if testing.Short() {
+		t.Skipf("SKIPPED: %s boots a QEMU guest, which takes seconds, and -short is set", t.Name())
+	}
+	img, err := theImage()
+	if err != nil {
+		if _, ok := errors.AsType[*Missing](err); ok && os.Getenv("L2TPNET_REQUIRE_GUEST") != "1" {
+			t.Skipf("SKIPPED: %s needs a QEMU guest; %v", t.Name(), err)
+		}
+		t.Fatalf("no guest: %v", err)
+	}
+	return img
 }
 
 var theImage = sync.OnceValues(buildImage)
