@@ -187,7 +187,7 @@ func (n *NIC) Put(b *link.Batch) {
 }
 
 // A client takes what its tunnel brings, from anywhere, and has one way out.
-func (n *NIC) admit4(header.IPv4) verdict           { return verdict{} }
+func (n *NIC) admit4(p header.IPv4) verdict         { n.stack.echoes.look4(p); return verdict{} }
 func (n *NIC) toward(uint32) (link.Sink, *counters) { return n.out, &n.counters }
 func (n *NIC) carrier(netip.Addr) context.Context   { return n.life }
 

@@ -97,6 +97,8 @@ func (n *NIC) admit6(p header.IPv6) verdict {
 		n.v6.auto.handle(now, ra)
 		n.settle(now)
 	}
+	n.stack.echoes.look6(p)
+	actOnUnreachable(p)
 	return verdict{}
 }
 

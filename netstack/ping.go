@@ -43,7 +43,8 @@ type PingReply struct {
 }
 
 // Ping sends one ICMP echo request and waits for the reply, for as long as ctx
-// allows (RFC 792, RFC 4443 §4). A nil opts means the zero PingOptions.
+// allows (RFC 792, RFC 4443 §4), or until somebody on the way says that there will be
+// none ([UnreachableError]). A nil opts means the zero PingOptions.
 func (s *Stack) Ping(ctx context.Context, addr netip.Addr, opts *PingOptions) (*PingReply, error) {
 	if opts == nil {
 		opts = &PingOptions{}
@@ -108,6 +109,9 @@ func (s *Stack) ping(ctx context.Context, v pingVersion, addr netip.Addr, opts *
 	for i := range size {
 		request[echoHeader+i] = byte(i)
 	}
+	ctx, unreachable := context.WithCancelCause(ctx)
+	defer unreachable(nil)
+	defer s.echoes.await(echoKey{addr.WithZone(""), id, opts.Seq}, unreachable)()
 	start := time.Now()
 	if _, terr := ep.Write(bytes.NewReader(request), tcpip.WriteOptions{To: &to}); terr != nil {
 		return nil, k.failure(&k.wr, "sendto", terr)
@@ -118,7 +122,7 @@ func (s *Stack) ping(ctx context.Context, v pingVersion, addr netip.Addr, opts *
 			return nil, err
 		}
 		if ctx.Err() != nil {
-			return nil, contextError(ctx)
+			return nil, echoError(ctx)
 		}
 		w := tcpip.SliceWriter(got)
 		res, terr := ep.Read(&w, tcpip.ReadOptions{NeedRemoteAddr: true})

@@ -63,6 +63,8 @@ type Stack struct {
 	end     context.CancelCauseFunc
 	closing sync.Once
 
+	echoes echoes
+
 	mu         sync.Mutex
 	interfaces map[tcpip.NICID]netInterface
 	dns        []netip.Addr // of all NICs, in their order
