@@ -280,8 +280,12 @@ func TestEgressUnreachable(t *testing.T) {
 					return nil, ctx.Err()
 				}),
 			})
-			if _, err := x.call(2).DialContext(patiently(t), "tcp", "203.0.113.5:80"); !errors.Is(err, row.want) {
+			c := x.call(2)
+			if _, err := c.DialContext(patiently(t), "tcp", "203.0.113.5:80"); !errors.Is(err, row.want) {
 				t.Errorf("%v, want %v", err, row.want)
+			}
+			if _, err := c.DialContext(patiently(t), "tcp", "[2001:db8:5::5]:80"); !errors.Is(err, syscall.ENETUNREACH) {
+				t.Errorf("IPv6: %v, want %v", err, syscall.ENETUNREACH)
 			}
 		})
 	}
@@ -340,8 +344,8 @@ func TestEgressProhibits(t *testing.T) {
 		return nil, syscall.ECONNREFUSED
 	})})
 	c := x.call(2)
-	for _, to := range []string{"169.254.169.254:80", "10.77.0.99:80"} {
-		if _, err := c.DialContext(patiently(t), "tcp", to); !errors.Is(err, syscall.EHOSTUNREACH) {
+	for _, to := range []string{"169.254.169.254:80", "10.77.0.99:80", "[64:ff9b::169.254.169.254]:80", "[2001:db8:77:99::1]:80"} {
+		if _, err := c.DialContext(patiently(t), "tcp", to); !errors.Is(err, syscall.EHOSTUNREACH) && !errors.Is(err, syscall.ENETUNREACH) {
 			t.Errorf("%s: %v", to, err)
 		}
 	}
@@ -351,7 +355,7 @@ func TestEgressProhibits(t *testing.T) {
 	}
 	defer u.Close()
 	u.Write([]byte("x"))
-	waitUntil(t, func() bool { st := x.egress.Status(); return st.UDP.Prohibited == 1 && st.TCP.Prohibited == 2 })
+	waitUntil(t, func() bool { st := x.egress.Status(); return st.UDP.Prohibited == 1 && st.TCP.Prohibited == 4 })
 }
 
 // waitUntil waits for what must happen.
