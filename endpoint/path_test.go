@@ -152,3 +152,14 @@ func TestAConnOfTheUsersOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestTheStatusTellsTheSocketsBuffers(t *testing.T) {
+	e, err := Listen("udp4", "127.0.0.1:0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if s := e.Status(); runtime.GOOS == "linux" && (s.ReceiveBuffer == 0 || s.SendBuffer == 0) {
+		t.Errorf("buffers of %d and %d bytes", s.ReceiveBuffer, s.SendBuffer)
+	}
+}

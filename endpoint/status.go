@@ -13,6 +13,12 @@ type Status struct {
 	Tunnels  []TunnelStatus // by our id
 	HalfOpen int            // tunnels whose peers have not proved yet that they are there
 	Counters Counters
+
+	// ReceiveBuffer and SendBuffer are how many bytes the system has granted the
+	// socket for datagrams that wait, its own overhead included; 0: it does not
+	// tell. 4 MiB of datagrams are asked for. A receive buffer that is shorter than
+	// what peers send at once costs datagrams.
+	ReceiveBuffer, SendBuffer int
 }
 
 // Counters are datagrams that reached no tunnel or session, and why, among all
@@ -84,7 +90,8 @@ type Traffic struct {
 // Status is the endpoint's, with all its tunnels.
 func (e *Endpoint) Status() Status {
 	c := &e.counters
-	st := Status{Local: e.Addr(), Counters: Counters{
+	receive, send := e.sock.Buffers()
+	st := Status{Local: e.Addr(), ReceiveBuffer: receive, SendBuffer: send, Counters: Counters{
 		Received: c.received.Load(), Malformed: c.malformed.Load(), UnknownVersion: c.unknownVersion.Load(),
 		UnknownTunnel: c.unknownTunnel.Load(), UnknownSession: c.unknownSession.Load(), WrongPeer: c.wrongPeer.Load(),
 		LostTie: c.lostTie.Load(), Overrun: c.overrun.Load(), SocketErrors: c.socketErrors.Load(),

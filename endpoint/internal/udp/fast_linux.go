@@ -44,21 +44,24 @@ type message struct {
 	bytes uint32
 }
 
+// None of them waits, so the scheduler is not told that they are made: when it is,
+// and a call takes as long as one with 64 KiB does, it wakes another thread, which
+// costs a fifth more of CPU time for nothing.
 var system = calls{
 	receive: func(fd int, m *message) (int, syscall.Errno) {
-		n, _, err := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.Msghdr)), unix.MSG_DONTWAIT)
+		n, _, err := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.Msghdr)), unix.MSG_DONTWAIT)
 		return int(n), err
 	},
 	send: func(fd int, m *message) (int, syscall.Errno) {
-		n, _, err := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.Msghdr)), unix.MSG_DONTWAIT)
+		n, _, err := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.Msghdr)), unix.MSG_DONTWAIT)
 		return int(n), err
 	},
 	receiveMany: func(fd int, m []message) (int, syscall.Errno) {
-		n, _, err := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(m))), uintptr(len(m)), unix.MSG_DONTWAIT, 0, 0)
+		n, _, err := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(m))), uintptr(len(m)), unix.MSG_DONTWAIT, 0, 0)
 		return int(n), err
 	},
 	sendMany: func(fd int, m []message) (int, syscall.Errno) {
-		n, _, err := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(m))), uintptr(len(m)), unix.MSG_DONTWAIT, 0, 0)
+		n, _, err := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(m))), uintptr(len(m)), unix.MSG_DONTWAIT, 0, 0)
 		return int(n), err
 	},
 }

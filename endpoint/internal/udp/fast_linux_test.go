@@ -60,7 +60,7 @@ func TestWhichSocketsAreFast(t *testing.T) {
 type spied struct {
 	*Conn
 	f      *fast
-	frames [][]int // by message: how many segments, as told from the control message
+	frames [][]int // of calls and messages that went: how many datagrams
 	refuse func(m *message, segments int) syscall.Errno
 }
 
@@ -84,8 +84,11 @@ func spy(c net.PacketConn) *spied {
 		if err != 0 {
 			return -1, err
 		}
-		s.frames = append(s.frames, []int{n})
-		return real.send(fd, m)
+		bytes, err := real.send(fd, m)
+		if err == 0 {
+			s.frames = append(s.frames, []int{n})
+		}
+		return bytes, err
 	}
 	f.calls.sendMany = func(fd int, ms []message) (int, syscall.Errno) {
 		var call []int
@@ -99,8 +102,11 @@ func spy(c net.PacketConn) *spied {
 			}
 			call = append(call, n)
 		}
-		s.frames = append(s.frames, call)
-		return real.sendMany(fd, ms)
+		n, err := real.sendMany(fd, ms)
+		if err == 0 {
+			s.frames = append(s.frames, call[:n])
+		}
+		return n, err
 	}
 	return s
 }

@@ -1,0 +1,99 @@
+package udp
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/link"
+)
+
+// inNamespace runs f in a network of its own, whose loopback interface has an MTU.
+func inNamespace(t *testing.T, mtu uint32, f func() error) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		// The thread ends with the goroutine, and the network with the thread.
+		runtime.LockOSThread()
+		err := func() error {
+			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+				return err
+			}
+			s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(s)
+			ifr, err := unix.NewIfreq("lo")
+			if err != nil {
+				return err
+			}
+			ifr.SetUint32(mtu)
+			if err := unix.IoctlIfreq(s, unix.SIOCSIFMTU, ifr); err != nil {
+				return err
+			}
+			ifr.SetUint16(unix.IFF_UP)
+			return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr)
+		}()
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	if err := <-done; errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
+		t.Skip("SKIPPED: a network of its own: ", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// open opens a socket in the network of the calling thread.
+func open(t *testing.T, c **net.UDPConn) (err error) {
+	if *c, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
+		return err
+	}
+	t.Cleanup(func() { (*c).Close() })
+	return (*c).SetDeadline(time.Now().Add(patience))
+}
+
+func TestDatagramsThatAreLongerThanThePathsMTU(t *testing.T) {
+	// The kernel does not cut a message into datagrams that would have to be
+	// fragmented; single ones it fragments.
+	a, b := &net.UDPConn{}, &net.UDPConn{}
+	inNamespace(t, 1500, func() error { return errors.Join(open(t, &a), open(t, &b)) })
+	in, out := New(a), spy(b)
+	if !out.f.segments {
+		t.Skip("SKIPPED: UDP_SEGMENT: the kernel does not know it")
+	}
+	path := out.Path(in.LocalAddr(), netip.Addr{})
+	send := func(lengths ...int) {
+		t.Helper()
+		sendAndTake(t, "longer", out.Conn, path, in, out.LocalAddr(), lengths)
+	}
+	send(repeat(1472, 20)...)
+	expectFrames(t, out, "as long as the MTU lets them be", []int{20})
+	send(repeat(1473, 3)...)
+	expectFrames(t, out, "longer", []int{1, 1, 1})
+	if n := path.MaxDatagram(); n != 1472 && n != 0 { // old kernels do not say what it is that they refuse
+		t.Errorf("datagrams have at most %d bytes, want 1472", n)
+	}
+	send(repeat(2000, 3)...)
+	expectFrames(t, out, "still longer", []int{1, 1, 1})
+}
+
+func TestAPeerWithoutARoute(t *testing.T) {
+	a := &net.UDPConn{}
+	inNamespace(t, 1500, func() error { return open(t, &a) })
+	c := New(a)
+	var b link.Batch
+	fill(&b, repeat(100, 5)...)
+	sent, err := c.Send(b.Frames, c.Path(netip.MustParseAddrPort("192.0.2.1:1701"), netip.Addr{}))
+	if sent != 0 || !errors.Is(err, unix.ENETUNREACH) && !errors.Is(err, unix.EINVAL) {
+		t.Errorf("%d sent, error %v", sent, err)
+	}
+}
