@@ -40,13 +40,14 @@ type Endpoint struct {
 	random io.Reader
 	loops  []*machine.Loop
 
-	ids       idSpace         // our tunnel ids, half-open tunnels' too
-	tunnels   idTable[Tunnel] // by our tunnel id; written under mu
-	half      *halfOpen       // nil: nobody is answered
-	answering control.Config  // of tunnels that a peer opens
-	accepted  chan *Session
-	counters  counters
-	recorder  atomic.Pointer[recorder] // of the capture that runs, or nil
+	ids        idSpace         // our tunnel ids, half-open tunnels' too
+	tunnels    idTable[Tunnel] // by our tunnel id; written under mu
+	half       *halfOpen       // nil: nobody is answered
+	answering  control.Config  // of tunnels that a peer opens
+	accepted   chan *Session
+	counters   counters
+	challenges challenges               // of the tunnels that are being dialled
+	recorder   atomic.Pointer[recorder] // of the capture that runs, or nil
 
 	ctx    context.Context // ends with the endpoint
 	cancel context.CancelFunc
@@ -91,6 +92,10 @@ func Listen(network, address string, cfg *Config) (*Endpoint, error) {
 
 // New makes an endpoint of a socket, which is the endpoint's from then on and
 // closed with it. Addresses of conn need a method AddrPort, as *net.UDPAddr has.
+//
+// A *net.UDPConn, or what else offers its SyscallConn as a type that embeds one
+// does, is used by its descriptor on Linux, and its ReadFrom and WriteTo are not
+// called. A type that has something to do there embeds a net.PacketConn instead.
 func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 	full, err := cfg.withDefaults()
 	if err != nil {
@@ -111,6 +116,7 @@ func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 			HideAVPs:      a.HideAVPs && a.Secret != "",
 			PlacesCalls:   a.PlacesCalls,
 			HelloInterval: a.HelloInterval,
+			Outstanding:   e.challenges.outstanding,
 			MaxSessions:   sessionsMost, // see refuseSession
 		}
 	}
@@ -152,6 +158,7 @@ func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) 
 	if err != nil {
 		return nil, err
 	}
+	defer e.challenges.remove(t.machine.Challenge())
 	select {
 	case <-t.up:
 		return t, nil
@@ -275,6 +282,7 @@ func (e *Endpoint) dial(way *udp.Path, cfg control.Config) (*Tunnel, error) {
 	owner := &owner{Reader: e.random}
 	cfg.Rand, cfg.Traffic, cfg.LocalID = owner, owner.traffic, id
 	m := control.Dial(time.Now(), cfg)
+	e.challenges.add(m.Challenge())
 	return e.add(id, way, peerID{}, nil, m, owner), nil
 }
 

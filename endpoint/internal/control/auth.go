@@ -21,6 +21,10 @@ func (t *Tunnel) challengePeer() {
 	}
 }
 
+// Challenge is ours of SCCRQ or SCCRP; nil: the peer is not to prove anything. It
+// never changes.
+func (t *Tunnel) Challenge() []byte { return t.challenge }
+
 // respond puts the response to the challenge in m, if there is one, into the
 // reply. It reports false, and the tunnel ends, when there is no secret.
 //
@@ -33,6 +37,10 @@ func (t *Tunnel) respond(now time.Time, m, reply *wire.Message) bool {
 	}
 	if t.cfg.Secret == nil {
 		t.notAuthorized(now, NoSecret)
+		return false
+	}
+	if reply.Type == wire.SCCRP && t.cfg.Outstanding != nil && t.cfg.Outstanding(m.Challenge) {
+		t.notAuthorized(now, Reflected)
 		return false
 	}
 	reply.ChallengeResponse = challengeResponse(reply.Type, t.cfg.Secret, m.Challenge)

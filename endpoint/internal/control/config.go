@@ -20,6 +20,10 @@ type Config struct {
 	// Secret is what both ends prove to each other that they know (§5.1.1).
 	// Empty: no tunnel authentication; a peer that asks for it is refused.
 	Secret []byte
+	// Outstanding tells whether a challenge is one of ours that waits for its
+	// response, in another tunnel. An SCCRQ with it comes from somebody who does not
+	// know the secret, and would take our response for theirs. Nil: none is.
+	Outstanding func(challenge []byte) bool
 	// HideAVPs has the values of all AVPs hidden that may be (§4.3), except in
 	// SCCRQ and SCCRP, in which xl2tpd cannot read it, and in StopCCN, which a peer
 	// without the secret must understand. It needs a Secret. What a peer hides is taken

@@ -99,6 +99,8 @@ const (
 	NoResponse
 	// NoSecret: the peer challenges us, and we have no secret.
 	NoSecret
+	// Reflected: the peer challenges us with a challenge of ours.
+	Reflected
 )
 
 func (e AuthError) Error() string {
@@ -107,6 +109,8 @@ func (e AuthError) Error() string {
 		return "tunnel authentication failed: the peer has another tunnel secret"
 	case NoResponse:
 		return "tunnel authentication failed: the peer does not respond to our challenge, so it seems to have no tunnel secret"
+	case Reflected:
+		return "tunnel authentication failed: the peer would have us answer a challenge of our own"
 	case NoSecret:
 		return "tunnel authentication failed: the peer asks for a tunnel secret, and none is configured"
 	}
