@@ -96,18 +96,23 @@ type admission struct {
 	rate    float64 // answers a second
 	answers float64 // that are left
 	at      time.Duration
-	enough  int // times; 0 is 2
+	enough  int           // times; 0 is 2
+	since   time.Duration // when that was changed
 }
 
-const enoughMost = 4
+const (
+	enoughMost  = 4
+	raiseEnough = time.Second / 10 // after it was changed, at the earliest
+	lowerEnough = time.Second      // likewise: an attack goes on
+)
 
 // admit takes one of the answers, if there is one for an SCCRQ that was seen so.
 func (a *admission) admit(s sighting, now time.Duration) (admitted, enough bool) {
 	most := max(a.rate/8, 1)
 	a.answers = min(most, a.answers+a.rate*(now-a.at).Seconds())
 	a.at = now
-	if a.enough == 0 || a.answers >= most/2 {
-		a.enough = max(a.enough-1, 2)
+	if a.enough == 0 || a.answers >= most/2 && now-a.since >= lowerEnough {
+		a.enough, a.since = max(a.enough-1, 2), now
 	}
 	if s.times < a.enough {
 		return false, false
@@ -117,8 +122,8 @@ func (a *admission) admit(s sighting, now time.Duration) (admitted, enough bool)
 		left = max(most/2, 1)
 	}
 	if a.answers < left {
-		if !s.answered {
-			a.enough = min(a.enough+1, enoughMost)
+		if !s.answered && now-a.since >= raiseEnough {
+			a.enough, a.since = min(a.enough+1, enoughMost), now
 		}
 		return false, true
 	}

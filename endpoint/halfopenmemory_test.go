@@ -95,8 +95,8 @@ func TestAnHonestPeerIsAdmittedDuringAFlood(t *testing.T) {
 		flood float64       // of its SCCRQs, in a second, that are answered
 	}{
 		{"each tuple once in 21 s", func(k int) uint64 { return spread(k % (1 << 20)) }, time.Second + 10*time.Millisecond, 10},
-		{"each tuple twice, a second apart", func(k int) uint64 { return spread(k/100000*50000 + k%50000) }, 3*time.Second + 10*time.Millisecond, 4700},
-		{"each tuple three times", func(k int) uint64 { return spread(k/150000*50000 + k%50000) }, 7*time.Second + 10*time.Millisecond, 4700},
+		{"each tuple twice, a second apart", func(k int) uint64 { return spread(k/100000*50000 + k%50000) }, 3*time.Second + 10*time.Millisecond, 600},
+		{"each tuple three times", func(k int) uint64 { return spread(k/150000*50000 + k%50000) }, 7*time.Second + 10*time.Millisecond, 900},
 		// Until each has been answered once, in vain, they are a match for honest peers.
 		{"the same tuples each second", func(k int) uint64 { return spread(k % 50000) }, 15*time.Second + 10*time.Millisecond, 4700},
 	} {
