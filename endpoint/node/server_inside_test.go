@@ -1,12 +1,15 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -248,4 +251,67 @@ func hostAddress(t *testing.T) netip.Addr {
 	}
 	t.Skip("the host has no address but loopback ones")
 	return netip.Addr{}
+}
+
+// A caller who rejects IPCP has IPv6 alone, and needs nothing else.
+func TestACallerWithIPv6Alone(t *testing.T) {
+	l := serverOf(t, func(s *Server) { s.Pool6 = pool6 })
+	l.via = withoutIPv4(t, l.Addr())
+	web, err := l.Listen("tcp", ":7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoing(t, web)
+	c := l.call(t, "alice")
+	if e := l.event(t, true); e.Session.Address.IsValid() || !e.Session.Prefix.Contains(c.address6(t)) {
+		t.Errorf("told of %+v, want IPv6 alone", e.Session)
+	}
+	wantEcho(t, c.stack.DialContext, "[fd00:77::1]:7")
+}
+
+// withoutIPv4 is a way to a server on which IPCP is a protocol that neither end knows.
+func withoutIPv4(t *testing.T, server netip.AddrPort) string {
+	t.Helper()
+	inside, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const ipcp, nothing = "\x80\x21", "\x80\xff"
+	change := func(m []byte) []byte {
+		m = bytes.Replace(m, []byte("\xff\x03"+ipcp), []byte("\xff\x03"+nothing), 1)
+		// LCP's Protocol-Reject: code 8, id, length, the protocol.
+		if i := bytes.Index(m, []byte("\xff\x03\xc0\x21\x08")); i >= 0 && len(m) >= i+10 && string(m[i+8:i+10]) == nothing {
+			copy(m[i+8:], ipcp)
+		}
+		return m
+	}
+	var client atomic.Pointer[netip.AddrPort]
+	var running sync.WaitGroup
+	running.Go(func() {
+		for b := make([]byte, 1<<16); ; {
+			n, from, err := outside.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			client.Store(&from)
+			inside.Write(change(b[:n]))
+		}
+	})
+	running.Go(func() {
+		for b := make([]byte, 1<<16); ; {
+			n, err := inside.Read(b)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if to := client.Load(); err == nil && to != nil {
+				outside.WriteToUDPAddrPort(change(b[:n]), *to)
+			}
+		}
+	})
+	t.Cleanup(func() { inside.Close(); outside.Close(); running.Wait() })
+	return outside.LocalAddr().String()
 }

@@ -30,6 +30,7 @@ func soon(t *testing.T) context.Context {
 type called struct {
 	*Server
 	events chan ServerEvent
+	via    string // where it is called; empty: at its own address
 }
 
 // serverOf starts a server that alice and bob may call, as change has it.
@@ -86,7 +87,11 @@ func (l *called) tryCall(t *testing.T, user string, more ...netip.Prefix) (*lac,
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ep.Close() })
-	tun, err := ep.Dial(soon(t), l.Addr().String(), &endpoint.TunnelConfig{Secret: l.Secret})
+	address := l.Addr().String()
+	if l.via != "" {
+		address = l.via
+	}
+	tun, err := ep.Dial(soon(t), address, &endpoint.TunnelConfig{Secret: l.Secret})
 	if err != nil {
 		return nil, err
 	}
