@@ -170,6 +170,54 @@ func TestForwardRefusals(t *testing.T) {
 	}
 }
 
+// RFC 4443 §3.1, in the same order: the codes, and the source that says so.
+func TestForwardRefusals6(t *testing.T) {
+	const client, outside = "2001:db8:77:3::2", "2001:db8:5::5"
+	rows := []struct {
+		err  error
+		code header.ICMPv6Code
+		from string
+	}{
+		{syscall.ECONNREFUSED, header.ICMPv6PortUnreachable, outside},
+		{syscall.EHOSTUNREACH, header.ICMPv6AddressUnreachable, "2001:db8:77::1"},
+		{syscall.ENETUNREACH, header.ICMPv6NetworkUnreachable, "2001:db8:77::1"},
+		{ErrProhibited, header.ICMPv6Prohibited, "2001:db8:77::1"},
+	}
+	r, err := newStack(t, nil).AddRouted(&RoutedConfig{
+		Addresses: []netip.Addr{gateway, netip.MustParseAddr("2001:db8:77::1")},
+		Forwarder: &Forwarder{UDP: func(f *UDPFlow) { f.Refuse(rows[f.Destination().Port()-1].err) }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told basket
+	port := attachWith(t, r, &told, PortConfig{InterfaceID: [8]byte{7: 1}}, "2001:db8:77:3::/64")
+	for i, row := range rows {
+		data := make([]byte, 1200) // with the headers more than an error has room for
+		request := newIPv6(netip.MustParseAddr(client), netip.MustParseAddr(outside), 64, header.UDPProtocolNumber, header.UDPMinimumSize+len(data))
+		u := header.UDP(request.Payload())
+		u.Encode(&header.UDPFields{SrcPort: 4000, DstPort: uint16(i + 1), Length: uint16(len(u))})
+		u.SetChecksum(udpChecksum(request))
+		put(port, request)
+		p := header.IPv6(told.wait(t))
+		for header.ICMPv6(p.Payload()).Type() == header.ICMPv6RouterAdvert {
+			p = told.wait(t)
+		}
+		m := header.ICMPv6(p.Payload())
+		if src := fromAddress(p.SourceAddress()).String(); m.Type() != header.ICMPv6DstUnreachable || m.Code() != row.code || src != row.from || !checksumOK(p) {
+			t.Errorf("from %v: % x, want code %d from %v", src, m[:8], row.code, row.from)
+		}
+		if len(p) != minMTU6 || !bytes.Equal(m[8:], request[:len(m)-8]) {
+			t.Errorf("%d bytes, which quote % x…", len(p), m[8:60])
+		}
+		// And as a client of ours has it, so that its stack takes notice.
+		actOnUnreachable(p)
+		if c := m.Code(); !checksumOK(p) || c != header.ICMPv6NetworkUnreachable && c != header.ICMPv6PortUnreachable {
+			t.Errorf("made into code %d", c)
+		}
+	}
+}
+
 // wait is the next packet that comes into the basket.
 func (k *basket) wait(t *testing.T) []byte {
 	t.Helper()
