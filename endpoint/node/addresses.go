@@ -19,7 +19,8 @@ const maxDNS6 = 8
 type addresses struct {
 	gateway, gateway6 netip.Addr // gateway6 may be none
 	dns               []netip.Addr
-	pool6             netip.Prefix // zero: none
+	pool6             netip.Prefix        // zero: none
+	makeRoom          func(*User) *caller // ends a session that the user's next one replaces
 
 	mu       sync.Mutex
 	v4       *carver
@@ -37,6 +38,7 @@ type grant struct {
 	delegated  netip.Prefix // IPv6; invalid: none
 	holders    int
 	fixedParts []netip.Prefix
+	before     *caller // who had to leave for it already
 }
 
 // newAddresses reads what the server's fields say about addresses.
@@ -45,7 +47,7 @@ func newAddresses(s *Server) (a *addresses, err error) {
 	if !pool.IsValid() {
 		pool = defaultPool
 	}
-	a = &addresses{dns: s.DNS}
+	a = &addresses{dns: s.DNS, makeRoom: s.makeRoom}
 	for _, d := range s.DNS {
 		if !usable4(d) && !usable6(netip.PrefixFrom(d, d.BitLen())) {
 			return nil, fmt.Errorf("expected addresses of DNS servers that callers can ask, found %v", d)
@@ -193,12 +195,22 @@ func (a *addresses) Assign(_ context.Context, r endpoint.AddressRequest) (endpoi
 			return endpoint.Lease{}, fmt.Errorf("%v is fixed for a user, and the server's own address is in it", p)
 		}
 	}
+	if !a.fill(g) {
+		if g.before = a.makeRoom(u); g.before == nil || !a.fill(g) {
+			return endpoint.Lease{}, endpoint.ErrPoolEmpty
+		}
+	}
+	return endpoint.Lease{Peer: g.address, Local: a.gateway, DNS: a.dns, Owner: g}, nil
+}
+
+// fill takes what is not fixed from the pools. It is false when there is no IPv4 address.
+func (a *addresses) fill(g *grant) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !g.address.IsValid() {
 		p, ok := a.v4.take()
 		if !ok {
-			return endpoint.Lease{}, endpoint.ErrPoolEmpty
+			return false
 		}
 		g.address = p.Addr()
 	}
@@ -212,7 +224,7 @@ func (a *addresses) Assign(_ context.Context, r endpoint.AddressRequest) (endpoi
 	for _, p := range g.fixedParts {
 		a.hold(p, (*carver).hold)
 	}
-	return endpoint.Lease{Peer: g.address, Local: a.gateway, DNS: a.dns, Owner: g}, nil
+	return true
 }
 
 // Release implements [endpoint.AddressPool].

@@ -109,6 +109,9 @@ func (c *caller) enter() (before []*caller, err error) {
 	s.joining.Lock()
 	defer s.joining.Unlock()
 	before = s.inTheWay(c)
+	if old := c.grant.before; old != nil {
+		before, c.grant.before = append(before, old), nil
+	}
 	for _, old := range before {
 		old.leave(ErrReplaced)
 		s.running.Go(func() { old.session.Close() })
@@ -150,6 +153,23 @@ func (s *Server) inTheWay(c *caller) (list []*caller) {
 		}
 	}
 	return list
+}
+
+// makeRoom ends the oldest session of a user who has as many as he may have, and who
+// calls again while no address is free. It takes as long as the session's goodbye.
+func (s *Server) makeRoom(u *User) *caller {
+	s.mu.Lock()
+	var oldest *caller
+	if all, n := s.byUser[u.Name], u.sessions(); n > 0 && len(all) >= n {
+		oldest = all[0]
+	}
+	s.mu.Unlock()
+	if oldest == nil {
+		return nil
+	}
+	oldest.leave(ErrReplaced)
+	oldest.session.Close()
+	return oldest
 }
 
 // watch tells of the session, after those in whose place it is, and waits for its

@@ -309,6 +309,25 @@ func TestAnExhaustedPoolIsSaidInWords(t *testing.T) {
 	}
 }
 
+// The pool's only address is hers, and the session that has it would give way anyway.
+func TestTakingOverFromAnExhaustedPool(t *testing.T) {
+	l := serverOf(t, func(s *Server) {
+		s.Pool = netip.MustParsePrefix("10.77.0.0/30")
+		s.Users["alice"] = User{Password: "a", MaxSessions: 1}
+	})
+	for i := range 3 {
+		c := l.call(t, "alice")
+		if i > 0 {
+			if e := l.event(t, false); e.Err != ErrReplaced {
+				t.Errorf("told of %+v", e)
+			}
+		}
+		if e := l.event(t, true); e.Session.Address != c.address() || c.address().String() != "10.77.0.2" {
+			t.Errorf("told of %+v, and the caller of %v", e, c.address())
+		}
+	}
+}
+
 func TestNetworksBehindAUser(t *testing.T) {
 	l := serverOf(t, func(s *Server) {
 		s.Users["alice"] = User{Password: "a", Routes: []netip.Prefix{netip.MustParsePrefix("192.168.7.0/24")}}
