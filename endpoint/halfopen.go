@@ -16,7 +16,7 @@ import (
 // the SCCRQ and for the SCCCN. Nothing is sent but in reply: the peer, not we, sends
 // again what is lost. A [Tunnel] begins with the machine that the SCCCN establishes.
 //
-//	SCCRQ ─► rate of the source ─► the same again? ─► under load: come again? ─► record, SCCRP
+//	SCCRQ ─► rate of its source ─► the same again? ─► under load: has it come before? ─► record, SCCRP
 //	SCCCN ─► record, the machine made again: established ─► Tunnel
 type halfOpen struct {
 	limits *Limits
@@ -62,8 +62,10 @@ func (e *Endpoint) sccrq(from netip.AddrPort, to netip.Addr, datagram []byte, o 
 	e.counters.sccrqs.Add(1)
 	now := time.Since(h.began)
 	e.expire(now)
-	if !h.rates.allow(h.hasher.source(from.Addr()), now) {
-		e.counters.rateLimit.Add(1)
+	// The rate is of those that cost something: not, under load, of those that are
+	// only remembered.
+	loaded := h.loaded()
+	if !loaded && !e.allow(now, from) {
 		return
 	}
 	earned := false
@@ -74,30 +76,40 @@ func (e *Endpoint) sccrq(from netip.AddrPort, to netip.Addr, datagram []byte, o 
 		}
 		_, avps, _ := wire.ParseHeader(datagram)
 		m, _ := wire.ParseMessage(avps, e.cfg.answerSecret())
-		o.TunnelID = m.AssignedTunnelID
+		if o.TunnelID = m.AssignedTunnelID; o.TunnelID == 0 {
+			e.counters.unknownTunnel.Add(1)
+			return
+		}
 	}
 	caller := peerID{from, o.TunnelID}
-	if r := h.records.ofKey(h.hasher.sccrq(from, o.TunnelID, nil)); r.is(caller) && r.same(datagram) {
-		e.again(r, datagram)
-		return
-	}
+	r := h.records.ofKey(h.hasher.sccrq(from, o.TunnelID, nil))
+	again := r.is(caller) && r.same(datagram)
 	e.mu.Lock()
 	t := e.byPeer[caller]
 	e.mu.Unlock()
-	if t != nil && !t.isDown() {
-		// It stands: its machine knows the SCCRQ that it began with from that of
-		// a peer that has restarted, which comes back to reopen.
-		if !t.runner.Handle(datagram) {
-			e.counters.overrun.Add(1)
-		}
+	stands := t != nil && !t.isDown()
+	if !again && !stands && !earned && !e.earns(now, from, o) || loaded && !e.allow(now, from) {
 		return
 	}
-	if o.TunnelID != 0 && !earned {
-		earned = e.earns(now, from, o)
-	}
-	if earned {
+	switch {
+	case again:
+		e.again(r, datagram)
+	case !stands:
 		e.open(now, to, datagram, caller)
+	case !t.runner.Handle(datagram):
+		// Its machine tells the SCCRQ that it began with from that of a peer that
+		// has restarted, which comes back to reopen.
+		e.counters.overrun.Add(1)
 	}
+}
+
+// allow tells whether an SCCRQ keeps to the rate of its source. h.mu is held.
+func (e *Endpoint) allow(now time.Duration, from netip.AddrPort) bool {
+	ok := e.half.rates.allow(e.half.hasher.source(from.Addr()), now)
+	if !ok {
+		e.counters.rateLimit.Add(1)
+	}
+	return ok
 }
 
 // reopen takes the SCCRQ of a peer that has a tunnel under the same id already. The
