@@ -1,7 +1,9 @@
 package netstack
 
 import (
+	"io"
 	"net"
+	"sync"
 
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
@@ -47,12 +49,53 @@ func (w *forwarding) handleUDP(id stack.TransportEndpointID, pkt *stack.PacketBu
 }
 
 // Accept gives the flow's conn, from which the client's datagrams are read one by
-// one, the first one included. It fails when the session ends.
+// one, the first one included. It fails when the session ends. The conn is an
+// [io.WriterTo], too, which makes a Write of each datagram.
 func (u *UDPFlow) Accept() (net.Conn, error) {
 	if !u.w.decide(&u.Flow) {
 		panic("BUG: netstack: a UDPFlow was accepted that had been decided on")
 	}
-	return u.conn, nil
+	return forwardedUDP{u.conn}, nil
+}
+
+// A forwardedUDP is the conn of a flow.
+type forwardedUDP struct{ *udpConn }
+
+// datagrams are what UDP is read into: the largest fits.
+var datagrams = sync.Pool{New: func() any { return new([65535]byte) }}
+
+// WriteTo writes each datagram to w until either fails. It has a buffer only while
+// there is a datagram: flows are many, and mostly idle.
+func (c forwardedUDP) WriteTo(w io.Writer) (n int64, err error) {
+	for {
+		if err := c.waitReadable(); err != nil {
+			return n, err
+		}
+		b := datagrams.Get().(*[65535]byte)
+		k, err := c.Read(b[:])
+		if err == nil {
+			k, err = w.Write(b[:k])
+		}
+		datagrams.Put(b)
+		n += int64(k)
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// waitReadable returns when Read has something to say.
+func (c forwardedUDP) waitReadable() error {
+	d := &c.rd
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c.ep.Readiness(waiter.ReadableEvents|waiter.EventErr|waiter.EventHUp) == 0 {
+		if err := c.check(d); err != nil {
+			return c.opError("read", err)
+		}
+		c.wait(d, nil)
+	}
+	return nil
 }
 
 // Refuse tells the client by an ICMP error that its datagram has not arrived: that

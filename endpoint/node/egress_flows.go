@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -92,18 +93,15 @@ type farConn struct {
 
 func (c *farConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if err == nil || n > 0 {
+	if n > 0 {
 		c.flow.moved(&c.flow.egress.state.bytes.down, n)
-		if c.flow.asksDNS {
-			c.flow.idle.shorten(egressDNSIdle)
-		}
 	}
 	return n, err
 }
 
 func (c *farConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	if err == nil || n > 0 {
+	if n > 0 {
 		c.flow.moved(&c.flow.egress.state.bytes.up, n)
 	}
 	return n, err
@@ -124,9 +122,6 @@ func (c *farConn) SetLinger(seconds int) error {
 	}
 	return nil
 }
-
-// datagrams are what UDP is read into: the largest fits.
-var datagrams = sync.Pool{New: func() any { return new([65535]byte) }}
 
 // udp carries one flow, until it has been idle, an error has come back or the
 // session has ended.
@@ -157,15 +152,17 @@ func (e *Egress) udp(u *netstack.UDPFlow) {
 	f.expires(longest(e.UDPIdle, defaultEgressUDPIdle))
 	log := e.state.log.With("client", u.Source(), "protocol", "udp", "destination", to)
 	log.Debug("egress opened", "local", far.LocalAddr())
-	far = &farConn{far, f}
 	stop := context.AfterFunc(f.ctx, func() {
 		far.Close()
 		client.Close()
 	})
 	defer stop()
 	var up sync.WaitGroup
-	up.Go(func() { f.cancel(copyDatagrams(far, client)) }) // the first one says why
-	f.cancel(copyDatagrams(client, far))
+	up.Go(func() { // the first one says why
+		_, err := client.(io.WriterTo).WriteTo(&farDatagrams{far, f})
+		f.cancel(err)
+	})
+	f.cancel(f.answers(client, far))
 	up.Wait()
 	err = context.Cause(f.ctx)
 	log.Debug("egress ended", "error", err)
@@ -175,35 +172,60 @@ func (e *Egress) udp(u *netstack.UDPFlow) {
 	}
 }
 
-// copyDatagrams copies until something fails. A datagram that is too long for the
-// way, or finds no room, is lost, as datagrams are.
-func copyDatagrams(dst, src net.Conn) error {
+// A farDatagrams sends datagrams to the far end. One that is too long for the way, or
+// finds no room, is lost, as datagrams are.
+type farDatagrams struct {
+	net.Conn
+	flow *egressFlow
+}
+
+func (d *farDatagrams) Write(b []byte) (int, error) {
+	n, err := d.Conn.Write(b)
+	switch {
+	case errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, syscall.ENOBUFS):
+		return 0, nil
+	case err != nil:
+		return n, farError{err}
+	}
+	d.flow.moved(&d.flow.egress.state.bytes.up, n)
+	return n, nil
+}
+
+// answers copies datagrams of the far end's to the client until something fails.
+func (f *egressFlow) answers(client, far net.Conn) error {
+	return readDatagrams(far, func(b []byte, err error) error {
+		if err != nil {
+			return farError{err}
+		}
+		f.moved(&f.egress.state.bytes.down, len(b))
+		if f.asksDNS {
+			f.idle.shorten(egressDNSIdle)
+		}
+		_, err = client.Write(b)
+		return err
+	})
+}
+
+// readHolding reads datagrams until use fails, with a buffer that it keeps.
+func readHolding(c net.Conn, use func(b []byte, err error) error) error {
 	b := datagrams.Get().(*[65535]byte)
 	defer datagrams.Put(b)
 	for {
-		n, err := src.Read(b[:])
-		if err != nil {
-			return ofFarEnd(src, err)
-		}
-		_, err = dst.Write(b[:n])
-		if err != nil && !errors.Is(err, syscall.EMSGSIZE) && !errors.Is(err, syscall.ENOBUFS) {
-			return ofFarEnd(dst, err)
+		n, err := c.Read(b[:])
+		if err = use(b[:n], err); err != nil {
+			return err
 		}
 	}
 }
+
+// datagrams are what UDP is read into: the largest fits.
+var datagrams = sync.Pool{New: func() any { return new([65535]byte) }}
 
 // A farError is what the far end's socket failed with. (The client's own may
 // fail, too, when the client refuses an answer.)
 type farError struct{ error }
 
 func (e farError) Unwrap() error { return e.error }
-
-func ofFarEnd(c net.Conn, err error) error {
-	if _, ok := c.(*farConn); ok {
-		return farError{err}
-	}
-	return err
-}
 
 // unreachable tells whether a datagram did not reach the far end, which is for the
 // client to know.
