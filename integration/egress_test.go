@@ -3,7 +3,9 @@ package integration
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -154,38 +156,69 @@ func serveWeb(t *testing.T, network, address string, site http.Handler) int {
 	return ln.Addr().(*net.TCPAddr).Port
 }
 
-// serveNames is a DNS server that answers every question with the address of its type.
+// serveNames is a DNS server, by UDP and TCP, that answers every question with the address of its type.
 func serveNames(t *testing.T, a, aaaa netip.Addr) netip.AddrPort {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	at := ln.Addr().(*net.TCPAddr).AddrPort()
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	answer := func(question []byte) []byte {
+		var m dnsmessage.Message
+		if m.Unpack(question) != nil || len(m.Questions) != 1 {
+			return nil
+		}
+		q := m.Questions[0]
+		m.Response, m.Additionals = true, nil
+		h := dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: 60}
+		switch q.Type {
+		case dnsmessage.TypeA:
+			m.Answers = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.AResource{A: a.As4()}}}
+		case dnsmessage.TypeAAAA:
+			m.Answers = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.AAAAResource{AAAA: aaaa.As16()}}}
+		}
+		b, _ := m.Pack()
+		return b
+	}
 	go func() {
 		buf := make([]byte, 1500)
 		for {
-			n, from, err := conn.ReadFrom(buf)
+			n, from, err := conn.ReadFromUDPAddrPort(buf)
 			if err != nil {
 				return
 			}
-			var m dnsmessage.Message
-			if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 {
-				continue
-			}
-			q := m.Questions[0]
-			m.Response, m.Additionals = true, nil
-			h := dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: 60}
-			switch q.Type {
-			case dnsmessage.TypeA:
-				m.Answers = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.AResource{A: a.As4()}}}
-			case dnsmessage.TypeAAAA:
-				m.Answers = []dnsmessage.Resource{{Header: h, Body: &dnsmessage.AAAAResource{AAAA: aaaa.As16()}}}
-			}
-			if reply, err := m.Pack(); err == nil {
-				conn.WriteTo(reply, from)
-			}
+			conn.WriteToUDPAddrPort(answer(buf[:n]), from)
 		}
 	}()
-	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				length := make([]byte, 2) // RFC 1035 §4.2.2
+				for {
+					if _, err := io.ReadFull(c, length); err != nil {
+						return
+					}
+					question := make([]byte, binary.BigEndian.Uint16(length))
+					if _, err := io.ReadFull(c, question); err != nil {
+						return
+					}
+					b := answer(question)
+					c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...))
+				}
+			}()
+		}
+	}()
+	return at
 }
