@@ -121,12 +121,12 @@ func (r *Router) advertise() {
 	r.advertising.Reset(initialAdvertInterval)
 	r.mu.Unlock()
 	for _, p := range due {
-		p.advertiseAgain()
+		p.announce()
 	}
 }
 
-// advertiseAgain advertises unless the Port is closed.
-func (p *Port) advertiseAgain() {
+// announce advertises to whoever is there, unless the Port is closed.
+func (p *Port) announce() {
 	if p.gate.TryRLock() {
 		defer p.gate.RUnlock()
 		p.advertise(allNodes)

@@ -186,7 +186,7 @@ func TestUnsolicitedAdvertisements(t *testing.T) {
 		t.Errorf("%d advertisements went elsewhere", n)
 	}
 	p.Close()
-	p.advertiseAgain()
+	p.announce()
 	if n := len(sent.take()); n != 0 {
 		t.Errorf("%d advertisements after Close", n)
 	}

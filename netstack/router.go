@@ -80,7 +80,7 @@ func (r *Router) Attach(cfg *PortConfig, out link.Sink) (*Port, error) {
 		return nil, err
 	}
 	if p.advertises() {
-		p.advertise(allNodes)
+		p.announce()
 	}
 	return p, nil
 }
