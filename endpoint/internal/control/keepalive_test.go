@@ -156,7 +156,7 @@ func TestProbe(t *testing.T) {
 // A peer that lives, on a line that loses a fifth: an hour with data one way, both
 // ways and none, and calls all the time, ends no tunnel.
 func TestALossyLineEndsNoTunnel(t *testing.T) {
-	for seed := range seeds(30, 1000) {
+	for seed := range seeds(6, 500) {
 		var d [2]traffic
 		p := newPair(t, seed, Config{Traffic: d[0].read}, Config{Traffic: d[1].read})
 		p.run(2 * time.Second)

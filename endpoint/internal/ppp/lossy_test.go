@@ -254,7 +254,7 @@ func TestBothEnds(t *testing.T) {
 // A link that is up lives for an hour on a line that loses a fifth of the frames,
 // with nothing else to hear of the peer than its echoes.
 func TestALossyLineEndsNoLink(t *testing.T) {
-	for seed := range seeds() / 4 {
+	for seed := range seeds() / 16 {
 		w := newWire(seed, clientConfig(), serverConfig())
 		w.open(t)
 		w.run(t, longest, w.settled)
