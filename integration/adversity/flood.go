@@ -49,6 +49,7 @@ type slice struct {
 	Bits     float64 // a second, that arrived at the server's sinks
 	CPU      float64 // seconds a second, of the server
 	Sent     float64 // datagrams a second of the flood
+	Dropped  float64 // datagrams a second that the server's socket had no room for
 	PeakRSS  uint64
 	Live     uint64
 	Honest   []float64 // seconds until each honest client was in
@@ -208,6 +209,7 @@ func (s *stage) watch(ctx context.Context, seconds float64) (sl slice, err error
 	took := time.Since(began).Seconds()
 	sl.Bits = float64(until.Bytes-from.Bytes) * 8 / took
 	sl.CPU = (until.CPU - from.CPU).Seconds() / took
+	sl.Dropped = float64(until.Dropped-from.Dropped) / took
 	sl.PeakRSS = until.PeakRSS
 	sl.Counters = until.Counters
 	// Only now, since it costs something.

@@ -31,7 +31,7 @@ type serverConfig struct {
 type serverReport struct {
 	usage
 	Bytes    uint64 // that its sinks have taken
-	Tunnels  int    // that stand, or are half open
+	Dropped  uint64 // datagrams that its socket had no room for
 	Counters endpoint.Counters
 }
 
@@ -52,7 +52,7 @@ func newServer() role {
 		}),
 		"report": asks(func(collect bool) (serverReport, error) {
 			u, st := used(collect), ep.Status()
-			return serverReport{u, bytes.Load(), len(st.Tunnels), st.Counters}, nil
+			return serverReport{u, bytes.Load(), dropped(st.Local.Port()), st.Counters}, nil
 		}),
 	}
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -45,6 +46,19 @@ func used(collect bool) usage {
 		CPU:  time.Duration(r.Utime.Nano() + r.Stime.Nano()),
 		Live: m.HeapAlloc + m.StackInuse, RSS: rss, PeakRSS: max(peakRSS.Swap(0), rss),
 	}
+}
+
+// dropped is how many datagrams the kernel has dropped because a socket of this port was full (/proc/net/udp).
+func dropped(port uint16) (n uint64) {
+	table, _ := os.ReadFile("/proc/net/udp")
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		if len(f) > 2 && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+			d, _ := strconv.ParseUint(f[len(f)-1], 10, 64)
+			n += d
+		}
+	}
+	return n
 }
 
 // residentBytes is VmRSS of /proc/self/status, which has it in KiB; 0 where it has not.
