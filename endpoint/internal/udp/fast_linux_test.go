@@ -59,9 +59,10 @@ func TestWhichSocketsAreFast(t *testing.T) {
 // spied has the system calls of a Conn counted, and refused as the test wants it.
 type spied struct {
 	*Conn
-	f      *fast
-	frames [][]int // of calls and messages that went: how many datagrams
-	refuse func(m *message, segments int) syscall.Errno
+	f       *fast
+	frames  [][]int // of calls and messages that went: how many datagrams
+	refuse  func(m *message, segments int) syscall.Errno
+	refused int // how many messages
 }
 
 func spy(c net.PacketConn) *spied {
@@ -77,7 +78,10 @@ func spy(c net.PacketConn) *spied {
 		if size := segmentSize(m); size > 0 {
 			n = (total + size - 1) / size
 		}
-		return n, s.refuse(m, n)
+		if err = s.refuse(m, n); err != 0 {
+			s.refused++
+		}
+		return n, err
 	}
 	f.calls.send = func(fd int, m *message) (int, syscall.Errno) {
 		n, err := check(m)
@@ -205,8 +209,12 @@ func TestAPeerThatRefusesSegments(t *testing.T) {
 			}
 			send(path, join([]int{10}, repeat(500, 3))...)
 			expectFrames(t, out, "the first time", []int{1}, []int{1, 1, 1})
+			first := out.refused
 			send(path, repeat(500, 3)...)
 			expectFrames(t, out, "and remembered", []int{1, 1, 1})
+			if out.refused != first {
+				t.Errorf("%d messages more were refused, want none", out.refused-first)
+			}
 			send(other, repeat(500, 3)...)
 			expectFrames(t, out, "of this peer only", []int{3})
 			if n := path.MaxDatagram(); n != 0 {
@@ -239,6 +247,9 @@ func TestSegmentsThatAreTooLong(t *testing.T) {
 	}
 	send(join(repeat(1472, 3), repeat(2000, 2))...)
 	expectFrames(t, out, "and some that are not", []int{3, 1, 1})
+	if out.refused != 1 {
+		t.Errorf("%d messages were refused, want only the first", out.refused)
+	}
 }
 
 func TestOnlyWhatIsRefusedIsLost(t *testing.T) {

@@ -39,6 +39,32 @@ func TestWhatAPathHasLearntIsForgotten(t *testing.T) {
 	})
 }
 
+func TestHowLongARunIs(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		lengths []int
+		longest int
+		want    int
+	}{
+		{"64 datagrams", repeat(10, 70), DatagramMax, 64},
+		{"65507 bytes", repeat(1456, 64), DatagramMax, 44}, // and 65,520 are too many
+		{"65507 bytes, a shorter one at the end", join(repeat(1456, 44), []int{1443, 1}), DatagramMax, 45},
+		{"65508 bytes, a shorter one at the end", join(repeat(1456, 44), []int{1444}), DatagramMax, 44},
+		{"as long as may be", repeat(1456, 3), 1456, 3},
+		{"longer than may be", repeat(1457, 3), 1456, 1},
+		{"none may", repeat(1, 3), 0, 1},
+		{"too long for any message", repeat(70000, 2), DatagramMax, 1},
+	} {
+		var b link.Batch
+		for _, n := range c.lengths {
+			b.Add(0, make([]byte, n), nil)
+		}
+		if got := runLength(b.Frames, c.longest); got != c.want {
+			t.Errorf("%s: a run of %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
 func TestRunsAreWhatTheSystemCuts(t *testing.T) {
 	// UDP_SEGMENT (udp(7)) has a message cut at every multiple of one length.
 	rapid.Check(t, func(t *rapid.T) {
