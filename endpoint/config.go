@@ -61,8 +61,9 @@ type AnswerConfig struct {
 	MRU int
 	// Limits are what peers may cost.
 	Limits Limits
-	// HelloInterval is the peer's silence after which a Hello probes it.
-	// Zero: 60 s; negative: never.
+	// HelloInterval is the peer's silence after which a Hello probes it, less up to
+	// a tenth; when data goes one way for 5 s a Hello does so at once. Zero: 60 s;
+	// negative: never, in either case.
 	HelloInterval time.Duration
 	// HideAVPs hides what may be hidden of control messages (RFC 2661 §4.3), with
 	// the secret. Some peers do not understand that.
@@ -74,8 +75,9 @@ type TunnelConfig struct {
 	// Secret is the tunnel secret: the LNS must prove that it has it, and we
 	// prove it to the LNS. Empty: no tunnel authentication.
 	Secret Secret
-	// HelloInterval is the peer's silence after which a Hello probes it.
-	// Zero: 60 s; negative: never.
+	// HelloInterval is the peer's silence after which a Hello probes it, less up to
+	// a tenth; when data goes one way for 5 s a Hello does so at once. Zero: 60 s;
+	// negative: never, in either case.
 	HelloInterval time.Duration
 	// HideAVPs hides what may be hidden of control messages (RFC 2661 §4.3), with
 	// the secret. Some peers do not understand that.

@@ -129,7 +129,7 @@ func TestSessionsEndWithTheirTunnelsError(t *testing.T) {
 // A peer that lives, behind a line that loses a fifth of all for an hour, is not
 // given up, whoever talks.
 func TestALossyLineEndsNothing(t *testing.T) {
-	for seed := range seeds(3) {
+	for seed := range seeds(2) {
 		synctest.Test(t, func(t *testing.T) {
 			n := simnet.New(seed)
 			lns, lac := answering(t, n, seed, nil), dialling(t, n, seed)
