@@ -376,6 +376,29 @@ func TestASourceHasFewHalfOpenTunnels(t *testing.T) {
 	})
 }
 
+func TestAStrangersSCCCNIsNotTaken(t *testing.T) {
+	// Even one that knows the id: it was told to the peer's address.
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lns := answering(t, n, 1, withoutSecret)
+		defer lns.Close()
+		s := scripted(t, n)
+		s.send(0, sccrq(7))
+		s.peer = s.want(wire.SCCRP).AssignedTunnelID
+		b := (&wire.Message{Type: wire.SCCCN}).Append(wire.AppendControlHeader(nil, s.peer, 0, 1, 1))
+		wire.SetLength(b)
+		lns.receive(asker(1), besiegedAt, b, nil)
+		if st := lns.Status(); len(st.Tunnels) != 0 || st.HalfOpen != 1 || st.Counters.WrongPeer != 1 {
+			t.Errorf("the server has %+v", st)
+		}
+		s.send(0, &wire.Message{Type: wire.SCCCN})
+		time.Sleep(time.Second)
+		if st := lns.Status(); len(st.Tunnels) != 1 || st.HalfOpen != 0 {
+			t.Errorf("the server has %+v", st)
+		}
+	})
+}
+
 func TestLongSCCRQs(t *testing.T) {
 	// A Host Name may have 1,017 bytes; under load there is no room for it.
 	synctest.Test(t, func(t *testing.T) {
