@@ -1,6 +1,7 @@
 package control
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -190,5 +191,25 @@ func TestALossyLineEndsNoTunnel(t *testing.T) {
 				t.Errorf("seed %d: %s: up %v, down with %v", seed, e.name, e.up, e.err)
 			}
 		}
+	}
+}
+
+// The Hellos of many tunnels that were set up at once do not come at once: they are
+// spread over a tenth of the interval.
+func TestHellosAreSpread(t *testing.T) {
+	at := map[time.Duration]bool{}
+	for seed := range uint64(20) {
+		s := newScript(t, Answer, Config{Rand: rand.NewChaCha8([32]byte{byte(seed)})})
+		s.peer(0, sccrq())
+		s.peer(0, &wire.Message{Type: wire.SCCCN})
+		s.run(time.Second)
+		due := s.m.helloAt().Sub(s.start)
+		if due <= 54*time.Second || due > time.Minute {
+			t.Errorf("seed %d: the first HELLO is due after %v, expected 54 s to 60 s", seed, due)
+		}
+		at[due] = true
+	}
+	if len(at) < 10 {
+		t.Errorf("the HELLOs of 20 tunnels are due at %d times", len(at))
 	}
 }
