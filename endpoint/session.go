@@ -45,10 +45,8 @@ type Session struct {
 	waiting  waitingRoom
 	flow     flow
 
-	ctx    context.Context // ends with the session
-	cancel context.CancelFunc
-	ready  chan struct{} // closed when all that is wanted has come up, or will not
-	done   chan struct{} // closed when the session is over
+	ready chan struct{} // closed when all that is wanted has come up, or will not
+	done  chan struct{} // closed when the session is over
 
 	mu                sync.Mutex // what others may ask for
 	state             SessionState
@@ -83,7 +81,6 @@ func newSession(t *Tunnel, answer bool, cfg ppp.Config, mru int) *Session {
 		state: SessionCalling, created: time.Now(),
 	}
 	s.carries.Store(&carriage{})
-	s.ctx, s.cancel = context.WithCancel(t.ep.ctx)
 	cfg.Rand, cfg.MRU = t.ep.random, mru
 	cfg.Traffic = s.flow.received // it shows that the peer lives
 	s.link = ppp.New(cfg)
@@ -302,7 +299,6 @@ func (s *Session) disconnected(now time.Time, err error) {
 // finish ends it all, when both the call and PPP are over. On the loop.
 func (s *Session) finish() {
 	s.runner.Stop()
-	s.cancel()
 	s.mu.Lock()
 	s.state = SessionDown
 	err, lease := s.err, s.lease
@@ -433,9 +429,26 @@ func (s *Session) pathMTU() int {
 	return 1500 - outer - 8 - wire.SequencedHeaderLen - ppp.HeaderLen - ppp.EncryptionLen
 }
 
+// lifetime is a context that ends with the session. A [context.WithCancel] for each
+// would cost it, and the endpoint, 200 octets for as long as it stands.
+type lifetime struct{ session *Session }
+
+func (lifetime) Deadline() (deadline time.Time, ok bool) { return }
+func (l lifetime) Done() <-chan struct{}                 { return l.session.done }
+func (lifetime) Value(any) any                           { return nil }
+
+func (l lifetime) Err() error {
+	select {
+	case <-l.session.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
 // authenticate asks the user's authenticator, which may take its time.
 func (s *Session) authenticate(q ppp.AuthQuestion) {
-	c, err := s.tunnel.ep.cfg.Answer.Authenticate(s.ctx, AuthRequest{User: q.User, Method: publicMethod(q.Method), Peer: s.tunnel.Peer()})
+	c, err := s.tunnel.ep.cfg.Answer.Authenticate(lifetime{s}, AuthRequest{User: q.User, Method: publicMethod(q.Method), Peer: s.tunnel.Peer()})
 	if err != nil {
 		s.log.Warn("user refused", "user", shown(q.User), "reason", err)
 	}
@@ -455,7 +468,7 @@ func (s *Session) assign(q ppp.AddressQuestion) {
 	account := s.account
 	s.account = nil
 	s.mu.Unlock()
-	l, err := pool.Assign(s.ctx, AddressRequest{User: q.User, Account: account, Peer: s.tunnel.Peer()})
+	l, err := pool.Assign(lifetime{s}, AddressRequest{User: q.User, Account: account, Peer: s.tunnel.Peer()})
 	if err != nil {
 		s.log.Warn("no address for a caller", "user", shown(q.User), "error", err)
 	} else {

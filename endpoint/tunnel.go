@@ -157,7 +157,6 @@ func (t *Tunnel) OpenPPP(ctx context.Context, cfg *PPPConfig) (*Session, error) 
 		return nil, err
 	}
 	if !t.runner.Do(func(now time.Time) { s.call(now) }) {
-		s.cancel()
 		return nil, net.ErrClosed
 	}
 	select {
@@ -166,7 +165,6 @@ func (t *Tunnel) OpenPPP(ctx context.Context, cfg *PPPConfig) (*Session, error) 
 	case <-s.done:
 		return nil, s.Err()
 	case <-t.done: // perhaps before the session was begun
-		s.cancel()
 		if err := s.Err(); err != nil {
 			return nil, err
 		}
