@@ -31,6 +31,14 @@
 // each Close, and one that writes the packets of a capture ([Endpoint.Capture]),
 // for which nobody waits. Whoever calls [Session.Put] writes to the socket himself.
 //
+// # Strangers
+//
+// Anybody may send an SCCRQ in anybody's name. The reader answers it itself, by a
+// machine that it throws away, and keeps a record of less than 512 bytes; nothing is
+// sent again but when asked again, and never more than three times what has come. The
+// SCCCN, which shows that somebody is at that address, makes the record a Tunnel. When
+// there are too many records, an SCCRQ earns one by coming again: see [Limits].
+//
 // # Buffers
 //
 // The reader owns the bytes of a datagram; sinks may read them during Put only. A
