@@ -405,6 +405,53 @@ func TestForwardEndsWithTheSession(t *testing.T) {
 	}
 }
 
+// What a session was not sent in time is sent to nobody: who has its address next has
+// nothing of its connections.
+func TestForwardLeavesNothingToTheNextSession(t *testing.T) {
+	accepted := make(chan net.Conn)
+	server := newStack(t, nil)
+	r, err := server.AddRouted(&RoutedConfig{Addresses: []netip.Addr{gateway}, Forwarder: &Forwarder{TCP: func(f *TCPFlow) {
+		c, err := f.Accept()
+		if err != nil {
+			t.Error(err)
+		}
+		accepted <- c
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	up, down := newWire(t, &wire{}), newWire(t, &wire{})
+	there := newStack(t, nil)
+	down.deliverTo(addIP(t, there, up, netip.MustParseAddr("10.77.0.2")))
+	port := attach(t, r, down, "10.77.0.2/32")
+	up.deliverTo(port)
+	c, err := there.DialContext(patience(t), "tcp", outside+":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	here := <-accepted
+	down.setTamper(func([]byte) []byte { return nil })
+	if _, err := here.Write(make([]byte, 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	here.Close()
+	left := func() (n int) {
+		abortTCP(r.forward.gv, func(netip.Addr, netip.Addr) bool {
+			n++
+			return false
+		})
+		return n
+	}
+	if left() == 0 {
+		t.Error("nothing waits to be acknowledged, which is what this test is about")
+	}
+	port.Close()
+	if n := left(); n != 0 {
+		t.Errorf("%d connections of the session's are left", n)
+	}
+}
+
 // A session has so many undecided flows and no more, and another one has its own.
 func TestForwardPendingPerSession(t *testing.T) {
 	release := make(chan struct{})

@@ -102,9 +102,12 @@ func TestEgressEcho(t *testing.T) {
 				t.Error("two requests have the same number")
 			}
 			good := one.reply(v6)
-			stranger := fakeEcho{good.m, "203.0.113.66"}
+			stranger := fakeEcho{one.reply(v6).m, "203.0.113.66"}
 			otherID, otherNumber, otherType, short := one.reply(v6), one.reply(v6), one, fakeEcho{good.m[:7], f.addr}
 			otherID.m[5]++
+			for _, r := range []fakeEcho{stranger, otherID} {
+				r.m[len(r.m)-1]++ // who takes it for the reply has another payload
+			}
 			binary.BigEndian.PutUint16(otherNumber.m[6:], 9999)
 			// None of these is a reply to anything; then both, the second one twice.
 			for _, r := range []fakeEcho{stranger, otherID, otherNumber, otherType, short, two.reply(v6), two.reply(v6), good} {
