@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
 	"net"
@@ -134,7 +135,7 @@ func segmentSize(m *message) int {
 	}
 	for _, c := range ms {
 		if c.Header.Level == unix.IPPROTO_UDP && c.Header.Type == unix.UDP_SEGMENT {
-			return int(c.Data[0]) | int(c.Data[1])<<8
+			return int(binary.NativeEndian.Uint16(c.Data))
 		}
 	}
 	return 0
@@ -417,7 +418,7 @@ func mustBuffers(t *testing.T, c *net.UDPConn) (receive, send int) {
 
 func TestControlMessages(t *testing.T) {
 	four, six := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
-	gro := appendControl(nil, unix.IPPROTO_UDP, unix.UDP_GRO, []byte{0x78, 5, 0, 0})
+	gro := appendControl(nil, unix.IPPROTO_UDP, unix.UDP_GRO, binary.NativeEndian.AppendUint32(nil, 1400))
 	other := appendControl(nil, unix.SOL_SOCKET, unix.SO_TIMESTAMP, make([]byte, 16))
 	received4 := appendControl(nil, unix.IPPROTO_IP, unix.IP_PKTINFO, []byte{1, 0, 0, 0, 9, 9, 9, 9, 192, 0, 2, 1})
 	group := appendControl(nil, unix.IPPROTO_IP, unix.IP_PKTINFO, []byte{1, 0, 0, 0, 9, 9, 9, 9, 224, 0, 0, 1})
