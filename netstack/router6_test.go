@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -311,5 +312,53 @@ func echoUDP(t *testing.T, a, b *Stack, addr netip.Addr, size int) {
 	server.WriteTo(buf[:n], from)
 	if n, err = client.Read(buf); err != nil || !bytes.Equal(buf[:n], sent) {
 		t.Fatalf("an answer of %d bytes came as %d, %v", size, n, err)
+	}
+}
+
+// RFC 4459 §3.2.3: what lies behind a session may not know how little that carries, and
+// be told by nobody, where ICMP is lost: then the segment size must be small enough in
+// both directions, to the server as to another session.
+func TestNetworkBehindNarrowSession(t *testing.T) {
+	server := newStack(t, nil)
+	r := newRouter6(t, server, RoutedConfig{MTU: 1500, ClientToClient: true})
+	behind := func(i, mtu int) (c *client, longest func() int) {
+		up, down := newWire(t, &wire{}), newWire(t, &wire{})
+		c = &client{stack: newStack(t, nil)}
+		addr := netip.AddrFrom4([4]byte{10, 77, 0, byte(i)})
+		nic, err := c.stack.AddIP(up, &IPConfig{Addresses: []netip.Prefix{netip.PrefixFrom(addr, 32)}, MTU: 1500})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.nic = nic
+		down.deliverTo(nic)
+		c.port = attachWith(t, r, down, PortConfig{MTU: mtu}, addr.String()+"/32")
+		up.deliverTo(c.port)
+		var n atomic.Int64
+		for _, w := range []*wire{up, down} {
+			w.setTamper(func(p []byte) []byte {
+				for was := n.Load(); int(was) < len(p) && !n.CompareAndSwap(was, int64(len(p))); was = n.Load() {
+				}
+				return p
+			})
+		}
+		return c, func() int { return int(n.Load()) }
+	}
+	narrow, longest := behind(2, 1300)
+	wide, other := behind(3, 0)
+	for _, way := range []struct {
+		name     string
+		from, to *Stack
+		at       netip.Addr
+	}{
+		{"to the server", narrow.stack, server, gateway},
+		{"from the server", server, narrow.stack, narrow.nic.Addresses()[0]},
+		{"to another session", narrow.stack, wide.stack, wide.nic.Addresses()[0]},
+		{"from another session", wide.stack, narrow.stack, narrow.nic.Addresses()[0]},
+	} {
+		bulk(t, way.from, way.to, way.at)
+		a, b := narrow.port.Counters(), wide.port.Counters()
+		if a.Fragmented+a.TooLong+b.TooLong != 0 || longest() > 1300 || other() > 1300 {
+			t.Errorf("%s: the longest packets are %d and %d bytes; %+v, %+v", way.name, longest(), other(), a, b)
+		}
 	}
 }
