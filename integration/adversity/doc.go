@@ -13,10 +13,11 @@
 // What the sessions carry while it goes to their server is compared with what they carry while it goes to a socket whose
 // owner only reads it, in turns, so that what the flood costs this machine by itself is on both sides of the ratio.
 //
-//	flooder ──────┬─ flood ────────► server: an endpoint, a router, a TCP sink
-//	              └─ baseline ─► reader ▲ ▲
-//	clients: 100 sessions, each with a stack and a bulk connection ─┘ │
-//	parent: honest calls, one after another ──────────────────────────┘
+//	flooder ──┬─ flood ───────► server: node.Server, a TCP sink inside
+//	          └─ baseline ─► reader   ▲  ▲
+//	clients: 100 sessions, each with ─┘  │
+//	a stack and a bulk connection        │
+//	parent: honest calls, one by one ────┘
 //
 // Each is a process of its own, this program again with a part to play (child.go).
 package main

@@ -17,6 +17,7 @@ import (
 
 // A floodPlan is what is measured with floods.
 type floodPlan struct {
+	Kinds    []kind
 	Rounds   int
 	Seconds  float64 // of each flood in each round, and of each baseline
 	Rate     int     // SCCRQs a second
@@ -26,7 +27,7 @@ type floodPlan struct {
 // length is about how long it takes.
 func (p floodPlan) length() time.Duration {
 	each := time.Duration(p.Seconds*float64(time.Second)) + settling(p.Seconds)
-	return time.Duration(1+2*p.Rounds*len(kinds)) * each
+	return time.Duration(1+2*p.Rounds*len(p.Kinds)) * each
 }
 
 // settling is how long what has begun runs before it is looked at, for the given seconds.
@@ -131,9 +132,9 @@ func underFlood(ctx context.Context, w io.Writer, plan floodPlan) (missed []stri
 	fmt.Fprintf(w, "%d sessions carry %s; the server has %s of memory, %s live.\n",
 		plan.Sessions, gigabits(before.Bits), mebibytes(before.PeakRSS), mebibytes(before.Live))
 
-	results := make([]floodResult, len(kinds))
+	results := make([]floodResult, len(plan.Kinds))
 	for round := range plan.Rounds {
-		for i, k := range kinds {
+		for i, k := range plan.Kinds {
 			results[i].Kind = k
 			// What goes first has its turn too, lest a drift of the machine be taken for something.
 			for turn := range 2 {

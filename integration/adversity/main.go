@@ -50,7 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var err error
 	switch flags.Arg(0) {
 	case "", "flood":
-		plan := floodPlan{Rounds: *rounds, Seconds: *seconds, Rate: *rate, Sessions: *sessions}
+		plan := floodPlan{Kinds: kinds, Rounds: *rounds, Seconds: *seconds, Rate: *rate, Sessions: *sessions}
 		fmt.Fprintf(stdout, "Floods of %d SCCRQs a second, %d × %v s of each kind. It takes about %v.\n", *rate, *rounds, *seconds, plan.length().Round(time.Second))
 		missed, err = underFlood(ctx, stdout, plan)
 	case "idle":

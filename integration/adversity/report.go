@@ -20,7 +20,7 @@ func printFlood(w io.Writer, before slice, results []floodResult, read uint64) {
 			gigabits(pick(r.Baseline, bits)), gigabits(pick(r.Flood, bits)), median(ratios), slices.Min(ratios), slices.Max(ratios))
 	}
 	t.Flush()
-	fmt.Fprintf(t, "\nthe server\tCPU read only\tflooded\tlost/s\tmemory\tlive\thonest\tworst\t\n")
+	fmt.Fprintf(t, "\nthe server\tCPU s/s\tlost/s\tmemory\tlive\thonest\tworst\t\n")
 	for _, r := range results {
 		worst, tries, refused := r.honest()
 		cpu := func(s slice) float64 { return s.CPU }
@@ -28,7 +28,7 @@ func printFlood(w io.Writer, before slice, results []floodResult, read uint64) {
 		for _, s := range r.Flood {
 			live = max(live, s.Live)
 		}
-		fmt.Fprintf(t, "%s\t%.2f s/s\t%.2f\t%.0f\t+%s\t+%s\t%d of %d\t%.1f s\t\n", r.Kind, pick(r.Baseline, cpu), pick(r.Flood, cpu),
+		fmt.Fprintf(t, "%s\t%.2f → %.2f\t%.0f\t+%s\t+%s\t%d of %d\t%.1f s\t\n", r.Kind, pick(r.Baseline, cpu), pick(r.Flood, cpu),
 			pick(r.Flood, func(s slice) float64 { return s.Dropped }),
 			mebibytes(r.extraMemory(before)), mebibytes(live-min(live, before.Live)), tries-refused, tries, worst)
 	}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -11,7 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
-	"github.com/l2tpnet/l2tpnet/netstack"
+	"github.com/l2tpnet/l2tpnet/endpoint/node"
 	"golang.org/x/net/ipv4"
 )
 
@@ -23,7 +22,7 @@ const (
 
 // A serverConfig says what kind of server is wanted.
 type serverConfig struct {
-	// Sessions is how many there will be of one address. 0: the limits are those that a server has by default.
+	// Sessions is how many one address shall be able to have, as fast as it can. 0: the limits are the default ones.
 	Sessions int
 }
 
@@ -35,95 +34,46 @@ type serverReport struct {
 	Counters endpoint.Counters
 }
 
-// newServer is an LNS with a sink in its stack.
+// newServer is a node.Server with a sink in its stack.
 func newServer() role {
 	var (
-		ep    *endpoint.Endpoint
+		s     *node.Server
 		bytes atomic.Uint64
 	)
 	go watchMemory()
 	return role{
 		"start": asks(func(cfg serverConfig) (addr netip.AddrPort, err error) {
-			ep, err = serve(cfg, &bytes)
+			s = &node.Server{
+				Address: "127.0.0.1:0",
+				Users:   map[string]node.User{user: {Password: password}},
+				Pool:    netip.MustParsePrefix("10.64.0.0/12"),
+			}
+			if cfg.Sessions > 0 {
+				s.Limits = endpoint.Limits{Tunnels: 2 * cfg.Sessions, HalfOpenPerSource: -1, RatePerSource: -1}
+			}
+			if err := s.Start(); err != nil {
+				return addr, err
+			}
+			sink, err := s.Listen("tcp", fmt.Sprintf(":%d", sinkPort))
 			if err != nil {
 				return addr, err
 			}
-			return ep.Addr(), nil
+			go func() {
+				for {
+					c, err := sink.Accept()
+					if err != nil {
+						return
+					}
+					go drain(c, &bytes)
+				}
+			}()
+			return s.Addr(), nil
 		}),
 		"report": asks(func(collect bool) (serverReport, error) {
-			u, st := used(collect), ep.Status()
-			return serverReport{u, bytes.Load(), dropped(st.Local.Port()), st.Counters}, nil
+			st := s.Endpoint().Status()
+			return serverReport{used(collect), bytes.Load(), dropped(st.Local.Port()), st.Counters}, nil
 		}),
 	}
-}
-
-func serve(cfg serverConfig, bytes *atomic.Uint64) (*endpoint.Endpoint, error) {
-	pool, err := endpoint.NewPool(netip.MustParsePrefix("10.64.0.0/12"), netip.Addr{}, nil)
-	if err != nil {
-		return nil, err
-	}
-	stack, err := netstack.New(nil)
-	if err != nil {
-		return nil, err
-	}
-	router, err := stack.AddRouted(&netstack.RoutedConfig{Addresses: []netip.Addr{pool.Gateway()}})
-	if err != nil {
-		return nil, err
-	}
-	sink, err := stack.Listen("tcp", fmt.Sprintf(":%d", sinkPort))
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		for {
-			c, err := sink.Accept()
-			if err != nil {
-				return
-			}
-			go drain(c, bytes)
-		}
-	}()
-	answer := &endpoint.AnswerConfig{
-		Pool: pool,
-		Authenticate: func(context.Context, endpoint.AuthRequest) (endpoint.Credential, error) {
-			return endpoint.Credential{Password: password}, nil
-		},
-	}
-	if cfg.Sessions > 0 {
-		raiseLimits(answer, cfg.Sessions)
-	}
-	ep, err := endpoint.Listen("udp", "127.0.0.1:0", &endpoint.Config{Answer: answer})
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		for {
-			s, err := ep.Accept(context.Background())
-			if err != nil {
-				return
-			}
-			join(router, s)
-		}
-	}()
-	return ep, nil
-}
-
-// raiseLimits lets one address have as many sessions, as fast as it can open them.
-func raiseLimits(a *endpoint.AnswerConfig, sessions int) {
-	a.Limits = endpoint.Limits{Tunnels: 2 * sessions, HalfOpenPerSource: -1, RatePerSource: -1}
-}
-
-func join(router *netstack.Router, s *endpoint.Session) {
-	port, err := router.Attach(&netstack.PortConfig{Prefixes: []netip.Prefix{netip.PrefixFrom(s.PeerAddress(), 32)}}, s)
-	if err != nil {
-		s.Close()
-		return
-	}
-	s.Attach(port)
-	go func() {
-		<-s.Done()
-		port.Close()
-	}()
 }
 
 func drain(c net.Conn, bytes *atomic.Uint64) {
