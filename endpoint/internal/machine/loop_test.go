@@ -131,3 +131,30 @@ func TestAFloodOfPacketsDoesNotStopTimers(t *testing.T) {
 		<-fired
 	})
 }
+
+// An event may overtake the last packet that has not been taken, and no more than that.
+func TestEmitBefore(t *testing.T) {
+	var o Output[string]
+	order := func() (all string) {
+		for {
+			packet, event, ok := o.Next()
+			if !ok {
+				return all
+			}
+			all += string(packet) + event + " "
+		}
+	}
+	o.Send([]byte("a"))
+	o.Send([]byte("b"))
+	o.EmitBefore("1")
+	o.EmitBefore("2")
+	if got := order(); got != "a 1 2 b " {
+		t.Errorf("in the order %s", got)
+	}
+	o.Send([]byte("a"))
+	o.Next()
+	o.EmitBefore("1")
+	if got := order(); got != "1 " {
+		t.Errorf("in the order %s", got)
+	}
+}

@@ -45,6 +45,15 @@ func (o *Output[E]) Send(packet []byte) { o.items = append(o.items, item[E]{pack
 // Emit queues an event.
 func (o *Output[E]) Emit(event E) { o.items = append(o.items, item[E]{event: event}) }
 
+// EmitBefore queues an event before the packet that was queued last, if that has not
+// been taken: for an owner that must know before the peer does.
+func (o *Output[E]) EmitBefore(event E) {
+	o.Emit(event)
+	if last := len(o.items) - 1; last > o.next && o.items[last-1].packet != nil {
+		o.items[last-1], o.items[last] = o.items[last], o.items[last-1]
+	}
+}
+
 // Next takes the oldest packet or event from the queue.
 func (o *Output[E]) Next() (packet []byte, event E, ok bool) {
 	if o.next == len(o.items) {

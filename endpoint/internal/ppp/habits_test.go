@@ -38,7 +38,7 @@ func TestHabitSoftEther(t *testing.T) {
 	x.want("the late answer counts, once", "IPCP Configure-Request 2 ...")
 	x.ackOurs(&x.link.ipcp.automaton)
 	x.ipcp(configureRequest, 1, addrOption(ipcpAddress, gateway))
-	x.want("up", "IPCP Configure-Ack ...", "Up{Local:10.77.0.10 ...")
+	x.want("up", "Up{Local:10.77.0.10 ...", "IPCP Configure-Ack ...")
 }
 
 // A SoftEther of today asks a user who has a password for EAP-MSCHAPv2 in that EAP,
@@ -196,7 +196,7 @@ func TestHabitPppd(t *testing.T) {
 	x.ipcp(configureNak, 1, addrOption(ipcpAddress, inside), addrOption(ipcpDNS1, dns1), addrOption(ipcpDNS2, dns1))
 	x.ackOurs(&x.link.ipcp.automaton)
 	x.ipcp(configureRequest, 1, addrOption(ipcpAddress, gateway))
-	x.want("one name server", "IPCP Configure-Request 2 ...", "IPCP Configure-Ack 1 ...", "Up{Local:10.77.0.10 Peer:10.77.0.1 DNS:[10.77.0.53] MTU:1400}")
+	x.want("one name server", "IPCP Configure-Request 2 ...", "Up{Local:10.77.0.10 Peer:10.77.0.1 DNS:[10.77.0.53] MTU:1400}", "IPCP Configure-Ack 1 ...")
 
 	x = openEAP(t, EAPMD5)
 	x.eap(eapRequest, 0xff, "\x04\x05fresh", "lns")

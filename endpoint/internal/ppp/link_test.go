@@ -161,7 +161,7 @@ func TestRenegotiation(t *testing.T) {
 		`PAP Ack 1 "\x0eAccess granted"`, "Authenticated{Method:pap User:alice Message:}", "IPCP Configure-Request 2 <addr 10.77.0.1>")
 	x.ackOurs(&x.link.ipcp.automaton)
 	x.ipcp(configureRequest, 3, addrOption(ipcpAddress, inside))
-	x.want("up again", "IPCP Configure-Ack 3 <addr 10.77.0.10>", "Up{Local:10.77.0.1 Peer:10.77.0.10 DNS:[] MTU:1200}")
+	x.want("up again", "Up{Local:10.77.0.1 Peer:10.77.0.10 DNS:[] MTU:1200}", "IPCP Configure-Ack 3 <addr 10.77.0.10>")
 
 	x.lcp(configureRequest, 101)
 	x.ackOurs(&x.link.lcp.automaton)

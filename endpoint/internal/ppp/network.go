@@ -210,7 +210,10 @@ func (l *Link) networkUp(now time.Time, n *ncp, up Event) {
 	l.setup = time.Time{}
 	l.lcp.requests, n.requests = 0, 0
 	l.lcp.demanded = ""
-	l.Emit(up)
+	// The peer's first datagram may be right behind our Configure-Ack's arrival: who
+	// carries it must be ready before that is sent. RFC 1661 §4.1: "multiple actions
+	// may be implemented in any convenient order."
+	l.EmitBefore(up)
 	l.settle(now)
 }
 

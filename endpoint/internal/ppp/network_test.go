@@ -60,7 +60,7 @@ func TestTwoNetworks(t *testing.T) {
 		"IPCP Configure-Request 2 <addr 0.0.0.0> <dns1 0.0.0.0> <dns2 0.0.0.0>", "IPV6CP Configure-Request 2 <id ours>")
 	x.ackOurs(&x.link.ipv6cp.automaton)
 	x.ipv6cp(configureRequest, 1, idOption("p"))
-	x.want("IPv6 first", "IPV6CP Configure-Ack 1 <id 7070707070707070>", "Up6{Peer:7070707070707070 MTU:1400}")
+	x.want("IPv6 first", "Up6{Peer:7070707070707070 MTU:1400}", "IPV6CP Configure-Ack 1 <id 7070707070707070>")
 	x.wantSettled(0)
 	x.upIPCP()
 	x.wantSettled(1)
