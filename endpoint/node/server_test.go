@@ -328,6 +328,18 @@ func TestTakingOverFromAnExhaustedPool(t *testing.T) {
 	}
 }
 
+func TestAServersLimits(t *testing.T) {
+	l := serverOf(t, func(s *Server) { s.Limits = endpoint.Limits{Sessions: 1} })
+	c := l.call(t, "alice")
+	l.event(t, true)
+	if _, err := c.session.Tunnel().OpenPPP(soon(t), &endpoint.PPPConfig{User: "bob", Password: "b"}); err == nil || !strings.Contains(err.Error(), "too many sessions") {
+		t.Errorf("a second session in the tunnel: %v", err)
+	}
+	if st := l.Status(); st.Endpoint.Counters.SessionLimit != 1 || len(st.Sessions) != 1 {
+		t.Errorf("counted %+v", st.Endpoint.Counters)
+	}
+}
+
 func TestNetworksBehindAUser(t *testing.T) {
 	l := serverOf(t, func(s *Server) {
 		s.Users["alice"] = User{Password: "a", Routes: []netip.Prefix{netip.MustParsePrefix("192.168.7.0/24")}}
