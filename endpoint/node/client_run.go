@@ -91,8 +91,10 @@ func (r *clientRun) keep(impatient bool) {
 	}()
 	r.keeper.impatient = impatient
 	err := r.keeper.run(r.life)
-	r.cancel()
+	r.mu.Lock()
 	r.err = err
+	r.mu.Unlock()
+	r.cancel()
 	r.set(func(s *ClientStatus) { s.State, s.Next = StateClosed, time.Time{} })
 	if !errors.Is(err, net.ErrClosed) {
 		r.stack.Fail(&DownError{Err: err})
@@ -185,7 +187,7 @@ func (r *clientRun) ready(ctx context.Context) error {
 		changed := r.changed
 		r.mu.Unlock()
 		err := r.whyDown()
-		if err == nil || !waits(ctx) || errors.Is(err, net.ErrClosed) {
+		if err == nil || !waits(ctx) || r.life.Err() != nil {
 			return err
 		}
 		select {
@@ -203,7 +205,7 @@ func (r *clientRun) whyDown() error {
 	defer r.mu.Unlock()
 	switch {
 	case r.life.Err() != nil:
-		if r.status.State == StateClosed && r.err != nil && !errors.Is(r.err, net.ErrClosed) {
+		if r.err != nil && !errors.Is(r.err, net.ErrClosed) {
 			return &DownError{Err: r.err}
 		}
 		return net.ErrClosed

@@ -412,6 +412,38 @@ func TestDialSaysWhyNot(t *testing.T) {
 	}
 }
 
+// A Client that is connected only Once ends with its connection, and everything that
+// it has says why.
+func TestClientOnce(t *testing.T) {
+	t.Parallel()
+	s := lns(t, "127.0.0.1:0")
+	d := newDiary(t)
+	c := connected(t, &Client{Server: s.Addr().String(), User: "alice", Password: "s3cret", NoIPv6: true, Once: true, Events: d.write})
+	conn := echoed(t, c, patiently(t))
+	var listeners []net.Listener
+	for _, a := range []string{":80", aliceAddress.String() + ":81"} {
+		ln, err := c.Listen("tcp", a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		listeners = append(listeners, ln)
+	}
+	s.Disconnect(func(ServerSession) bool { return true })
+	for _, ln := range listeners {
+		_, err := ln.Accept()
+		isDownWith[*endpoint.PeerError](t, "Accept", err)
+	}
+	_, err := conn.Read(make([]byte, 1))
+	isDownWith[*endpoint.PeerError](t, "Read", err)
+	<-c.Done()
+	_, err = c.DialContext(WithWait(patiently(t)), "tcp", "10.77.0.1:7")
+	isDownWith[*endpoint.PeerError](t, "DialContext", err)
+	if _, ok := errors.AsType[*endpoint.PeerError](c.Err()); !ok || !await[Disconnected](d).Next.IsZero() || c.Status().State != StateClosed {
+		t.Errorf("it has ended with %v, and is %+v", c.Err(), c.Status())
+	}
+}
+
 func TestClientBeforeStart(t *testing.T) {
 	c := &Client{}
 	for what, call := range map[string]func() error{
