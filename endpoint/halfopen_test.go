@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"log/slog"
 	"net"
 	"net/netip"
 	"reflect"
@@ -515,6 +516,25 @@ func TestRefusalsAreLoadToo(t *testing.T) {
 		e.receive(asker(0), besiegedAt, asks(1), nil)
 		if n := e.Status().HalfOpen; n != 1 {
 			t.Errorf("a second later %d half-open tunnels, want one", n)
+		}
+	})
+}
+
+func TestAFloodIsLoggedInSummaries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		e, err := New(&discard{done: make(chan struct{})}, &Config{Rand: random(1, 's'), Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Answer: &AnswerConfig{Authenticate: users, Pool: pool(t)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		for i := range 10000 {
+			e.receive(asker(i/2), besiegedAt, opening(sccrq(1)), nil)
+			time.Sleep(3 * time.Millisecond)
+		}
+		if lines := strings.Count(log.String(), "\n"); lines < 2 || lines > 4 || strings.Count(log.String(), "under load") != lines {
+			t.Errorf("%d lines of half a minute's flood:\n%s", lines, log.String())
 		}
 	})
 }
