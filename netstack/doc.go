@@ -66,6 +66,22 @@
 // it comes from the stack, which knows one MTU; another session is told of it (Packet
 // Too Big). The segment size of TCP is clamped both ways, so that this is rare.
 //
+// # Forwarding
+//
+// A Router with a [Forwarder] has a second gVisor stack beside the Stack's own. What
+// is for neither the Router's addresses nor another session goes there, and that
+// stack takes packets to any address and speaks from any. In the first one,
+// listeners at ":80" would take the sessions' connections to everywhere.
+//
+//	               ┌─ own address ──────────► Stack        Listen, Dial
+//	Port ── Router ┼─ another session's ────► Port         if allowed
+//	               └─ any other, unicast ───► Forwarder    TCPFlow, UDPFlow, EchoRequest
+//
+// A flow waits for the Forwarder's decision, so that the far end's refusal becomes
+// the client's: a SYN is answered when the far end has been connected, by a reset when
+// that has refused, by an ICMP error otherwise. Each session has its own bound of
+// undecided flows.
+//
 // # When a tunnel goes down
 //
 // [Stack.Fail] and [Stack.Close] end everything on the stack at once, as
@@ -86,8 +102,9 @@
 //
 // # Goroutines and buffers
 //
-// gVisor runs GOMAXPROCS goroutines per Stack for TCP; there are no others, and
-// none for a conn. A NIC with IPv6 has a timer, and so has a Router with IPv6.
+// gVisor runs GOMAXPROCS goroutines per Stack for TCP, and again for a Forwarder;
+// there are no others, and none for a conn. A Forwarder's functions have one for
+// each flow. A NIC with IPv6 has a timer, and so has a Router with IPv6.
 //
 // What comes in is copied once, from the frame into gVisor's memory, on the
 // goroutine that calls Put. What goes out is not copied: gVisor hands a
