@@ -58,6 +58,7 @@ type Session struct {
 	err               error // why it is over, or is going to be
 	account           any   // of the Credential, until there is a lease
 	lease             *Lease
+	after             func() // of AfterDone
 	created           time.Time
 }
 
@@ -197,6 +198,19 @@ func (s *Session) Lease() (l Lease, ok bool) {
 // Done is closed when the session is over.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
+// AfterDone has f called on a goroutine of its own when the session is over, or at
+// once if it is: for those with so many sessions that goroutines which wait would cost
+// more than these do. There is one such f, the one given last.
+func (s *Session) AfterDone(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == SessionDown {
+		go func() { <-s.done; f() }()
+		return
+	}
+	s.after = f
+}
+
 // Err is nil while the session stands. Then it is net.ErrClosed when Close was
 // called, else why it ended.
 func (s *Session) Err() error {
@@ -301,8 +315,8 @@ func (s *Session) finish() {
 	s.runner.Stop()
 	s.mu.Lock()
 	s.state = SessionDown
-	err, lease := s.err, s.lease
-	s.lease = nil
+	err, lease, after := s.err, s.lease, s.after
+	s.lease, s.after = nil, nil
 	s.mu.Unlock()
 	if lease != nil {
 		s.tunnel.ep.cfg.Answer.Pool.Release(*lease)
@@ -313,6 +327,9 @@ func (s *Session) finish() {
 	}
 	s.log.Log(s.tunnel.ep.ctx, level, "session down", "reason", reason(err))
 	close(s.done)
+	if after != nil {
+		go after()
+	}
 }
 
 // output takes what PPP has to send and to tell, on the loop.

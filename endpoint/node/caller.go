@@ -19,9 +19,8 @@ type caller struct {
 	port    *netstack.Port
 	shows   ServerSession // but its traffic
 	leaving sync.Once
-	why     error         // it has left; set before left is closed
-	left    chan struct{} // closed when it is out of the routes
-	told    chan struct{} // closed when Events has been told that it is over
+
+	up, over chan struct{} // closed when Events has been told that it is
 }
 
 // A ServerSession is one caller's session.
@@ -75,12 +74,18 @@ func (s *Server) join(session *endpoint.Session) {
 		return
 	}
 	session.Attach(c.port)
-	// A goroutine of its own, since this one's stack has grown.
-	s.running.Go(func() { c.watch(before) })
+	// No goroutine waits for the end: it would cost as much as what it waits for.
+	session.AfterDone(func() { c.leave(session.Err()) })
+	// Whoever is told, and takes his time, keeps no packet waiting.
+	for _, old := range before {
+		<-old.over
+	}
+	s.tell(ServerEvent{Up: true, Session: c.shows})
+	close(c.up)
 }
 
 func (s *Server) newCaller(session *endpoint.Session, g *grant) *caller {
-	c := &caller{server: s, session: session, grant: g, left: make(chan struct{}), told: make(chan struct{})}
+	c := &caller{server: s, session: session, grant: g, up: make(chan struct{}), over: make(chan struct{})}
 	status := session.Status()
 	c.shows = ServerSession{
 		User: g.user.Name, Peer: session.Tunnel().Peer(), Address: session.PeerAddress(), Routes: g.user.Routes,
@@ -125,6 +130,7 @@ func (c *caller) enter() (before []*caller, err error) {
 		return before, err
 	}
 	c.port = port
+	s.running.Add(1) // until it has left, which it may from here on
 	s.mu.Lock()
 	for _, p := range c.owns() {
 		s.owners[p] = c
@@ -172,27 +178,6 @@ func (s *Server) makeRoom(u *User) *caller {
 	return oldest
 }
 
-// watch tells of the session, after those in whose place it is, and waits for its
-// end. Whoever is told, and takes his time, keeps no packet waiting.
-func (c *caller) watch(before []*caller) {
-	for _, old := range before {
-		<-old.told
-	}
-	c.server.tell(ServerEvent{Up: true, Session: c.shows})
-	c.await()
-	c.server.tell(ServerEvent{Session: c.now(), Err: c.why})
-	close(c.told)
-}
-
-func (c *caller) await() {
-	select {
-	case <-c.session.Done():
-		c.leave(c.session.Err())
-	case <-c.left:
-	}
-	<-c.left
-}
-
 // leave takes the session out of the routes, once.
 func (c *caller) leave(why error) {
 	c.leaving.Do(func() {
@@ -212,8 +197,13 @@ func (c *caller) leave(why error) {
 		s.mu.Unlock()
 		s.addresses.drop(c.grant)
 		s.log.Info("session ended", "user", c.shows.User, "address", c.shows.Address, "reason", why)
-		c.why = why
-		close(c.left)
+		gone := c.now()
+		go func() {
+			defer s.running.Done()
+			<-c.up
+			s.tell(ServerEvent{Session: gone, Err: why})
+			close(c.over)
+		}()
 	})
 }
 
