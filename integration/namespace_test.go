@@ -16,6 +16,9 @@ import (
 // that is in a user namespace, too, where nobody but root is known.
 const namespaceVariable = "L2TPNET_TEST_NAMESPACE"
 
+// programVariable tells it where l2tpnet has been built already.
+const programVariable = "L2TPNET_TEST_PROGRAM"
+
 var skippedLine = regexp.MustCompile(`SKIPPED: .*`)
 
 // inNamespace runs the test again, in a network namespace of its own, in which it may have any address and be far away.
@@ -33,6 +36,10 @@ func inNamespace(t *testing.T) bool {
 		t.Skipf("SKIPPED: %s; missing: ip, install with: apt-get install iproute2", t.Name())
 	}
 	guest.Prepare(t) // in there nothing can be fetched
+	program, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ways := map[string]*syscall.SysProcAttr{
 		"root": {Cloneflags: syscall.CLONE_NEWNET},
 		"user": {
@@ -44,7 +51,7 @@ func inNamespace(t *testing.T) bool {
 	var refusal error
 	for _, way := range []string{"root", "user"} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "10m")
-		cmd.Env = append(os.Environ(), namespaceVariable+"="+way)
+		cmd.Env = append(os.Environ(), namespaceVariable+"="+way, programVariable+"="+program)
 		cmd.SysProcAttr = ways[way]
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 		var said bytes.Buffer

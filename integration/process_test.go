@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 
 // build compiles the command line once.
 var build = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(programVariable); path != "" {
+		return path, nil
+	}
 	path := filepath.Join(workDir, "l2tpnet")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/l2tpnet/l2tpnet/cmd/l2tpnet").CombinedOutput()
 	if err != nil {
