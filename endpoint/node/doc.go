@@ -63,8 +63,8 @@
 //
 // # Goroutines
 //
-// A Server has one that accepts, one for each session, which calls Events when its turn
-// has come, two or four for DNS, and those of its [Egress]: two for each flow, one of
+// A Server has one that accepts, one for each session that comes or goes, until Events
+// has been told, two or four for DNS, and those of its [Egress]: two for each flow, one of
 // which is netstack's, and one for each version of IP that has been pinged with. A
 // Client has two of its own: its keeper, which calls Events, and a ticker that
 // compares the clocks. A goodbye is said on a third, while the next server is tried.
