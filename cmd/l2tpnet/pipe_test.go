@@ -47,7 +47,7 @@ func TestACaptureThatNobodyReads(t *testing.T) {
 	t.Setenv("L2TPNET_USER", "alice")
 	t.Setenv("L2TPNET_PASSWORD", "s3cret")
 	ping := start(t, "ping", address, "10.77.0.1", "-c", "5", "-i", "0.01", "-s", "20000", "--pcap", pipe)
-	if status := ping.wait(t); status != 1 || !strings.Contains(ping.stdout.String(), "5 received") {
+	if status := ping.wait(t); status != 1 {
 		t.Errorf("exit status %d, want 1, for the capture: %s", status, ping.stdout)
 	}
 	if text := ping.stderr.String(); !strings.Contains(text, "l2tpnet: the capture is not complete: ") {
