@@ -51,7 +51,7 @@ func check4(p []byte, from entrance, c *counters) ([]byte, verdict) {
 	if hlen < header.IPv4MinimumSize || total < hlen || total > len(p) {
 		return p, verdict{drop: &c.malformed}
 	}
-	if isLoopback(binary.BigEndian.Uint32(p[12:])) || isLoopback(binary.BigEndian.Uint32(p[16:])) {
+	if isLoopback(binary.BigEndian.Uint32(p[12:])) || isLoopback(binary.BigEndian.Uint32(p[16:])) && !forwards(from) {
 		return p, verdict{drop: &c.martian}
 	}
 	p = p[:total]
@@ -68,7 +68,7 @@ func check6(p []byte, from entrance, c *counters) ([]byte, verdict) {
 	}
 	h = h[:header.IPv6MinimumSize+int(h.PayloadLength())]
 	src, dst := netip.AddrFrom16([16]byte(p[8:])), netip.AddrFrom16([16]byte(p[24:]))
-	if isMartian6(dst) || dst.IsUnspecified() || isMartian6(src) || src.IsMulticast() || src.IsUnspecified() && !comesFromNowhere(h, dst) {
+	if isMartian6(dst) && !(dst.IsLoopback() && forwards(from)) || dst.IsUnspecified() || isMartian6(src) || src.IsMulticast() || src.IsUnspecified() && !comesFromNowhere(h, dst) {
 		return p, verdict{drop: &c.martian}
 	}
 	if h.TransportProtocol() == header.ICMPv6ProtocolNumber {
@@ -89,6 +89,13 @@ func check6(p []byte, from entrance, c *counters) ([]byte, verdict) {
 func comesFromNowhere(h header.IPv6, dst netip.Addr) bool {
 	next := h.TransportProtocol()
 	return next == header.ICMPv6ProtocolNumber || uint8(next) == hopByHop && dst.IsMulticast()
+}
+
+// forwards reports whether a Forwarder decides on what is for a loopback address:
+// the host's then, if it lets anybody there.
+func forwards(from entrance) bool {
+	p, ok := from.(*Port)
+	return ok && p.router.forward != nil
 }
 
 // isLoopback reports whether a is in 127.0.0.0/8.

@@ -122,7 +122,10 @@ func newForwarding(f *Forwarder, r *Router) (*forwarding, error) {
 		syns:      make(map[stack.TransportEndpointID]*TCPFlow),
 		undecided: make(map[*Port]*[flowKinds]int),
 		gv: stack.New(stack.Options{
-			NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
+			NetworkProtocols: []stack.NetworkProtocolFactory{
+				ipv4.NewProtocolWithOptions(ipv4.Options{AllowExternalLoopbackTraffic: true}), // for the Forwarder to refuse
+				ipv6.NewProtocolWithOptions(ipv6.Options{AllowExternalLoopbackTraffic: true}),
+			},
 			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocolCUBIC, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 			SecureRNG:          r.stack.rand,
 		}),
@@ -183,7 +186,7 @@ func (w *forwarding) takes(p []byte) stack.NetworkDispatcher {
 	} else {
 		dst = netip.AddrFrom16([16]byte(p[24:]))
 	}
-	unicast := dst.IsGlobalUnicast() || dst.Is4() && dst.IsLinkLocalUnicast()
+	unicast := dst.IsGlobalUnicast() || dst.IsLoopback() || dst.Is4() && dst.IsLinkLocalUnicast()
 	if !unicast || dst.Is4() && dst.As4()[0] == 0 || w.router.has(dst) {
 		return nil
 	}

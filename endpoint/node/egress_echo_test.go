@@ -144,14 +144,20 @@ func newEchoCaller(x *egressTest, n byte) *echoCaller {
 
 // ask sends an echo request.
 func (c *echoCaller) ask(from byte, to string, seq uint16) {
-	p := []byte{0: 0x45, 3: 28, 8: 64, 9: 1, 12: 10, 13: 77, 15: from, 27: 0}
+	c.send(from, to, 1, []byte{0: 8, 6: byte(seq >> 8), 7: byte(seq)})
+}
+
+// send sends a packet of ICMP, whose checksum it puts in, or of another protocol.
+func (c *echoCaller) send(from byte, to string, protocol byte, payload []byte) {
+	p := append([]byte{0: 0x45, 3: byte(20 + len(payload)), 8: 64, 9: protocol, 12: 10, 13: 77, 15: from, 19: 0}, payload...)
 	copy(p[16:], netip.MustParseAddr(to).AsSlice())
-	p[20] = 8
-	binary.BigEndian.PutUint16(p[26:], seq)
 	for _, part := range []struct {
 		bytes []byte
 		at    int
 	}{{p[:20], 10}, {p[20:], 2}} {
+		if part.at == 2 && protocol != 1 {
+			continue
+		}
 		var sum uint32
 		for i := 0; i < len(part.bytes); i += 2 {
 			sum += uint32(binary.BigEndian.Uint16(part.bytes[i:]))
@@ -320,4 +326,44 @@ func (h *hereICMP) ReadFrom(b []byte) (int, net.Addr, error) {
 		from = swap(from, h.far)
 	}
 	return n, from, err
+}
+
+// "the host's loopback … refused unless listed", for a client whose system lets such
+// packets out: with the host's own sockets.
+func TestEgressLoopback(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	allow, err := ParseAllow(pc.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := allow.Port
+	question := []byte{0x10, 0, byte(port >> 8), byte(port), 0, 9, 0, 0, '?'}
+	for _, listed := range []bool{false, true} {
+		e := &Egress{}
+		if listed {
+			e.AllowHost = []Allow{allow}
+		}
+		c := newEchoCaller(newEgressTest(t, e), 2)
+		c.send(2, "127.0.0.1", 17, question)
+		if !listed {
+			if p := <-c.back; p[9] != 1 || p[20] != 3 || p[21] != 13 {
+				t.Errorf("the client is told % x", p)
+			}
+			continue
+		}
+		b := make([]byte, 10)
+		pc.SetReadDeadline(deadlineOf(t))
+		n, from, err := pc.ReadFrom(b)
+		if err != nil || string(b[:n]) != "?" {
+			t.Fatalf("%q, %v", b[:n], err)
+		}
+		pc.WriteTo([]byte("!"), from)
+		if p := <-c.back; p[9] != 17 || netip.AddrFrom4([4]byte(p[12:])).String() != "127.0.0.1" || string(p[28:]) != "!" {
+			t.Errorf("% x came back", p)
+		}
+	}
 }
