@@ -56,6 +56,11 @@ func (h *halfOpen) loaded() bool {
 
 // sccrq takes an SCCRQ that names no tunnel. On the reader.
 func (e *Endpoint) sccrq(from netip.AddrPort, to netip.Addr, datagram []byte, o wire.Opening) {
+	if e.ctx.Err() != nil {
+		// While the others hear our goodbye. A caller whom we answered now would wait for
+		// us for 31 s, though who follows us on this port could have answered.
+		return
+	}
 	h := e.half
 	h.mu.Lock()
 	defer h.mu.Unlock()
