@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -75,6 +76,8 @@ func TestXl2tpdGoesOut(t *testing.T) {
 	t.Run("names", func(t *testing.T) {
 		mark := g.Run(t, "cat /etc/ppp/resolv.conf")
 		g.Expect(t, mark, `^nameserver 10\.77\.0\.1$`) // as IPCP has told it
+		g.Run(t, "ln -sf /etc/ppp/resolv.conf /etc/resolv.conf")
+		fetch(t, fmt.Sprintf("http://web.outside.test:%d/blob", port))
 		for query, answer := range map[string]string{
 			"nslookup -type=a web.outside.test 10.77.0.1":    `198\.51\.100\.80`,
 			"nslookup -type=aaaa web.outside.test 10.77.0.1": `2001:db8:80::80`,
@@ -120,6 +123,20 @@ func TestXl2tpdGoesOut(t *testing.T) {
 	})
 	g.Run(t, fmt.Sprintf("hangup %d", server))
 	p.interrupt(t)
+}
+
+// sh runs commands, each in a line.
+func sh(t *testing.T, commands string) {
+	t.Helper()
+	for line := range strings.Lines(commands) {
+		args := strings.Fields(line)
+		if len(args) == 0 {
+			continue
+		}
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", strings.TrimSpace(line), err, out)
+		}
+	}
 }
 
 // pingGroups are the groups of those who may ask for ICMP sockets: l2tpnet's.

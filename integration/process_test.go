@@ -20,6 +20,13 @@ import (
 // nobody is whom l2tpnet runs as where the test is root.
 const nobody = 65534
 
+// namespaceVariable, in the environment, says that the test runs in a network namespace of its own: "root", or "user" if
+// that is in a user namespace, too, where nobody but root is known.
+const namespaceVariable = "L2TPNET_TEST_NAMESPACE"
+
+// programVariable tells it where l2tpnet has been built already.
+const programVariable = "L2TPNET_TEST_PROGRAM"
+
 // workDir holds the program, and the secrets that it is given. Nobody can read both.
 var workDir string
 

@@ -23,13 +23,13 @@ func printFlood(w io.Writer, before slice, results []floodResult, read uint64) {
 	fmt.Fprintf(t, "\nthe server\tCPU s/s\tlost/s\tmemory\tlive\thonest\tworst\t\n")
 	for _, r := range results {
 		worst, tries, refused := r.honest()
-		cpu := func(s slice) float64 { return s.CPU }
+		cpu, lost := func(s slice) float64 { return s.CPU }, func(s slice) float64 { return s.Dropped }
 		live := uint64(0)
 		for _, s := range r.Flood {
 			live = max(live, s.Live)
 		}
-		fmt.Fprintf(t, "%s\t%.2f → %.2f\t%.0f\t+%s\t+%s\t%d of %d\t%.1f s\t\n", r.Kind, pick(r.Baseline, cpu), pick(r.Flood, cpu),
-			pick(r.Flood, func(s slice) float64 { return s.Dropped }),
+		fmt.Fprintf(t, "%s\t%.2f → %.2f\t%.0f → %.0f\t+%s\t+%s\t%d of %d\t%.1f s\t\n", r.Kind, pick(r.Baseline, cpu), pick(r.Flood, cpu),
+			pick(r.Baseline, lost), pick(r.Flood, lost),
 			mebibytes(r.extraMemory(before)), mebibytes(live-min(live, before.Live)), tries-refused, tries, worst)
 	}
 	t.Flush()

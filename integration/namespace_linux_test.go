@@ -5,19 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/l2tpnet/l2tpnet/integration/guest"
 )
-
-// namespaceVariable, in the environment, says that the test runs in a network namespace of its own: "root", or "user" if
-// that is in a user namespace, too, where nobody but root is known.
-const namespaceVariable = "L2TPNET_TEST_NAMESPACE"
-
-// programVariable tells it where l2tpnet has been built already.
-const programVariable = "L2TPNET_TEST_PROGRAM"
 
 var skippedLine = regexp.MustCompile(`SKIPPED: .*`)
 
@@ -70,18 +62,4 @@ func inNamespace(t *testing.T) bool {
 	}
 	t.Skipf("SKIPPED: %s; missing: a network namespace (run as root, or allow user namespaces to others): %v", t.Name(), refusal)
 	return false
-}
-
-// sh runs commands, each in a line.
-func sh(t *testing.T, commands string) {
-	t.Helper()
-	for line := range strings.Lines(commands) {
-		args := strings.Fields(line)
-		if len(args) == 0 {
-			continue
-		}
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v: %s", strings.TrimSpace(line), err, out)
-		}
-	}
 }
