@@ -67,6 +67,32 @@ func TestIPv4AndIPv6InOneSession(t *testing.T) {
 	})
 }
 
+// "The Sequencing Required AVP ... indicates to the LNS that Sequence Numbers MUST
+// always be present on the data channel." (RFC 2661 §4.4.6)
+func TestSequencedBothWays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, sequenced := range []bool{false, true} {
+			client, server, sent, done := joined(t, nil, PPPConfig{Sequenced: sequenced})
+			toClient, atClient := collect()
+			toServer, atServer := collect()
+			client.Attach(toClient)
+			server.Attach(toServer)
+			put(client, packet("up"))
+			put(server, packet("down"))
+			wantPacket(t, atServer, packet("up"))
+			wantPacket(t, atClient, packet("down"))
+			// Nr, which is zero in data messages, the address, the control, the
+			// protocol and the packet.
+			for _, p := range []string{"up", "down"} {
+				if found := sent("\x00\x00\xff\x03\x00\x21" + string(packet(p))); found != sequenced {
+					t.Errorf("sequenced %v: %q is numbered: %v", sequenced, p, found)
+				}
+			}
+			done()
+		}
+	})
+}
+
 func TestWithoutIPv6(t *testing.T) {
 	for _, c := range []struct {
 		name   string

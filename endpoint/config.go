@@ -106,6 +106,10 @@ type PPPConfig struct {
 	MRU int
 	// Address is the one that we ask for. The zero value: any.
 	Address netip.Addr
+	// Sequenced has both ends number their frames (Sequencing Required AVP, RFC 2661
+	// §4.4.6), for peers that want to know what is lost or out of order. Only a LAC may
+	// demand it: with Outgoing that is the peer.
+	Sequenced bool
 }
 
 // Validate tells what no peer could agree to.

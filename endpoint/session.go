@@ -102,7 +102,7 @@ func newCaller(t *Tunnel, cfg *PPPConfig) (*Session, error) {
 		User: cfg.User, Password: cfg.Password.bytes(), Address: cfg.Address,
 		Methods: pppMethods(cfg.Methods), NoIPv6: cfg.NoIPv6, MPPE: ppp.MPPEMode(cfg.MPPE),
 	}, mru)
-	s.outgoing = cfg.Outgoing
+	s.outgoing, s.sequenced = cfg.Outgoing, cfg.Sequenced
 	return s, nil
 }
 
@@ -129,7 +129,7 @@ func (s *Session) call(now time.Time) {
 			CalledNumber: c.Number, SubAddress: c.SubAddress, MinimumBPS: c.MinimumBPS, MaximumBPS: c.MaximumBPS,
 		}))
 	} else {
-		s.named(s.tunnel.machine.Call(now, control.CallConfig{}))
+		s.named(s.tunnel.machine.Call(now, control.CallConfig{Line: control.Line{SequencingRequired: s.sequenced}}))
 	}
 	s.tunnel.setSession(s.id, s)
 }
