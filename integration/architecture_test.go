@@ -72,6 +72,7 @@ var whoImportsWhom = map[string]rule{
 	// For tests only.
 	"endpoint/internal/capture": {},
 	"endpoint/internal/simnet":  {},
+	"integration/bench":         {ours: []string{"endpoint", "endpoint/link", "endpoint/node", "netstack", "proxy", "integration/internal/roles"}, others: []string{"golang.org/x/sys"}},
 	"integration/...":           {ours: []string{"endpoint", "endpoint/link", "endpoint/node", "netstack", "proxy", "integration/..."}, others: []string{"golang.org/x/net", "golang.org/x/sys"}},
 }
 
@@ -126,6 +127,8 @@ var (
 				return err
 			case d.IsDir() && path != ".." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata"):
 				return filepath.SkipDir
+			case d.IsDir() && path != ".." && exists(filepath.Join(path, "go.mod")):
+				return filepath.SkipDir // a module of its own: what it needs is no concern of ours
 			case d.IsDir() || filepath.Ext(path) != ".go":
 				return nil
 			}
@@ -154,6 +157,11 @@ var (
 		return files, err
 	})
 )
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
 
 func allSourceFiles(t *testing.T) []*sourceFile {
 	t.Helper()

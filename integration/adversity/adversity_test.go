@@ -4,20 +4,17 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/l2tpnet/l2tpnet/integration/internal/roles"
 )
 
 func TestMain(m *testing.M) {
-	if name := os.Getenv(roleVariable); name != "" {
-		if err := play(name); err != nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-			os.Exit(2)
-		}
+	if roles.Main(parts) {
 		return
 	}
 	os.Exit(m.Run())

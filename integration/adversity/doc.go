@@ -19,5 +19,5 @@
 //	a stack and a bulk connection        │
 //	parent: honest calls, one by one ────┘
 //
-// Each is a process of its own, this program again with a part to play (child.go).
+// Each is a process of its own, this program again with a part to play (package roles).
 package main

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/integration/internal/roles"
 )
 
 // A floodPlan is what is measured with floods.
@@ -26,13 +27,8 @@ type floodPlan struct {
 
 // length is about how long it takes.
 func (p floodPlan) length() time.Duration {
-	each := time.Duration(p.Seconds*float64(time.Second)) + settling(p.Seconds)
+	each := time.Duration(p.Seconds*float64(time.Second)) + roles.Settling(p.Seconds)
 	return time.Duration(1+2*p.Rounds*len(p.Kinds)) * each
-}
-
-// settling is how long what has begun runs before it is looked at, for the given seconds.
-func settling(seconds float64) time.Duration {
-	return min(time.Second, time.Duration(seconds*float64(time.Second)))
 }
 
 const (
@@ -85,43 +81,43 @@ func (r floodResult) honest() (worst float64, tries, refused int) {
 
 // A stage has everybody who takes part.
 type stage struct {
-	server, flooder        *child
+	server, flooder        *roles.Child
 	serverAddr, readerAddr netip.AddrPort
 	honest                 int // clients so far
 }
 
 // underFlood measures, and prints. missed are the goals that were missed, in words.
 func underFlood(ctx context.Context, w io.Writer, plan floodPlan) (missed []string, err error) {
-	var all cast
-	defer func() { all.end() }()
+	var all roles.Cast
+	defer func() { all.End() }()
 	s := &stage{}
-	if s.server, err = all.start("server"); err != nil {
+	if s.server, err = all.Start("server"); err != nil {
 		return nil, err
 	}
-	if err := s.server.ask("start", serverConfig{}, &s.serverAddr); err != nil {
+	if err := s.server.Ask("start", roles.ServerConfig{}, &s.serverAddr); err != nil {
 		return nil, err
 	}
-	reader, err := all.start("reader")
+	reader, err := all.Start("reader")
 	if err != nil {
 		return nil, err
 	}
-	if err := reader.ask("start", nil, &s.readerAddr); err != nil {
+	if err := reader.Ask("start", nil, &s.readerAddr); err != nil {
 		return nil, err
 	}
-	if s.flooder, err = all.start("flooder"); err != nil {
+	if s.flooder, err = all.Start("flooder"); err != nil {
 		return nil, err
 	}
-	clients, err := all.start("clients")
+	clients, err := all.Start("clients")
 	if err != nil {
 		return nil, err
 	}
-	if err := clients.ask("dial", dialOrder{Server: s.serverAddr, Sessions: plan.Sessions, InFlight: 8, Bulk: true}, nil); err != nil {
+	if err := clients.Ask("dial", roles.DialOrder{Server: s.serverAddr, Sessions: plan.Sessions, InFlight: 8, Bulk: true}, nil); err != nil {
 		return nil, err
 	}
-	if err := clients.ask("send", true, nil); err != nil {
+	if err := clients.Ask("send", true, nil); err != nil {
 		return nil, err
 	}
-	time.Sleep(2 * settling(plan.Seconds)) // past slow start
+	time.Sleep(2 * roles.Settling(plan.Seconds)) // past slow start
 
 	// What the server has before the first flood, at work. A garbage collection ends each
 	// slice, so that all begin alike.
@@ -130,7 +126,7 @@ func underFlood(ctx context.Context, w io.Writer, plan floodPlan) (missed []stri
 		return nil, err
 	}
 	fmt.Fprintf(w, "%d sessions carry %s; the server has %s of memory, %s live.\n",
-		plan.Sessions, gigabits(before.Bits), mebibytes(before.PeakRSS), mebibytes(before.Live))
+		plan.Sessions, roles.Gigabits(before.Bits), mebibytes(before.PeakRSS), mebibytes(before.Live))
 
 	results := make([]floodResult, len(plan.Kinds))
 	for round := range plan.Rounds {
@@ -155,14 +151,14 @@ func underFlood(ctx context.Context, w io.Writer, plan floodPlan) (missed []stri
 		}
 	}
 	var up int
-	if err := clients.ask("up", nil, &up); err != nil {
+	if err := clients.Ask("up", nil, &up); err != nil {
 		return nil, err
 	}
 	if up < plan.Sessions {
 		missed = append(missed, fmt.Sprintf("%d of %d sessions stand at the end", up, plan.Sessions))
 	}
 	var read uint64
-	if err := reader.ask("datagrams", nil, &read); err != nil {
+	if err := reader.Ask("datagrams", nil, &read); err != nil {
 		return nil, err
 	}
 	printFlood(w, before, results, read)
@@ -171,21 +167,21 @@ func underFlood(ctx context.Context, w io.Writer, plan floodPlan) (missed []stri
 
 // during looks at the server while a flood goes somewhere. If it goes to the server, honest clients call it meanwhile.
 func (s *stage) during(ctx context.Context, plan floodPlan, k kind, to netip.AddrPort) (sl slice, err error) {
-	length := plan.Seconds + settling(plan.Seconds).Seconds()
+	length := plan.Seconds + roles.Settling(plan.Seconds).Seconds()
 	flooding, over := context.WithCancel(ctx)
 	var sent int
 	var failed error
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer over()
-		failed = s.flooder.ask("flood", floodOrder{To: to, Kind: k, Rate: plan.Rate, Seconds: length}, &sent)
+		failed = s.flooder.Ask("flood", floodOrder{To: to, Kind: k, Rate: plan.Rate, Seconds: length}, &sent)
 	})
 	var honest []float64
 	var refused int
 	if to == s.serverAddr {
 		wg.Go(func() { honest, refused = s.honestClients(flooding) })
 	}
-	time.Sleep(settling(plan.Seconds))
+	time.Sleep(roles.Settling(plan.Seconds))
 	sl, err = s.watch(ctx, plan.Seconds)
 	wg.Wait()
 	sl.Sent, sl.Honest, sl.Refused = float64(sent)/length, honest, refused
@@ -194,8 +190,8 @@ func (s *stage) during(ctx context.Context, plan floodPlan, k kind, to netip.Add
 
 // watch looks at the server for some time.
 func (s *stage) watch(ctx context.Context, seconds float64) (sl slice, err error) {
-	var from, until serverReport
-	if err := s.server.ask("report", false, &from); err != nil {
+	var from, until roles.ServerReport
+	if err := s.server.Ask("report", false, &from); err != nil {
 		return sl, err
 	}
 	began := time.Now()
@@ -204,7 +200,7 @@ func (s *stage) watch(ctx context.Context, seconds float64) (sl slice, err error
 	case <-ctx.Done():
 		return sl, ctx.Err()
 	}
-	if err := s.server.ask("report", false, &until); err != nil {
+	if err := s.server.Ask("report", false, &until); err != nil {
 		return sl, err
 	}
 	took := time.Since(began).Seconds()
@@ -214,7 +210,7 @@ func (s *stage) watch(ctx context.Context, seconds float64) (sl slice, err error
 	sl.PeakRSS = until.PeakRSS
 	sl.Counters = until.Counters
 	// Only now, since it costs something.
-	if err := s.server.ask("report", true, &until); err != nil {
+	if err := s.server.Ask("report", true, &until); err != nil {
 		return sl, err
 	}
 	sl.Live = until.Live
@@ -227,7 +223,7 @@ func (s *stage) honestClients(flooding context.Context) (seconds []float64, refu
 	for flooding.Err() == nil {
 		s.honest++
 		began := time.Now()
-		err := callOnce(flooding, s.serverAddr, nth(honestClients, s.honest))
+		err := callOnce(flooding, s.serverAddr, roles.Nth(honestClients, s.honest))
 		took := time.Since(began).Seconds()
 		switch {
 		case err == nil:
@@ -250,7 +246,7 @@ func callOnce(ctx context.Context, server netip.AddrPort, from netip.Addr) error
 		return err
 	}
 	defer func() { go ep.Close() }() // it may take its time
-	_, err = openSession(ctx, ep, server)
+	_, err = roles.OpenSession(ctx, ep, server)
 	return err
 }
 
@@ -258,7 +254,7 @@ func callOnce(ctx context.Context, server netip.AddrPort, from netip.Addr) error
 func missedByFlood(before slice, results []floodResult, plan floodPlan) (missed []string) {
 	miss := func(format string, args ...any) { missed = append(missed, fmt.Sprintf(format, args...)) }
 	for _, r := range results {
-		if m := median(r.ratios()); m < goalThroughput {
+		if m := roles.Median(r.ratios()); m < goalThroughput {
 			miss("%s: %.3f of the throughput, less than %.2f", r.Kind, m, goalThroughput)
 		}
 		if extra := r.extraMemory(before); extra > goalMemory {
@@ -272,7 +268,7 @@ func missedByFlood(before slice, results []floodResult, plan floodPlan) (missed 
 		for _, s := range slices.Concat(r.Baseline, r.Flood) {
 			sent = append(sent, s.Sent)
 		}
-		if m := median(sent); m < 0.95*float64(plan.Rate) {
+		if m := roles.Median(sent); m < 0.95*float64(plan.Rate) {
 			miss("%s: a flood of %.0f/s, below %d: this machine is too slow", r.Kind, m, plan.Rate)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/l2tpnet/l2tpnet/integration/internal/roles"
 	"golang.org/x/sys/unix"
 )
 
@@ -79,9 +80,9 @@ type floodOrder struct {
 }
 
 // newFlooder sends floods. Its socket has all addresses of 127.0.0.0/8, so that what is answered comes to it; nobody reads that.
-func newFlooder() role {
+func newFlooder() roles.Role {
 	var f *flooder
-	return role{"flood": asks(func(order floodOrder) (sent int, err error) {
+	return roles.Role{"flood": roles.Asks(func(order floodOrder) (sent int, err error) {
 		if f == nil {
 			if f, err = openFlooder(); err != nil {
 				return 0, err

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"text/tabwriter"
 	"time"
+
+	"github.com/l2tpnet/l2tpnet/integration/internal/roles"
 )
 
 // An idlePlan is what is measured with idle sessions.
@@ -27,7 +29,7 @@ const (
 
 // A house is a server with one client at work.
 type house struct {
-	server, client *child
+	server, client *roles.Child
 	addr           netip.AddrPort
 	bits           []float64 // a second, in each round
 }
@@ -37,49 +39,49 @@ type house struct {
 //	clients: 10,000 sessions ─► server A ◄─ bulk ─ client A
 //	                            server B ◄─ bulk ─ client B
 func besideIdle(ctx context.Context, w io.Writer, plan idlePlan) (missed []string, err error) {
-	var all cast
-	defer func() { all.end() }()
+	var all roles.Cast
+	defer func() { all.End() }()
 	houses := make([]*house, 2)
 	for i := range houses {
 		h := &house{}
 		houses[i] = h
-		if h.server, err = all.start("server"); err != nil {
+		if h.server, err = all.Start("server"); err != nil {
 			return nil, err
 		}
-		if err := h.server.ask("start", serverConfig{Sessions: plan.Sessions}, &h.addr); err != nil {
+		if err := h.server.Ask("start", roles.ServerConfig{Sessions: plan.Sessions}, &h.addr); err != nil {
 			return nil, err
 		}
 	}
-	idlers, err := all.start("clients")
+	idlers, err := all.Start("clients")
 	if err != nil {
 		return nil, err
 	}
 	crowded := houses[0]
 
 	// One session first, for what there is but once.
-	if err := idlers.ask("dial", dialOrder{Server: crowded.addr, Sessions: 1, InFlight: 1}, nil); err != nil {
+	if err := idlers.Ask("dial", roles.DialOrder{Server: crowded.addr, Sessions: 1, InFlight: 1}, nil); err != nil {
 		return nil, err
 	}
 	ends := []struct {
 		name          string
-		child         *child
-		before, after usage
+		child         *roles.Child
+		before, after roles.Usage
 	}{{name: "answering", child: crowded.server}, {name: "dialling", child: idlers}}
 	for i := range ends {
-		if err := ends[i].child.ask("report", true, &ends[i].before); err != nil {
+		if err := ends[i].child.Ask("report", true, &ends[i].before); err != nil {
 			return nil, err
 		}
 	}
 	var took float64
-	if err := idlers.ask("dial", dialOrder{Server: crowded.addr, Sessions: plan.Sessions, InFlight: inFlight}, &took); err != nil {
+	if err := idlers.Ask("dial", roles.DialOrder{Server: crowded.addr, Sessions: plan.Sessions, InFlight: inFlight}, &took); err != nil {
 		return nil, err
 	}
-	time.Sleep(settling(plan.Seconds)) // what has been used to set them up may go
+	time.Sleep(roles.Settling(plan.Seconds)) // what has been used to set them up may go
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "\nidle sessions\tlive each\tresident each\tCPU to set up\t\n")
 	for i := range ends {
 		e := &ends[i]
-		if err := e.child.ask("report", true, &e.after); err != nil {
+		if err := e.child.Ask("report", true, &e.after); err != nil {
 			return nil, err
 		}
 		each := float64(e.after.Live-e.before.Live) / float64(plan.Sessions)
@@ -94,10 +96,10 @@ func besideIdle(ctx context.Context, w io.Writer, plan idlePlan) (missed []strin
 	fmt.Fprintf(w, "\nThey were set up in %.1f s, %.0f a second, %d at a time.\n", took, float64(plan.Sessions)/took, inFlight)
 
 	for _, h := range houses {
-		if h.client, err = all.start("clients"); err != nil {
+		if h.client, err = all.Start("clients"); err != nil {
 			return nil, err
 		}
-		if err := h.client.ask("dial", dialOrder{Server: h.addr, Sessions: 1, InFlight: 1, Bulk: true}, nil); err != nil {
+		if err := h.client.Ask("dial", roles.DialOrder{Server: h.addr, Sessions: 1, InFlight: 1, Bulk: true}, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -110,7 +112,7 @@ func besideIdle(ctx context.Context, w io.Writer, plan idlePlan) (missed []strin
 		}
 	}
 	var up int
-	if err := idlers.ask("up", nil, &up); err != nil {
+	if err := idlers.Ask("up", nil, &up); err != nil {
 		return nil, err
 	}
 	if up < plan.Sessions+1 {
@@ -121,11 +123,11 @@ func besideIdle(ctx context.Context, w io.Writer, plan idlePlan) (missed []strin
 		ratios = append(ratios, houses[0].bits[i]/houses[1].bits[i])
 	}
 	fmt.Fprintf(t, "\nbulk\twith idle ones\twithout\tratio\tspread\t\n")
-	fmt.Fprintf(t, "one connection\t%s\t%s\t%.2f\t%.2f–%.2f\t\n", gigabits(median(houses[0].bits)), gigabits(median(houses[1].bits)),
-		median(ratios), slices.Min(ratios), slices.Max(ratios))
+	fmt.Fprintf(t, "one connection\t%s\t%s\t%.2f\t%.2f–%.2f\t\n", roles.Gigabits(roles.Median(houses[0].bits)), roles.Gigabits(roles.Median(houses[1].bits)),
+		roles.Median(ratios), slices.Min(ratios), slices.Max(ratios))
 	t.Flush()
 	fmt.Fprintf(w, "\nMedians of %d rounds.\n", plan.Rounds)
-	if m := median(ratios); m < goalBulk {
+	if m := roles.Median(ratios); m < goalBulk {
 		missed = append(missed, fmt.Sprintf("%.3f of the throughput beside %d idle sessions, less than %.2f", m, plan.Sessions, goalBulk))
 	}
 	return missed, nil
@@ -133,12 +135,12 @@ func besideIdle(ctx context.Context, w io.Writer, plan idlePlan) (missed []strin
 
 // measure has the client send for some time.
 func (h *house) measure(ctx context.Context, seconds float64) error {
-	if err := h.client.ask("send", true, nil); err != nil {
+	if err := h.client.Ask("send", true, nil); err != nil {
 		return err
 	}
-	time.Sleep(settling(seconds))
-	var from, until serverReport
-	if err := h.server.ask("report", false, &from); err != nil {
+	time.Sleep(roles.Settling(seconds))
+	var from, until roles.ServerReport
+	if err := h.server.Ask("report", false, &from); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -147,9 +149,9 @@ func (h *house) measure(ctx context.Context, seconds float64) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := h.server.ask("report", false, &until); err != nil {
+	if err := h.server.Ask("report", false, &until); err != nil {
 		return err
 	}
 	h.bits = append(h.bits, float64(until.Bytes-from.Bytes)*8/time.Since(began).Seconds())
-	return h.client.ask("send", false, nil)
+	return h.client.Ask("send", false, nil)
 }

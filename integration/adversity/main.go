@@ -11,14 +11,20 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/l2tpnet/l2tpnet/integration/internal/roles"
 )
 
+// parts are all that a child can be.
+var parts = map[string]func() roles.Role{
+	"server":  roles.NewServer,
+	"clients": roles.NewClients,
+	"flooder": newFlooder,
+	"reader":  newReader,
+}
+
 func main() {
-	if name := os.Getenv(roleVariable); name != "" {
-		if err := play(name); err != nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-			os.Exit(2)
-		}
+	if roles.Main(parts) {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

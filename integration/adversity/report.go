@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"text/tabwriter"
+
+	"github.com/l2tpnet/l2tpnet/integration/internal/roles"
 )
 
 // printFlood prints the tables.
@@ -17,7 +19,7 @@ func printFlood(w io.Writer, before slice, results []floodResult, read uint64) {
 	for _, r := range results {
 		ratios := r.ratios()
 		fmt.Fprintf(t, "%s\t%.0f\t%s\t%s\t%.2f\t%.2f–%.2f\t\n", r.Kind, pick(r.Flood, func(s slice) float64 { return s.Sent }),
-			gigabits(pick(r.Baseline, bits)), gigabits(pick(r.Flood, bits)), median(ratios), slices.Min(ratios), slices.Max(ratios))
+			roles.Gigabits(pick(r.Baseline, bits)), roles.Gigabits(pick(r.Flood, bits)), roles.Median(ratios), slices.Min(ratios), slices.Max(ratios))
 	}
 	t.Flush()
 	fmt.Fprintf(t, "\nthe server\tCPU s/s\tlost/s\tmemory\tlive\thonest\tworst\t\n")
@@ -53,17 +55,7 @@ func pick(all []slice, of func(slice) float64) float64 {
 	for _, s := range all {
 		values = append(values, of(s))
 	}
-	return median(values)
+	return roles.Median(values)
 }
-
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	v := slices.Sorted(slices.Values(values))
-	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
-}
-
-func gigabits(bits float64) string { return fmt.Sprintf("%.2f Gbit/s", bits/1e9) }
 
 func mebibytes(n uint64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -1,10 +1,11 @@
 //go:build linux
 
-package main
+package roles
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -18,8 +19,8 @@ import (
 // bulkClients is where the first of those clients has its address; the others have the ones after it.
 var bulkClients = netip.MustParseAddr("127.1.0.1")
 
-// A dialOrder is how many sessions are to be opened.
-type dialOrder struct {
+// A DialOrder is how many sessions are to be opened.
+type DialOrder struct {
 	Server   netip.AddrPort
 	Sessions int
 	InFlight int // how many are opened at once
@@ -35,19 +36,21 @@ type clients struct {
 	kept    []*endpoint.Session
 }
 
-func newClients() role {
+// NewClients is many clients of a [NewServer].
+func NewClients() Role {
 	c := &clients{}
-	return role{
-		"dial":   asks(c.dial),
-		"send":   asks(func(on bool) (any, error) { c.sending.Store(on); return nil, nil }),
-		"report": asks(func(collect bool) (usage, error) { return used(collect), nil }),
+	return Role{
+		"dial":   Asks(c.dial),
+		"send":   Asks(func(on bool) (any, error) { c.sending.Store(on); return nil, nil }),
+		"report": Asks(func(collect bool) (Usage, error) { return Used(collect), nil }),
+		"hangUp": func(json.RawMessage) (any, error) { return nil, c.hangUp() },
 		"up":     func(json.RawMessage) (any, error) { return c.up(), nil },
 	}
 }
 
 // dial opens sessions, and tells how many seconds that took.
-func (c *clients) dial(order dialOrder) (seconds float64, err error) {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, fmt.Errorf("%d sessions were not there within %v", order.Sessions, patience))
+func (c *clients) dial(order DialOrder) (seconds float64, err error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), Patience, fmt.Errorf("%d sessions were not there within %v", order.Sessions, Patience))
 	defer cancel()
 	var shared *endpoint.Endpoint
 	if !order.Bulk {
@@ -87,13 +90,13 @@ func (c *clients) dial(order dialOrder) (seconds float64, err error) {
 	return time.Since(began).Seconds(), err
 }
 
-func (c *clients) open(ctx context.Context, order dialOrder, i int, ep *endpoint.Endpoint) (err error) {
+func (c *clients) open(ctx context.Context, order DialOrder, i int, ep *endpoint.Endpoint) (err error) {
 	if order.Bulk {
-		if ep, err = endpoint.Listen("udp", netip.AddrPortFrom(nth(bulkClients, i), 0).String(), nil); err != nil {
+		if ep, err = endpoint.Listen("udp", netip.AddrPortFrom(Nth(bulkClients, i), 0).String(), nil); err != nil {
 			return err
 		}
 	}
-	s, err := openSession(ctx, ep, order.Server)
+	s, err := OpenSession(ctx, ep, order.Server)
 	if err != nil {
 		return err
 	}
@@ -110,7 +113,7 @@ func (c *clients) open(ctx context.Context, order dialOrder, i int, ep *endpoint
 		return err
 	}
 	s.Attach(nic)
-	conn, err := stack.DialContext(ctx, "tcp", fmt.Sprintf("%v:%d", s.PeerAddress(), sinkPort))
+	conn, err := stack.DialContext(ctx, "tcp", fmt.Sprintf("%v:%d", s.PeerAddress(), SinkPort))
 	if err != nil {
 		return err
 	}
@@ -128,12 +131,13 @@ func (c *clients) open(ctx context.Context, order dialOrder, i int, ep *endpoint
 	return nil
 }
 
-func openSession(ctx context.Context, ep *endpoint.Endpoint, server netip.AddrPort) (*endpoint.Session, error) {
+// OpenSession opens a tunnel to a server, and a session in it.
+func OpenSession(ctx context.Context, ep *endpoint.Endpoint, server netip.AddrPort) (*endpoint.Session, error) {
 	t, err := ep.Dial(ctx, server.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	s, err := t.OpenPPP(ctx, &endpoint.PPPConfig{User: user, Password: password})
+	s, err := t.OpenPPP(ctx, &endpoint.PPPConfig{User: User, Password: Password})
 	if err != nil {
 		t.Close()
 	}
@@ -144,6 +148,18 @@ func (c *clients) keep(s *endpoint.Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.kept = append(c.kept, s)
+}
+
+// hangUp closes all sessions, with their tunnels.
+func (c *clients) hangUp() (err error) {
+	c.mu.Lock()
+	kept := c.kept
+	c.kept = nil
+	c.mu.Unlock()
+	for _, s := range kept {
+		err = errors.Join(err, s.Tunnel().Close())
+	}
+	return err
 }
 
 // up counts the sessions that stand.
@@ -158,8 +174,8 @@ func (c *clients) up() (n int) {
 	return n
 }
 
-// nth is the address n after the first.
-func nth(first netip.Addr, n int) netip.Addr {
+// Nth is the address n after the first.
+func Nth(first netip.Addr, n int) netip.Addr {
 	b := first.As4()
 	at := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 	at += uint32(n)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package roles
 
 import (
 	"fmt"
@@ -13,26 +13,28 @@ import (
 	"time"
 )
 
-// A usage is what a process has used of the machine.
-type usage struct {
+// A Usage is what a process has used of the machine.
+type Usage struct {
 	CPU     time.Duration // so far
 	Live    uint64        // bytes: live objects on the heap, and stacks; after a garbage collection where one was asked for
 	RSS     uint64        // bytes of memory that are resident now
+	Mallocs uint64        // objects so far
 	PeakRSS uint64        // the most that were since somebody asked last, looked at four times a second
 }
 
-// peakRSS is kept by watchMemory.
+// peakRSS is kept by WatchMemory.
 var peakRSS atomic.Uint64
 
-func watchMemory() {
+// WatchMemory keeps PeakRSS; it does not return.
+func WatchMemory() {
 	for {
 		peakRSS.Store(max(peakRSS.Load(), residentBytes()))
 		time.Sleep(250 * time.Millisecond)
 	}
 }
 
-// used tells what this process has used. With collect, what nobody refers to is freed first, and does not count.
-func used(collect bool) usage {
+// Used tells what this process has used. With collect, what nobody refers to is freed first, and does not count.
+func Used(collect bool) Usage {
 	if collect {
 		runtime.GC()
 		runtime.GC() // what has a finalizer, and the pools' victims
@@ -42,14 +44,15 @@ func used(collect bool) usage {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	rss := residentBytes()
-	return usage{
-		CPU:  time.Duration(r.Utime.Nano() + r.Stime.Nano()),
-		Live: m.HeapAlloc + m.StackInuse, RSS: rss, PeakRSS: max(peakRSS.Swap(0), rss),
+	return Usage{
+		Mallocs: m.Mallocs,
+		CPU:     time.Duration(r.Utime.Nano() + r.Stime.Nano()),
+		Live:    m.HeapAlloc + m.StackInuse, RSS: rss, PeakRSS: max(peakRSS.Swap(0), rss),
 	}
 }
 
-// dropped is how many datagrams the kernel has dropped because a socket of this port was full (/proc/net/udp).
-func dropped(port uint16) (n uint64) {
+// Dropped is how many datagrams the kernel has dropped because a socket of this port was full (/proc/net/udp).
+func Dropped(port uint16) (n uint64) {
 	table, _ := os.ReadFile("/proc/net/udp")
 	for line := range strings.Lines(string(table)) {
 		f := strings.Fields(line)

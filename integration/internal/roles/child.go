@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package roles
 
 import (
 	"encoding/json"
@@ -12,22 +12,28 @@ import (
 	"time"
 )
 
-// roleVariable, in the environment, makes this program one of the roles.
-const roleVariable = "L2TPNET_ADVERSITY_ROLE"
+// variable, in the environment, makes a program one of its roles.
+const variable = "L2TPNET_ROLE"
 
-// A role answers questions, each by name, with arguments and answers that JSON can carry.
-type role map[string]func(args json.RawMessage) (answer any, err error)
+// A Role answers questions, each by name, with arguments and answers that JSON can carry.
+type Role map[string]func(args json.RawMessage) (answer any, err error)
 
-// roles are all that a child can be.
-var roles = map[string]func() role{
-	"server":  newServer,
-	"clients": newClients,
-	"flooder": newFlooder,
-	"reader":  newReader,
+// Main plays the role that the environment gives to this program, out of all that it has. It returns false if there is none:
+// then this is the parent.
+func Main(all map[string]func() Role) bool {
+	name := os.Getenv(variable)
+	if name == "" {
+		return false
+	}
+	if err := play(name, all[name]); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(2)
+	}
+	return true
 }
 
-// patience is how long a child may take to answer, beyond what it was asked to take.
-const patience = 5 * time.Minute
+// Patience is how long a child may take to answer, beyond what it was asked to take.
+const Patience = 5 * time.Minute
 
 type question struct {
 	Name string
@@ -40,10 +46,9 @@ type answer struct {
 }
 
 // play answers what the parent asks, until it closes the pipe.
-func play(name string) error {
-	begin := roles[name]
+func play(name string, begin func() Role) error {
 	if begin == nil {
-		return fmt.Errorf("expected a role in %s, found %q", roleVariable, name)
+		return fmt.Errorf("expected a role in %s, found %q", variable, name)
 	}
 	r := begin()
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
@@ -55,7 +60,11 @@ func play(name string) error {
 			return err
 		}
 		var a answer
-		value, err := r[q.Name](q.Args)
+		var value any
+		err := fmt.Errorf("the %s does not know that question", name)
+		if f := r[q.Name]; f != nil {
+			value, err = f(q.Args)
+		}
 		if err == nil {
 			a.Value, err = json.Marshal(value)
 		}
@@ -68,8 +77,8 @@ func play(name string) error {
 	}
 }
 
-// asks makes a function with arguments of a type into one of a role's.
-func asks[A, V any](f func(A) (V, error)) func(json.RawMessage) (any, error) {
+// Asks makes a function with arguments of a type into one of a role's.
+func Asks[A, V any](f func(A) (V, error)) func(json.RawMessage) (any, error) {
 	return func(raw json.RawMessage) (any, error) {
 		var args A
 		if err := json.Unmarshal(raw, &args); err != nil {
@@ -79,8 +88,8 @@ func asks[A, V any](f func(A) (V, error)) func(json.RawMessage) (any, error) {
 	}
 }
 
-// A child is this program again, as one of the roles. It ends when its pipe is closed, and so with its parent at the latest.
-type child struct {
+// A Child is this program again, as one of the roles. It ends when its pipe is closed, and so with its parent at the latest.
+type Child struct {
 	name string
 	cmd  *exec.Cmd
 	in   io.WriteCloser
@@ -88,13 +97,14 @@ type child struct {
 	dec  *json.Decoder
 }
 
-func startChild(name string) (*child, error) {
+// StartChild starts this program again.
+func StartChild(name string) (*Child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c := &child{name: name, cmd: exec.Command(self)}
-	c.cmd.Env = append(os.Environ(), roleVariable+"="+name)
+	c := &Child{name: name, cmd: exec.Command(self)}
+	c.cmd.Env = append(os.Environ(), variable+"="+name)
 	c.cmd.Stderr = os.Stderr
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -114,8 +124,8 @@ func startChild(name string) (*child, error) {
 	return c, nil
 }
 
-// ask waits for an answer; nil for value if it does not matter.
-func (c *child) ask(name string, args, value any) error {
+// Ask waits for an answer; nil for value if it does not matter.
+func (c *Child) Ask(name string, args, value any) error {
 	raw, err := json.Marshal(args)
 	if err != nil {
 		return err
@@ -124,7 +134,7 @@ func (c *child) ask(name string, args, value any) error {
 	if err := json.NewEncoder(c.in).Encode(question{name, raw}); err != nil {
 		return fail(err)
 	}
-	if err := c.out.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.out.SetReadDeadline(time.Now().Add(Patience)); err != nil {
 		return fail(err)
 	}
 	var a answer
@@ -140,8 +150,8 @@ func (c *child) ask(name string, args, value any) error {
 	return json.Unmarshal(a.Value, value)
 }
 
-// end closes the pipe, and waits until the child has gone.
-func (c *child) end() {
+// End closes the pipe, and waits until the child has gone.
+func (c *Child) End() {
 	c.in.Close()
 	late := time.AfterFunc(10*time.Second, func() { c.cmd.Process.Kill() })
 	c.cmd.Wait()
@@ -149,19 +159,21 @@ func (c *child) end() {
 	c.out.Close()
 }
 
-// A cast is children that end together.
-type cast []*child
+// A Cast is children that end together.
+type Cast []*Child
 
-func (all *cast) start(name string) (*child, error) {
-	c, err := startChild(name)
+// Start starts one more.
+func (all *Cast) Start(name string) (*Child, error) {
+	c, err := StartChild(name)
 	if err == nil {
 		*all = append(*all, c)
 	}
 	return c, err
 }
 
-func (all cast) end() {
+// End ends them all.
+func (all Cast) End() {
 	for _, c := range all {
-		c.end()
+		c.End()
 	}
 }

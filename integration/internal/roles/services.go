@@ -1,0 +1,71 @@
+//go:build linux
+
+package roles
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+)
+
+// Ports of what Services are, as RFC 863, RFC 862 and RFC 864 have them.
+const (
+	SinkPort   = 9  // takes everything
+	EchoPort   = 7  // sends back what it takes
+	SourcePort = 19 // sends for ever
+)
+
+// Chunk is how many bytes are written or read at a time.
+const Chunk = 256 << 10
+
+// Services are what bulk connections and round trips are measured with.
+type Services struct{ taken atomic.Uint64 }
+
+// Serve opens a listener for each service; it is called with the port where the service is expected.
+func (s *Services) Serve(listen func(port int) (net.Listener, error)) error {
+	for port, handle := range map[int]func(net.Conn){SinkPort: s.Take, EchoPort: echo, SourcePort: fill} {
+		ln, err := listen(port)
+		if err != nil {
+			return err
+		}
+		go func() {
+			for {
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				go handle(c)
+			}
+		}()
+	}
+	return nil
+}
+
+// Taken is how many bytes have come to the sink.
+func (s *Services) Taken() uint64 { return s.taken.Load() }
+
+// Take reads a connection until it ends.
+func (s *Services) Take(c net.Conn) {
+	defer c.Close()
+	for buf := make([]byte, Chunk); ; {
+		n, err := c.Read(buf)
+		s.taken.Add(uint64(n))
+		if err != nil {
+			return
+		}
+	}
+}
+
+func echo(c net.Conn) {
+	defer c.Close()
+	io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{c}, make([]byte, 4096))
+}
+
+func fill(c net.Conn) {
+	defer c.Close()
+	for buf := make([]byte, Chunk); ; {
+		if _, err := c.Write(buf); err != nil {
+			return
+		}
+	}
+}
