@@ -19,5 +19,8 @@
 //	a stack and a bulk connection        │
 //	parent: honest calls, one by one ────┘
 //
+// Memory is what is resident, above what was before the first flood, when the heap had been collected once: whoever makes the
+// garbage, a heap grows to about twice what lives in it, and that is no more than the server takes by itself.
+//
 // Each is a process of its own, this program again with a part to play (package roles).
 package main

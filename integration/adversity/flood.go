@@ -119,8 +119,11 @@ func underFlood(ctx context.Context, w io.Writer, plan floodPlan) (missed []stri
 	}
 	time.Sleep(2 * roles.Settling(plan.Seconds)) // past slow start
 
-	// What the server has before the first flood, at work. A garbage collection ends each
-	// slice, so that all begin alike.
+	// What the server has before the first flood, when it has been at work for a while. A
+	// garbage collection ends each slice, so that all begin alike.
+	if err := s.server.Ask("fill heap", nil, nil); err != nil {
+		return nil, err
+	}
 	before, err := s.watch(ctx, plan.Seconds)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@
 package roles
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -75,6 +76,7 @@ func NewServer() Role {
 			}
 			return s.Addr(), services.Serve(func(port int) (net.Listener, error) { return s.Listen("tcp", fmt.Sprintf(":%d", port)) })
 		}),
+		"fill heap": func(json.RawMessage) (any, error) { FillHeap(); return nil, nil },
 		"report": Asks(func(collect bool) (ServerReport, error) {
 			st := s.Endpoint().Status()
 			r := ServerReport{Usage: Used(collect), Bytes: services.Taken(), Dropped: Dropped(st.Local.Port()), Counters: st.Counters}
