@@ -17,10 +17,11 @@ type verdict struct {
 	drop     *atomic.Uint64 // not nil: dropped, and counted there
 	done     bool           // answered already, or nothing to be answered
 	from, to *Port          // not nil: switched from one session to another
+	amend    func([]byte)   // not nil: what is to be changed before the stack gets it
 }
 
 // An entrance tells which packets may come in. They are whole, without padding,
-// and no martians.
+// and no martians. It only reads them: they lie in memory that is lent.
 type entrance interface {
 	admit4(p header.IPv4) verdict
 	admit6(p header.IPv6) verdict

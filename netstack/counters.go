@@ -23,6 +23,10 @@ type Counters struct {
 	Excessive      uint64 // asking for an answer more often than there is one
 	Late           uint64 // after closing
 
+	// Dropped on the way in, for a checksum that is wrong.
+	CorruptIPv4, CorruptTCP, CorruptUDP uint64
+	CorruptICMP                         uint64 // and ICMPv6
+
 	// Dropped on the way out.
 	NoRoute uint64 // to an address of no session, or one that must not leave
 }
@@ -46,6 +50,10 @@ func (c *Counters) Add(d Counters) {
 	c.TooLong += d.TooLong
 	c.Excessive += d.Excessive
 	c.Late += d.Late
+	c.CorruptIPv4 += d.CorruptIPv4
+	c.CorruptTCP += d.CorruptTCP
+	c.CorruptUDP += d.CorruptUDP
+	c.CorruptICMP += d.CorruptICMP
 	c.NoRoute += d.NoRoute
 }
 
@@ -53,6 +61,7 @@ type counters struct {
 	packetsIn, bytesIn, packetsOut, bytesOut, switched, fragmented        atomic.Uint64
 	notIP, noIPv6, malformed, martian, spoofed, clientToClient, linkLocal atomic.Uint64
 	expired, tooLong, excessive, late, noRoute                            atomic.Uint64
+	corruptIPv4, corruptTCP, corruptUDP, corruptICMP                      atomic.Uint64
 }
 
 func (c *counters) snapshot() Counters {
@@ -63,7 +72,8 @@ func (c *counters) snapshot() Counters {
 		NotIP: c.notIP.Load(), NoIPv6: c.noIPv6.Load(), Malformed: c.malformed.Load(), Martian: c.martian.Load(),
 		Spoofed: c.spoofed.Load(), ClientToClient: c.clientToClient.Load(), LinkLocal: c.linkLocal.Load(),
 		Expired: c.expired.Load(), TooLong: c.tooLong.Load(), Excessive: c.excessive.Load(), Late: c.late.Load(),
-		NoRoute: c.noRoute.Load(),
+		NoRoute:     c.noRoute.Load(),
+		CorruptIPv4: c.corruptIPv4.Load(), CorruptTCP: c.corruptTCP.Load(), CorruptUDP: c.corruptUDP.Load(), CorruptICMP: c.corruptICMP.Load(),
 	}
 }
 

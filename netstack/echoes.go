@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/l2tpnet/l2tpnet/endpoint/link"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
@@ -138,7 +139,7 @@ func (e *echoes) look4(p header.IPv4) {
 	if quoted[0]>>4 != 4 || hlen < header.IPv4MinimumSize || len(quoted) < hlen+echoHeader || quoted.Protocol() != uint8(header.ICMPv4ProtocolNumber) {
 		return
 	}
-	if request := quoted[hlen:]; request[0] == byte(header.ICMPv4Echo) {
+	if request := quoted[hlen:]; request[0] == byte(header.ICMPv4Echo) && link.Verify(p) == link.Intact {
 		e.heard(echoKeyOf(netip.AddrFrom4([4]byte(quoted[16:])), request),
 			&UnreachableError{netip.AddrFrom4([4]byte(p[12:])), m[0], m[1]})
 	}
@@ -160,7 +161,7 @@ func (e *echoes) look6(p header.IPv6) {
 	if quoted[0]>>4 != 6 || quoted.TransportProtocol() != header.ICMPv6ProtocolNumber {
 		return
 	}
-	if request := quoted[header.IPv6MinimumSize:]; request[0] == byte(header.ICMPv6EchoRequest) {
+	if request := quoted[header.IPv6MinimumSize:]; request[0] == byte(header.ICMPv6EchoRequest) && link.Verify(p) == link.Intact {
 		e.heard(echoKeyOf(netip.AddrFrom16([16]byte(quoted[24:])), request),
 			&UnreachableError{netip.AddrFrom16([16]byte(p[8:])), m[0], m[1]})
 	}

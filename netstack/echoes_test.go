@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
 // RFC 792: "If, according to the information in the gateway's routing tables, the
@@ -93,6 +94,7 @@ func icmpMessage(typ, code byte, body []byte, rest ...byte) []byte {
 // RFC 4443 §3.1, with one header of IPv6 less to look at.
 func TestPingIsToldThatItIsUnreachableOverIPv6(t *testing.T) {
 	var e echoes
+	var told error
 	target, from := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::ff")
 	quoted := make([]byte, 48)
 	quoted[0], quoted[6] = 0x60, 58
@@ -101,11 +103,17 @@ func TestPingIsToldThatItIsUnreachableOverIPv6(t *testing.T) {
 	packet := make([]byte, 48, 96)
 	packet[0], packet[6], packet[40], packet[41] = 0x60, 58, 1, 1
 	copy(packet[8:], from.AsSlice())
+	copy(packet[24:], target.AsSlice())
 	packet = append(packet, quoted...)
 	binary.BigEndian.PutUint16(packet[4:], uint16(len(packet)-40))
-	var told error
 	e.look6(packet) // nobody waits
 	forget := e.await(echoKey{target, 5, 7}, func(err error) { told = err })
+	e.look6(packet)
+	if told != nil {
+		t.Errorf("with a checksum that is wrong it says %v", told)
+	}
+	m := header.ICMPv6(packet[40:])
+	m.SetChecksum(header.ICMPv6Checksum(header.ICMPv6ChecksumParams{Header: m, Src: toAddress(from), Dst: toAddress(target)}))
 	for n := range packet { // cut anywhere it is none, and does no harm
 		if n >= 40 {
 			e.look6(packet[:n])

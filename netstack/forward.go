@@ -129,8 +129,8 @@ func newForwarding(f *Forwarder, r *Router) (*forwarding, error) {
 			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocolCUBIC, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 			SecureRNG:          r.stack.rand,
 		}),
-		ep: newLinkEndpoint(int(r.ep.MTU()), header.IPv6MinimumSize, r),
 	}
+	w.ep = newLinkEndpoint(w.gv, forwardNIC, int(r.ep.MTU()), header.IPv6MinimumSize, r)
 	if err := w.set(); err != nil {
 		w.close()
 		return nil, fmt.Errorf("netstack: forwarding: %w", err)
@@ -179,7 +179,7 @@ func (w *forwarding) close() {
 
 // takes is the way of a packet that has been let in, where it is not the Router's
 // own stack: nil. What is for many, or for nobody, is left to that, which drops it.
-func (w *forwarding) takes(p []byte) stack.NetworkDispatcher {
+func (w *forwarding) takes(p []byte) *linkEndpoint {
 	var dst netip.Addr
 	if p[0]>>4 == 4 {
 		dst = netip.AddrFrom4([4]byte(p[16:]))
@@ -190,10 +190,7 @@ func (w *forwarding) takes(p []byte) stack.NetworkDispatcher {
 	if !unicast || dst.Is4() && dst.As4()[0] == 0 || w.router.has(dst) {
 		return nil
 	}
-	if d := w.ep.dispatcher.Load(); d != nil {
-		return *d
-	}
-	return nil
+	return w.ep
 }
 
 // begin counts a flow in, unless its session has too many that are undecided.

@@ -72,8 +72,8 @@ func TestMalformedPackets(t *testing.T) {
 		// These the stack itself drops.
 		{"from ourselves", ipv4Packet(addrA.As4(), addrA.As4(), 1, echo()), Counters{PacketsIn: 1, BytesIn: 34}},
 		{"to somebody else", ipv4Packet(addrB.As4(), [4]byte{10, 0, 0, 3}, 1, echo()), Counters{PacketsIn: 1, BytesIn: 34}},
-		{"an IPv4 checksum that is wrong", change(func(p []byte) { p[10]++ }), Counters{PacketsIn: 1, BytesIn: 34}},
-		{"an ICMP checksum that is wrong", change(func(p []byte) { p[22]++ }), Counters{PacketsIn: 1, BytesIn: 34}},
+		{"an IPv4 checksum that is wrong", change(func(p []byte) { p[10]++ }), Counters{CorruptIPv4: 1}},
+		{"an ICMP checksum that is wrong", change(func(p []byte) { p[22]++ }), Counters{CorruptICMP: 1}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			before := n.Counters()
@@ -134,7 +134,7 @@ func TestMalformedIPv6(t *testing.T) {
 		{"ICMPv6 from no address", icmp6Packet(addr("::"), own, 64, echo6()), in(54)},
 		{"from ourselves", icmp6Packet(own, own, 64, echo6()), in(54)},
 		{"to somebody else", icmp6Packet(peer, addr("fe80::99"), 64, echo6()), in(54)},
-		{"an ICMPv6 checksum that is wrong", change(func(p []byte) { p[42]++ }), in(54)},
+		{"an ICMPv6 checksum that is wrong", change(func(p []byte) { p[42]++ }), Counters{CorruptICMP: 1}},
 		{"a redirect", icmp6Packet(peer, own, 255, append([]byte{137}, make([]byte, 39)...)), in(80)},
 		{"a solicitation of a neighbour with options without end", icmp6Packet(peer, own, 255, append([]byte{135}, make([]byte, 31)...)), in(72)},
 		{"a jumbogram, which is a Parameter Problem", ipv6Packet(peer, own, 64, 0, []byte{58, 0, 0xc2, 4, 0, 1, 0, 0}), Counters{PacketsIn: 1, BytesIn: 48, PacketsOut: 1, BytesOut: 96}},
@@ -173,7 +173,7 @@ func TestReceivingAllocatesNothing(t *testing.T) {
 	}
 }
 
-// The stack verifies what it receives: bytes that were damaged on their way
+// The interface verifies what it receives: bytes that were damaged on their way
 // are never read, only their retransmission.
 func TestDamagedSegments(t *testing.T) {
 	p := newPair(t, nil, nil)
@@ -193,7 +193,7 @@ func TestDamagedSegments(t *testing.T) {
 	if err := sameStream(server, size); err != nil {
 		t.Error(err)
 	}
-	if p.b.gv.Stats().TCP.ChecksumErrors.Value() == 0 {
+	if c := p.nicB.Counters(); c.CorruptTCP == 0 {
 		t.Error("nothing was damaged")
 	}
 }
@@ -222,6 +222,9 @@ func TestDamagedDatagram(t *testing.T) {
 	n, _, err := server.ReadFrom(b)
 	if err != nil || string(b[:n]) != "whole" {
 		t.Errorf("read %q, %v", b[:n], err)
+	}
+	if c := p.nicB.Counters(); c.CorruptUDP != 1 {
+		t.Errorf("%d damaged datagrams were counted", c.CorruptUDP)
 	}
 }
 

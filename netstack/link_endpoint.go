@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
-	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -16,14 +15,16 @@ import (
 // neither queue nor goroutine: gVisor's writer goes all the way down, and who
 // calls Put all the way up.
 type linkEndpoint struct {
+	gv         *stack.Stack
+	id         tcpip.NICID
 	mtu        atomic.Uint32
 	gsoMaxSize uint32
 	exit       exit
 	dispatcher atomic.Pointer[stack.NetworkDispatcher] // nil: detached
 
-	// beside is who takes a packet that has been let in, where it is not the
-	// dispatcher: nil. Set before there are packets, if at all.
-	beside func(packet []byte) stack.NetworkDispatcher
+	// beside is who takes a packet that has been let in, where it is not this one:
+	// nil. Set before there are packets, if at all.
+	beside func(packet []byte) *linkEndpoint
 }
 
 // An exit tells where a packet goes and who counts it.
@@ -34,8 +35,9 @@ type exit interface {
 	toward6(dst [16]byte) (link.Sink, *counters)
 }
 
-func newLinkEndpoint(mtu, ipHeader int, x exit) *linkEndpoint {
-	e := &linkEndpoint{gsoMaxSize: gsoMaxSize(mtu, ipHeader), exit: x}
+// newLinkEndpoint is the endpoint of the NIC id, which gv is about to have.
+func newLinkEndpoint(gv *stack.Stack, id tcpip.NICID, mtu, ipHeader int, x exit) *linkEndpoint {
+	e := &linkEndpoint{gv: gv, id: id, gsoMaxSize: gsoMaxSize(mtu, ipHeader), exit: x}
 	e.mtu.Store(uint32(mtu))
 	return e
 }
@@ -132,55 +134,6 @@ func putWhole(out link.Sink, pieces [][]byte, size int) {
 	out.Put(b)
 }
 
-// receive hands the IP packets of b to the stack. The stack verifies the
-// checksums, since this endpoint does not claim to.
-func (e *linkEndpoint) receive(b *link.Batch, from entrance, c *counters) {
-	d := e.dispatcher.Load()
-	if d == nil {
-		c.late.Add(uint64(len(b.Frames)))
-		return
-	}
-	packets, bytes := 0, 0
-	var s switchover
-	defer s.flush()
-	for i := range b.Frames {
-		f := &b.Frames[i]
-		v := buffer.NewView(f.Len())
-		v.Write(f.Head())
-		v.Write(f.Body)
-		v.Write(f.Tail)
-		packet, protocol, verdict := check(v.AsSlice(), from, c)
-		if verdict.to != nil {
-			verdict = s.add(packet, v, verdict)
-		}
-		if verdict.drop != nil {
-			verdict.drop.Add(1)
-			v.Release()
-			continue
-		}
-		packets++
-		bytes += v.Size()
-		if verdict.to != nil {
-			continue // and the view is released when it has gone out
-		}
-		if verdict.done {
-			v.Release()
-			continue
-		}
-		to := *d
-		if e.beside != nil {
-			if other := e.beside(packet); other != nil {
-				to = other
-			}
-		}
-		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)})
-		to.DeliverNetworkPacket(protocol, pkt)
-		pkt.DecRef()
-	}
-	c.packetsIn.Add(uint64(packets))
-	c.bytesIn.Add(uint64(bytes))
-}
-
 // WritePackets sends what did not come through the queueing discipline.
 func (e *linkEndpoint) WritePackets(pkts stack.PacketBufferList) (n int, terr tcpip.Error) {
 	for _, pkt := range pkts.AsSlice() {
@@ -201,8 +154,11 @@ func (e *linkEndpoint) SetMTU(uint32)                    {}
 func (e *linkEndpoint) MaxHeaderLength() uint16          { return 0 } // frames have headroom of their own
 func (e *linkEndpoint) LinkAddress() tcpip.LinkAddress   { return "" }
 func (e *linkEndpoint) SetLinkAddress(tcpip.LinkAddress) {}
+
+// Capabilities says that what the dispatcher is given has been verified, which is
+// what makes merged packets possible: they have no checksum.
 func (e *linkEndpoint) Capabilities() stack.LinkEndpointCapabilities {
-	return stack.CapabilityNone
+	return stack.CapabilityRXChecksumOffload
 }
 
 func (e *linkEndpoint) Attach(d stack.NetworkDispatcher) {

@@ -11,11 +11,10 @@ import (
 // long for a tunnel are reported by ICMP, which many networks lose (RFC 4459
 // §3.2). The packet is an IP packet, and may be anything else inside.
 func clampMSS(packet []byte, mtu int) bool {
-	t, most := tcpOf(packet, mtu)
-	const syn = 0x02
-	if len(t) < header.TCPMinimumSize || t[13]&syn == 0 {
+	if !hasSYN(packet) {
 		return false
 	}
+	t, most := tcpOf(packet, mtu)
 	end := int(t[12]>>4) * 4
 	if end > len(t) {
 		return false
@@ -42,6 +41,12 @@ func clampMSS(packet []byte, mtu int) bool {
 		i += int(t[i+1])
 	}
 	return false
+}
+
+// hasSYN reports whether a packet opens a TCP connection, or answers that.
+func hasSYN(packet []byte) bool {
+	t, _ := tcpOf(packet, 0)
+	return len(t) >= header.TCPMinimumSize && t[13]&uint8(header.TCPFlagSyn) != 0
 }
 
 // tcpOf is the TCP segment in a packet, or its beginning if that is a fragment,

@@ -114,7 +114,8 @@ func (s *Stack) add(n *base, x netInterface, addresses []netip.Prefix, mtu int, 
 		}
 		n.addrs = append(n.addrs, a.Addr())
 	}
-	n.stack, n.id, n.ep = s, s.gv.NextNICID(), newLinkEndpoint(mtu, ipHeader, x)
+	n.stack, n.id = s, s.gv.NextNICID()
+	n.ep = newLinkEndpoint(s.gv, n.id, mtu, ipHeader, x)
 	n.life, n.end = context.WithCancelCause(s.life)
 
 	// Under the lock, so that Close sees the interface or the interface the end.

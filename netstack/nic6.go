@@ -98,7 +98,9 @@ func (n *NIC) admit6(p header.IPv6) verdict {
 		n.settle(now)
 	}
 	n.stack.echoes.look6(p)
-	actOnUnreachable(p)
+	if p.TransportProtocol() == header.ICMPv6ProtocolNumber {
+		return verdict{amend: actOnUnreachable}
+	}
 	return verdict{}
 }
 

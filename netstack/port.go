@@ -42,7 +42,8 @@ type Port struct {
 	gate                 sync.RWMutex // read-locked by a Put; locked for good by shut
 	shutting             sync.Once
 	counters             counters
-	complaints           pacer // ICMP errors to the session
+	complaints           pacer        // ICMP errors to the session
+	clamp                func([]byte) // for what the session sends to the stack: nil if its MTU is the Router's
 
 	v6 *port6 // nil: no IPv6
 }
@@ -55,6 +56,7 @@ func (p *Port) configure(cfg *PortConfig) error {
 		return fmt.Errorf("an MTU of %d is not from %d to %d", cfg.MTU, minMTU, maxMTU)
 	case cfg.MTU != 0 && cfg.MTU < p.mtu:
 		p.mtu, p.down = cfg.MTU, narrow{p}
+		p.clamp = func(packet []byte) { clampMSS(packet, p.mtu) }
 	}
 	if a := cfg.Prefix; a != (netip.Prefix{}) && a.Bits() != 64 {
 		return fmt.Errorf("%v cannot be advertised, only a prefix of 64 bits (RFC 4291 §2.5.1)", a)
@@ -124,8 +126,8 @@ func (p *Port) admit4(h header.IPv4) verdict {
 func (p *Port) destined(to *Port, packet []byte) verdict {
 	switch {
 	case to == nil:
-		if p.mtu < int(p.router.ep.MTU()) {
-			clampMSS(packet, p.mtu)
+		if p.clamp != nil && hasSYN(packet) {
+			return verdict{amend: p.clamp}
 		}
 		return verdict{}
 	case to == p || !p.router.clientToClient:

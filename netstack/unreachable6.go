@@ -12,7 +12,8 @@ import (
 // unreachable or prohibited. RFC 4443 §3.1 has all of them reported alike: "a node
 // receiving the ICMPv6 Destination Unreachable message MUST notify the upper-layer
 // process". The packet is ours to change.
-func actOnUnreachable(p header.IPv6) {
+func actOnUnreachable(packet []byte) {
+	p := header.IPv6(packet)
 	m := header.ICMPv6(p.Payload())
 	if p.TransportProtocol() != header.ICMPv6ProtocolNumber || len(m) < header.ICMPv6DstUnreachableMinimumSize || m.Type() != header.ICMPv6DstUnreachable {
 		return

@@ -13,6 +13,10 @@
 // A layer on the way out pushes its header in front and pops it after the
 // call; a layer on the way in strips a header. Neither copies a payload.
 //
+// A host's stack that works by the packet is spared most of them: [Split] cuts what
+// it sends, all at once, and a [Merger] joins what it gets, of which [Verify] has
+// seen that it arrived as it was sent.
+//
 // # Ownership
 //
 // The producer of a batch owns it and everything that it refers to. A sink may
