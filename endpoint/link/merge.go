@@ -56,8 +56,9 @@ type merging struct {
 	seq  uint32 // that would follow
 }
 
-// Add adds a whole IP packet without padding, whose checksums are right ([Verify]):
-// those of the segments are lost. It is borrowed until Reset.
+// Add adds a whole IP packet without padding, which is not empty, and whose
+// checksums are right ([Verify]): those of the segments are lost. It is borrowed
+// until Reset.
 func (m *Merger) Add(packet []byte) {
 	i := len(m.packets)
 	m.packets = append(m.packets, merging{packet: packet, size: len(packet), last: i})

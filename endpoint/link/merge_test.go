@@ -390,8 +390,8 @@ func FuzzMerge(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var packets [][]byte
-		for len(b) >= 2 && len(packets) < 2*BatchMax {
-			n := min(int(binary.BigEndian.Uint16(b)), len(b)-2)
+		for len(b) > 2 && len(packets) < 2*BatchMax {
+			n := min(max(1, int(binary.BigEndian.Uint16(b))), len(b)-2)
 			packets = append(packets, b[2:2+n])
 			b = b[2+n:]
 		}
