@@ -27,6 +27,8 @@ type DialOrder struct {
 	// Bulk gives each session an endpoint with an address of its own, a stack, and a connection to the server's sink. Without
 	// it they are of one endpoint and carry nothing.
 	Bulk bool
+	// SmallSocket bounds the buffers of that one endpoint's socket ([ListenUDP]).
+	SmallSocket bool
 }
 
 // clients are many, in one process.
@@ -34,6 +36,7 @@ type clients struct {
 	sending atomic.Bool
 	mu      sync.Mutex
 	kept    []*endpoint.Session
+	shared  []*endpoint.Endpoint // of those that are not for bulk
 }
 
 // NewClients is many clients of a [NewServer].
@@ -54,9 +57,14 @@ func (c *clients) dial(order DialOrder) (seconds float64, err error) {
 	defer cancel()
 	var shared *endpoint.Endpoint
 	if !order.Bulk {
-		if shared, err = endpoint.Listen("udp", "127.0.0.1:0", nil); err != nil {
+		conn, err := ListenUDP("127.0.0.1:0", order.SmallSocket)
+		if err != nil {
 			return 0, err
 		}
+		if shared, err = endpoint.New(conn, nil); err != nil {
+			return 0, err
+		}
+		c.shared = append(c.shared, shared)
 	}
 	began := time.Now()
 	var wg sync.WaitGroup
@@ -150,15 +158,12 @@ func (c *clients) keep(s *endpoint.Session) {
 	c.kept = append(c.kept, s)
 }
 
-// hangUp closes all sessions, with their tunnels.
+// hangUp closes the sessions that are not for bulk, and their endpoints.
 func (c *clients) hangUp() (err error) {
-	c.mu.Lock()
-	kept := c.kept
-	c.kept = nil
-	c.mu.Unlock()
-	for _, s := range kept {
-		err = errors.Join(err, s.Tunnel().Close())
+	for _, ep := range c.shared {
+		err = errors.Join(err, ep.Close())
 	}
+	c.shared = nil
 	return err
 }
 

@@ -1,0 +1,90 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// length is about how long a plan takes, were nothing missing.
+func (p plan) length() time.Duration {
+	wanted := p.figures()
+	lanes := map[string]float64{}
+	for _, f := range wanted {
+		for _, l := range []string{f.lane, f.over} {
+			if l != "" {
+				lanes[f.scene.name+l] = max(1, f.scene.longer)
+			}
+		}
+	}
+	each := 0.0
+	for _, longer := range lanes {
+		each += longer*p.seconds + min(1, p.seconds)
+	}
+	return time.Duration(each * float64(p.rounds*len(p.flows)*len(p.buffers)) * float64(time.Second))
+}
+
+// run plays all scenes, prints the table, and returns the goals that were missed, in words.
+func (p plan) run(ctx context.Context, w io.Writer) (missed []string, err error) {
+	wanted := p.figures()
+	printHead(w)
+	absent := map[string]string{}
+	for _, s := range scenes(wanted) {
+		for _, small := range p.buffers {
+			m, err := p.play(ctx, w, s, small, wanted, absent)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
+			}
+			missed = append(missed, m...)
+		}
+	}
+	return missed, nil
+}
+
+// play plays a scene with buffers of one kind.
+func (p plan) play(ctx context.Context, w io.Writer, s *scene, small bool, wanted []figure, absent map[string]string) (missed []string, err error) {
+	h := &hall{ctx: ctx, out: w, dir: p.dir, absent: map[string]string{}}
+	defer h.end()
+	lanes, err := s.open(h, small, func(lane string) bool { return wants(wanted, s, lane) })
+	if err != nil {
+		return nil, err
+	}
+	for lane, why := range h.absent {
+		if absent[lane] == "" {
+			absent[lane] = why
+			fmt.Fprintf(w, "MISSING: %s: %s\n", lane, why)
+		}
+	}
+	for i, flows := range p.flows {
+		figures := slices.Clone(wanted)
+		figures = slices.DeleteFunc(figures, func(f figure) bool { return f.scene != s || f.oneFlow && i > 0 })
+		if len(figures) == 0 {
+			continue
+		}
+		seen := map[string][]sample{}
+		for round := range p.rounds {
+			for turn := range lanes {
+				// What goes first has its turn too, lest a drift of the machine be taken for something.
+				l := lanes[(turn+round)%len(lanes)]
+				got, err := l.measure(flows, p.seconds*max(1, s.longer))
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", l.name, err)
+				}
+				seen[l.name] = append(seen[l.name], got)
+			}
+		}
+		for _, f := range figures {
+			if r, ok := f.result(seen); ok {
+				fmt.Fprintln(w, f.line(r, flows, small))
+				if !f.met(r.median) {
+					missed = append(missed, f.miss(r, flows, small))
+				}
+			}
+		}
+	}
+	return missed, nil
+}

@@ -1,0 +1,72 @@
+//go:build linux
+
+package main
+
+import (
+	"math"
+	"net/netip"
+
+	"github.com/l2tpnet/l2tpnet/integration/internal/roles"
+)
+
+const (
+	inFlight     = 64    // sessions that are set up at once
+	idleSessions = 10000 // beside the one at work
+	setUpsAMost  = 1000  // a second of a turn: what has ended keeps its tunnel id for half a minute (RFC 2661 §5.7)
+	tunnelsMost  = 30000
+)
+
+// setUps opens tunnels with a session each, whose users MS-CHAPv2 asks for their password, and closes them after the turn.
+var setUps = &scene{name: "set-ups", open: func(h *hall, small bool, _ func(string) bool) ([]lane, error) {
+	order := roles.DialOrder{InFlight: inFlight, SmallSocket: small}
+	server, err := h.child("server", nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := server.Ask("start", roles.ServerConfig{Sessions: tunnelsMost, SmallSocket: small}, &order.Server); err != nil {
+		return nil, err
+	}
+	clients, err := h.child("clients", nil)
+	if err != nil {
+		return nil, err
+	}
+	return []lane{{ours, func(_ int, seconds float64) (s sample, err error) {
+		order.Sessions = int(math.Ceil(setUpsAMost * seconds))
+		var took float64
+		if err := clients.Ask("dial", order, &took); err != nil {
+			return s, err
+		}
+		s.SetUps = float64(order.Sessions) / took
+		return s, clients.Ask("hangUp", nil, nil)
+	}}}, nil
+}}
+
+// besideIdle has two servers that are alike, but one of them has idle sessions:
+//
+//	clients: 10,000 sessions ─► server ◄─ bulk ─ client
+//	                            server ◄─ bulk ─ client
+var besideIdle = &scene{name: "idle sessions", open: func(h *hall, small bool, _ func(string) bool) (lanes []lane, err error) {
+	for _, name := range []string{ours, alone} {
+		b, err := h.tunnel(nil, "", tunnelOrder{SmallSocket: small})
+		if err != nil {
+			return nil, err
+		}
+		lanes = append(lanes, b.lane(h, name))
+		if name == alone {
+			break
+		}
+		if err := h.fill(b.server, idleSessions); err != nil {
+			return nil, err
+		}
+	}
+	return lanes, nil
+}}
+
+// fill gives a server so many idle sessions.
+func (h *hall) fill(server netip.AddrPort, sessions int) error {
+	clients, err := h.child("clients", nil)
+	if err != nil {
+		return err
+	}
+	return clients.Ask("dial", roles.DialOrder{Server: server, Sessions: sessions, InFlight: inFlight}, nil)
+}
