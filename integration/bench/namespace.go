@@ -88,10 +88,7 @@ func inside(ctx context.Context, p plan, stdout, stderr io.Writer) int {
 
 // furnish prepares the program's namespaces: loopback, CUBIC, and a /run where sshd has its directory.
 func furnish() error {
-	if err := furnishNetwork(); err != nil {
-		return err
-	}
-	if err := sh(fmt.Sprintf("ip addr add %s/32 dev lo", ownAddress)); err != nil {
+	if err := furnishNetwork(ownAddress); err != nil {
 		return err
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -103,11 +100,19 @@ func furnish() error {
 	return os.Mkdir("/run/sshd", 0o755)
 }
 
-func furnishNetwork() error {
-	if err := sh("ip link set lo up"); err != nil {
-		return err
+// cubic is for a route: who sends along it does so by CUBIC, whatever the system's default is. Only the first namespace can
+// set that, for all that it does not allow.
+const cubic = " congctl cubic"
+
+func furnishNetwork(addresses ...string) error {
+	commands := []string{"ip link set lo up"}
+	for _, a := range addresses {
+		commands = append(commands, fmt.Sprintf("ip addr add %s/32 dev lo", a))
 	}
-	return os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("cubic"), 0)
+	for _, to := range append([]string{"127.0.0.0/8", "127.0.0.1"}, addresses...) {
+		commands = append(commands, fmt.Sprintf("ip route replace table local local %s dev lo proto kernel scope host", to)+cubic)
+	}
+	return sh(commands...)
 }
 
 // A namespace is a network namespace. Nil is the program's own.

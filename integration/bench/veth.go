@@ -51,7 +51,8 @@ func joinByVeth(ns *namespace, here, there string) error {
 		"ip link set bench1 netns "+ns.path(),
 		fmt.Sprintf("ip addr add %s/24 dev bench0", here),
 		"ethtool -K bench0 "+off,
-		"ip link set bench0 up"); err != nil {
+		"ip link set bench0 up",
+		fmt.Sprintf("ip route replace 192.0.2.0/24 dev bench0 proto kernel scope link src %s", here)+cubic); err != nil {
 		return err
 	}
 	return ns.do(func() error {
