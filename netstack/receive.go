@@ -113,16 +113,25 @@ func (r *reception) copied(appendTo func([]byte) []byte) []byte {
 	return r.scratch[n:len(r.scratch):len(r.scratch)]
 }
 
-// deliver hands what has been taken to gVisor, which keeps it.
+// deliver hands what has been taken to gVisor, which keeps it. The headers have a
+// view of their own, since gVisor copies the whole view to look at the headers of a
+// packet that it shares.
 func (r *reception) deliver() {
 	for i, way := range r.ways {
-		n := r.merger.Size(i)
-		if n == 0 {
+		h, n := r.merger.Size(i)
+		if h == 0 {
 			continue
 		}
-		view := buffer.NewViewSize(n)
-		r.merger.Write(i, view.AsSlice())
-		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(view)})
+		headers := buffer.NewViewSize(h)
+		whole := buffer.MakeWithView(headers)
+		if n == 0 {
+			r.merger.Write(i, headers.AsSlice(), nil)
+		} else {
+			payload := buffer.NewViewSize(n)
+			r.merger.Write(i, headers.AsSlice(), payload.AsSlice())
+			whole.Append(payload)
+		}
+		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: whole})
 		way.to.deliver(pkt, way.protocol, way.verified)
 		pkt.DecRef()
 	}

@@ -27,7 +27,13 @@ const (
 //
 // First all packets are added, then those that have come about are written:
 //
-//	m.Add(p) …; for i := range m.Len() { if n := m.Size(i); n > 0 { m.Write(i, make([]byte, n)) } }; m.Reset()
+//	m.Add(p) …
+//	for i := range m.Len() {
+//		if h, n := m.Size(i); h > 0 {
+//			m.Write(i, make([]byte, h), make([]byte, n))
+//		}
+//	}
+//	m.Reset()
 //
 // Segments are merged where nothing is lost by it: in IPv4 without options or
 // fragments, or IPv6 without extension headers, with TCP that carries data; whose
@@ -48,7 +54,7 @@ type Merger struct {
 // one is where the run's account is kept.
 type merging struct {
 	packet  []byte
-	headers int // IP and TCP; 0: not to be merged
+	headers int // IP and TCP; all of it if it cannot be merged
 	next    int // the run's next packet, plus 1; 0: none
 
 	size int    // of the whole run, with one set of headers; 0: this one is in another's run
@@ -61,7 +67,7 @@ type merging struct {
 // until Reset.
 func (m *Merger) Add(packet []byte) {
 	i := len(m.packets)
-	m.packets = append(m.packets, merging{packet: packet, size: len(packet), last: i})
+	m.packets = append(m.packets, merging{packet: packet, headers: len(packet), size: len(packet), last: i})
 	s, is := parseSegment(packet)
 	switch is {
 	case notTCP:
@@ -105,33 +111,41 @@ func (m *Merger) Add(packet []byte) {
 // Len is how many packets have been added.
 func (m *Merger) Len() int { return len(m.packets) }
 
-// Size is the length of what the i-th packet added has become, or 0 if it is part
-// of an earlier one.
-func (m *Merger) Size(i int) int { return m.packets[i].size }
-
-// Write writes what the i-th packet has become to b, which has [Merger.Size]
-// bytes. Lengths and the checksum of IPv4 are right; the checksum of a TCP packet
-// made of several is that of the first segment, and not to be looked at.
-func (m *Merger) Write(i int, b []byte) {
+// Size is how long what the i-th packet added has become is: the headers of a TCP
+// segment and its payload, or all of another packet and nothing. No headers: it is
+// part of an earlier packet.
+func (m *Merger) Size(i int) (headers, payload int) {
 	p := &m.packets[i]
-	at := copy(b, p.packet)
+	if p.size == 0 {
+		return 0, 0
+	}
+	return p.headers, p.size - p.headers
+}
+
+// Write writes what the i-th packet has become to headers and payload, which are
+// as long as [Merger.Size] says. Lengths and the checksum of IPv4 are right; the
+// checksum of a TCP packet made of several is that of the first segment, and not to
+// be looked at.
+func (m *Merger) Write(i int, headers, payload []byte) {
+	p := &m.packets[i]
+	at := copy(payload, p.packet[copy(headers, p.packet):])
 	if p.next == 0 {
 		return
 	}
 	for next := p.next; next != 0; next = m.packets[next-1].next {
 		q := &m.packets[next-1]
-		at += copy(b[at:], q.packet[q.headers:])
+		at += copy(payload[at:], q.packet[q.headers:])
 	}
 	ip := ipv6Len
-	if b[0]>>4 == 4 {
+	if headers[0]>>4 == 4 {
 		ip = ipv4MinLen
-		binary.BigEndian.PutUint16(b[ipv4TotalLength:], uint16(at))
-		b[ipv4Checksum], b[ipv4Checksum+1] = 0, 0
-		binary.BigEndian.PutUint16(b[ipv4Checksum:], ^sum(b[:ip]))
+		binary.BigEndian.PutUint16(headers[ipv4TotalLength:], uint16(p.size))
+		headers[ipv4Checksum], headers[ipv4Checksum+1] = 0, 0
+		binary.BigEndian.PutUint16(headers[ipv4Checksum:], ^sum(headers[:ip]))
 	} else {
-		binary.BigEndian.PutUint16(b[ipv6PayloadLength:], uint16(at-ip))
+		binary.BigEndian.PutUint16(headers[ipv6PayloadLength:], uint16(p.size-ip))
 	}
-	b[ip+tcpFlags] = m.packets[p.last].packet[ip+tcpFlags]
+	headers[ip+tcpFlags] = m.packets[p.last].packet[ip+tcpFlags]
 }
 
 // Reset forgets the packets.

@@ -82,12 +82,16 @@ func merge(m *Merger, packets [][]byte) (got [][]byte, err error) {
 		return nil, fmt.Errorf("%d packets, of %d that were added", m.Len(), len(packets))
 	}
 	for i := range packets {
-		n := m.Size(i)
-		if n == 0 {
+		h, n := m.Size(i)
+		if h == 0 {
 			continue
 		}
+		n += h
 		p := bytes.Repeat([]byte{0xa5}, n)
-		m.Write(i, p)
+		m.Write(i, p[:h], p[h:])
+		if _, headers, _ := flowOf(p); h != n && h != headers {
+			return nil, fmt.Errorf("headers of %d bytes, not %d", h, headers)
+		}
 		if n > 0xffff && !slices.ContainsFunc(packets, func(q []byte) bool { return bytes.Equal(p, q) }) {
 			return nil, fmt.Errorf("a packet of %d bytes", n)
 		}
@@ -414,8 +418,8 @@ func BenchmarkMerge(b *testing.B) {
 			m.Add(p)
 		}
 		for i := range m.Len() {
-			if n := m.Size(i); n > 0 {
-				m.Write(i, whole[:n])
+			if h, n := m.Size(i); h > 0 {
+				m.Write(i, whole[:h], whole[h:h+n])
 			}
 		}
 		m.Reset()
