@@ -66,7 +66,7 @@ func (s *Stack) dialTCP(ctx context.Context, network string, ap netip.AddrPort) 
 	if terr != nil {
 		return nil, toError(terr)
 	}
-	c := newTCPConn(newSocket(ep, wq, life, network))
+	c := newTCPConn(newSocket(ep, wq, life, network), &s.windows, tcpBufferMax)
 	if err := c.connect(ctx, to); err != nil {
 		ep.Abort()
 		return nil, err

@@ -125,7 +125,7 @@ func (t *TCPFlow) accept() (net.Conn, error) {
 		ep.Abort()
 		return nil, net.ErrClosed
 	}
-	c := newTCPConn(newSocket(ep, wq, t.port.life, "tcp"))
+	c := newTCPConn(newSocket(ep, wq, t.port.life, "tcp"), &t.w.router.stack.windows, forwardBufferMax)
 	c.local, c.remote = tcpAddr(t.dst), tcpAddr(t.src)
 	return &forwardedTCP{c}, nil
 }

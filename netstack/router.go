@@ -60,6 +60,7 @@ func (s *Stack) AddRouted(cfg *RoutedConfig) (*Router, error) {
 			return nil, err
 		}
 		r.ep.beside = r.forward.takes
+		s.beginWith(r.forward.gv, forwardBuffer, forwardBufferMax)
 	}
 	return r, nil
 }

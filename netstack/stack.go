@@ -63,7 +63,8 @@ type Stack struct {
 	end     context.CancelCauseFunc
 	closing sync.Once
 
-	echoes echoes
+	echoes  echoes
+	windows windows
 
 	mu         sync.Mutex
 	interfaces map[tcpip.NICID]netInterface
@@ -119,6 +120,7 @@ func New(cfg *Config) (*Stack, error) {
 			return nil, fmt.Errorf("netstack: %w", err)
 		}
 	}
+	s.windows.total.Store(windowDefault)
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.gv = stack.New(stack.Options{
 		// Without options IPv6 does neither look at Router Advertisements nor send
@@ -136,7 +138,9 @@ func New(cfg *Config) (*Stack, error) {
 }
 
 // tuneTCP says what TCP is to do, also where gVisor's defaults agree today.
-// Connections begin with buffers of some bytes, which grow to the most.
+// Connections begin with buffers of some bytes, which grow to the most: those that
+// receive by windows, but gVisor has to think that it did it, since only then it
+// announces a scale that is enough for that (RFC 7323 §2.2).
 func tuneTCP(gv *stack.Stack, buffer, most int) error {
 	sack := tcpip.TCPSACKEnabled(true)
 	recovery := tcpip.TCPRACKLossDetection // RFC 8985

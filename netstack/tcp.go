@@ -27,19 +27,23 @@ type tcpConn struct {
 	dst tcpip.SliceWriter // where Read reads to, under rd.mu
 	src bytes.Reader      // what Write writes, under wr.mu
 
+	windows *windows
+	share   windowShare // under rd.mu
+
 	brokenMu sync.Mutex
 	broken   error // what broke the connection
 }
 
-// newTCPConn wraps an endpoint that is connected or about to be.
-func newTCPConn(k *socket) *tcpConn {
+// newTCPConn wraps an endpoint that is connected or about to be. Its receive buffer
+// may have a share of w, and at most so many bytes.
+func newTCPConn(k *socket, w *windows, most int) *tcpConn {
 	o := k.ep.SocketOptions()
 	o.SetKeepAlive(true)
 	idle, interval := tcpip.KeepaliveIdleOption(keepAliveInterval), tcpip.KeepaliveIntervalOption(keepAliveInterval)
 	k.ep.SetSockOpt(&idle)
 	k.ep.SetSockOpt(&interval)
 	k.ep.SetSockOptInt(tcpip.KeepaliveCountOption, keepAliveProbes)
-	return &tcpConn{socket: k}
+	return &tcpConn{socket: k, windows: w, share: windowShare{most: int64(most)}}
 }
 
 // setAddresses notes both addresses: gVisor forgets them when a connection
@@ -93,7 +97,7 @@ func (c *tcpConn) Read(b []byte) (int, error) {
 		c.dst = nil
 		switch terr.(type) {
 		case nil:
-			c.ep.ModerateRecvBuf(res.Count)
+			c.moderate(res.Count)
 			return res.Count, nil
 		case *tcpip.ErrWouldBlock:
 			c.wait(d, nil)
@@ -211,7 +215,7 @@ func (s *Stack) accepted(ep tcpip.Endpoint, wq *waiter.Queue, remote tcpip.FullA
 		ep.Abort()
 		return nil
 	}
-	c := newTCPConn(newSocket(ep, wq, life, network))
+	c := newTCPConn(newSocket(ep, wq, life, network), &s.windows, tcpBufferMax)
 	c.setAddresses(remote)
 	return c
 }

@@ -43,6 +43,7 @@ func (r *clientRun) dial(ctx context.Context, t *target, to netip.AddrPort, pati
 			c.close()
 		}
 	}()
+	r.stack.SetReceiveWindow(c.ep.Status().ReceiveBuffer / 2) // the other half is the system's overhead
 	if err := r.c.capture(c.ep); err != nil {
 		return nil, &CaptureError{err}
 	}

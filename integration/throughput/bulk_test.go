@@ -97,6 +97,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
+	stack.SetReceiveWindow(ep.Status().ReceiveBuffer / 2)
 	go func() {
 		for {
 			s, err := ep.Accept(context.Background())
@@ -195,6 +196,7 @@ func dial(b *testing.B, server string) *near {
 		ep.Close()
 		n.stack.Close()
 	})
+	n.stack.SetReceiveWindow(ep.Status().ReceiveBuffer / 2)
 	tun, err := ep.Dial(b.Context(), server, nil)
 	if err != nil {
 		b.Fatal(err)
