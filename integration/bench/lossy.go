@@ -58,7 +58,7 @@ func newFarAway() roles.Role {
 	}
 }
 
-// ends are two stacks with the network between them.
+// ends are the two stacks that were joined last, and what is to be closed of all.
 type ends struct {
 	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	listen func(network, address string) (net.Listener, error)
@@ -66,6 +66,8 @@ type ends struct {
 	close  []func() error
 }
 
+// measureLossy has several networks at once, since what one of them loses within seconds is too little to compare: as many
+// as make up eight connections, two at least.
 func measureLossy(order lossyOrder) (s sample, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -79,16 +81,20 @@ func measureLossy(order lossyOrder) (s sample, err error) {
 			e.close[i]()
 		}
 	}()
-	if err := connect(ctx, e, order.Seed); err != nil {
-		return s, err
-	}
 	var services roles.Services
-	if err := services.Serve(func(port int) (net.Listener, error) { return e.listen("tcp", fmt.Sprintf(":%d", port)) }); err != nil {
-		return s, err
-	}
-	c := client{dialer: e.dial}
-	if _, err := c.flows(flowOrder{Target: fmt.Sprintf("%v:%d", e.server, roles.SinkPort), Flows: order.Flows}); err != nil {
-		return s, err
+	var clients []*client
+	for n := range max(2, 8/order.Flows) {
+		if err := connect(ctx, e, order.Seed<<8+uint64(n)); err != nil {
+			return s, err
+		}
+		if err := services.Serve(func(port int) (net.Listener, error) { return e.listen("tcp", fmt.Sprintf(":%d", port)) }); err != nil {
+			return s, err
+		}
+		c := &client{dialer: e.dial}
+		clients = append(clients, c)
+		if _, err := c.flows(flowOrder{Target: fmt.Sprintf("%v:%d", e.server, roles.SinkPort), Flows: order.Flows}); err != nil {
+			return s, err
+		}
 	}
 	time.Sleep(roles.Settling(order.Seconds))
 	from, began, used := services.Taken(), time.Now(), roles.Used(false).CPU
@@ -96,7 +102,10 @@ func measureLossy(order lossyOrder) (s sample, err error) {
 	bytes := float64(services.Taken() - from)
 	s.Bits = bytes * 8 / time.Since(began).Seconds()
 	s.CPU = (roles.Used(false).CPU - used).Seconds() / (bytes / 1e9)
-	return s, c.stop()
+	for _, c := range clients {
+		c.stop()
+	}
+	return s, nil
 }
 
 // withoutTunnel joins two stacks by the network itself.
@@ -105,7 +114,7 @@ func withoutTunnel(_ context.Context, e *ends, seed uint64) error {
 	var stacks [2]*netstack.Stack
 	addresses := [2]netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
 	for i := range stacks {
-		to := newWire(seed+uint64(i)<<32, func(p []byte) {
+		to := newWire(seed+uint64(i)<<48, func(p []byte) {
 			b := link.NewBatch()
 			defer b.Free()
 			b.Add(0, p, nil)
@@ -136,7 +145,7 @@ func throughTunnel(ctx context.Context, e *ends, seed uint64) error {
 	near, far := newSocket("192.0.2.1:1701"), newSocket("192.0.2.2:1701")
 	for i, way := range [][2]*socket{{near, far}, {far, near}} {
 		from, to := way[0], way[1]
-		from.out = newWire(seed+uint64(i)<<32, func(p []byte) { to.take(p, from.address) })
+		from.out = newWire(seed+uint64(i)<<48, func(p []byte) { to.take(p, from.address) })
 		e.close = append(e.close, from.out.close)
 	}
 	server := &node.Server{Conn: far, Users: map[string]node.User{roles.User: {Password: roles.Password}}, MRU: innerMTU}

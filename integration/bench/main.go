@@ -53,6 +53,7 @@ type plan struct {
 	only    string
 	flows   []int
 	buffers []bool // whether small, in this order
+	profile string // directory; empty: none
 	dir     string // with programs that have been built
 }
 
@@ -64,6 +65,7 @@ func parse(args []string, stderr io.Writer) (p plan, err error) {
 	flags.StringVar(&p.only, "only", "", "figures with this in their name alone: "+strings.Join(names(), ", "))
 	flows := flags.String("flows", "1,8", "numbers of connections at a time")
 	buffers := flags.String("buffers", "wide,stock", "of sockets: those that they get, or 212,992 bytes")
+	flags.StringVar(&p.profile, "profile", "", "directory for profiles of the CPU time of this program's children")
 	if err := flags.Parse(args); err != nil {
 		return p, flag.ErrHelp // it has been said
 	}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/l2tpnet/l2tpnet/integration/internal/roles"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,6 +46,9 @@ func outside(ctx context.Context, p plan, stdout, stderr io.Writer) int {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
 	cmd.Env = append(os.Environ(), insideVariable+"="+dir)
+	if p.profile != "" {
+		cmd.Env = append(cmd.Env, roles.ProfileVariable+"="+p.profile)
+	}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if os.Getuid() != 0 {
@@ -65,6 +69,7 @@ func outside(ctx context.Context, p plan, stdout, stderr io.Writer) int {
 
 // inside is the program itself: 0, or 1 if a goal was missed, or 2 if something failed.
 func inside(ctx context.Context, p plan, stdout, stderr io.Writer) int {
+	fmt.Fprintln(stdout, machine())
 	fmt.Fprintf(stdout, "%d rounds of %g s each. It takes about %v.\n", p.rounds, p.seconds, p.length().Round(time.Second))
 	fmt.Fprintln(stdout, "Gbit/s or what else the line is of, and CPU seconds for a GB; medians.")
 	var missed []string

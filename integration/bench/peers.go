@@ -58,6 +58,7 @@ func openSlirp(s *scaffold) (f forward, err error) {
 			return f, err
 		}
 	}
+	s.h.note(slirp, firstLine(program, "--version"))
 	return forward{local(near[0]), local(near[1]), []meter{p.meter}, host}, nil
 }
 
@@ -125,6 +126,7 @@ func openGVisorTap(s *scaffold) (f forward, err error) {
 			return f, err
 		}
 	}
+	s.h.note(gvisorTap, moduleVersion(proxy, "github.com/containers/gvisor-tap-vsock"))
 	return forward{local(near[0]), local(near[1]), []meter{gvproxy.meter, gvforwarder.meter}, host}, nil
 }
 
@@ -174,6 +176,7 @@ func openWireGuard(s *scaffold) (f forward, err error) {
 	if port, err = near.find(`^(\d+)$`); err != nil {
 		return f, err
 	}
+	s.h.note(wireguard, moduleVersion(program, "golang.zx2c4.com/wireguard")+", encrypts: ChaCha20-Poly1305")
 	return forward{local(port), "", []meter{near.meter, far.meter}, s.target}, nil
 }
 
@@ -224,5 +227,6 @@ func openSSH(s *scaffold) (f forward, err error) {
 	if err := near.reachable(local(ports[1])); err != nil {
 		return f, err
 	}
+	s.h.note(ssh, firstLine(found["ssh"], "-V")+", encrypts: "+firstCipher(found["ssh"]))
 	return forward{local(ports[1]), local(ports[2]), []meter{near.meter, sshd.meter}, s.target}, nil
 }

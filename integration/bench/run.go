@@ -32,10 +32,10 @@ func (p plan) length() time.Duration {
 func (p plan) run(ctx context.Context, w io.Writer) (missed []string, err error) {
 	wanted := p.figures()
 	printHead(w)
-	absent := map[string]string{}
+	said := map[string]bool{}
 	for _, s := range scenes(wanted) {
 		for _, small := range p.buffers {
-			m, err := p.play(ctx, w, s, small, wanted, absent)
+			m, err := p.play(ctx, w, s, small, wanted, said)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name, err)
 			}
@@ -46,7 +46,7 @@ func (p plan) run(ctx context.Context, w io.Writer) (missed []string, err error)
 }
 
 // play plays a scene with buffers of one kind.
-func (p plan) play(ctx context.Context, w io.Writer, s *scene, small bool, wanted []figure, absent map[string]string) (missed []string, err error) {
+func (p plan) play(ctx context.Context, w io.Writer, s *scene, small bool, wanted []figure, said map[string]bool) (missed []string, err error) {
 	h := &hall{ctx: ctx, out: w, dir: p.dir, absent: map[string]string{}}
 	defer h.end()
 	lanes, err := s.open(h, small, func(lane string) bool { return wants(wanted, s, lane) })
@@ -54,9 +54,12 @@ func (p plan) play(ctx context.Context, w io.Writer, s *scene, small bool, wante
 		return nil, err
 	}
 	for lane, why := range h.absent {
-		if absent[lane] == "" {
-			absent[lane] = why
-			fmt.Fprintf(w, "MISSING: %s: %s\n", lane, why)
+		h.notes = append(h.notes, fmt.Sprintf("MISSING: %s: %s", lane, why))
+	}
+	for _, n := range slices.Sorted(slices.Values(h.notes)) {
+		if !said[n] {
+			said[n] = true
+			fmt.Fprintln(w, n)
 		}
 	}
 	for i, flows := range p.flows {

@@ -33,6 +33,7 @@ type hall struct {
 	dir    string // of programs; empty: there are none
 	cast   roles.Cast
 	ends   []func()
+	notes  []string
 	absent map[string]string // lanes that cannot be measured, and why
 }
 
@@ -48,6 +49,11 @@ func (h *hall) missing(lane, why string) {
 	if h.absent[lane] == "" {
 		h.absent[lane] = why
 	}
+}
+
+// note says something of a lane, once.
+func (h *hall) note(lane, text string) {
+	h.notes = append(h.notes, fmt.Sprintf("%s: %s", lane, text))
 }
 
 // child starts this program again, in this namespace or in another.
@@ -141,6 +147,11 @@ func (b bulk) measure(ctx context.Context, flows int, seconds float64) (s sample
 		return s, ctx.Err()
 	}
 	until, err := b.now()
+	// Where the machine is busy, or much was lost at first, a short turn may be too short.
+	for err == nil && until.taker.Bytes == from.taker.Bytes && time.Since(from.at) < patience {
+		time.Sleep(50 * time.Millisecond)
+		until, err = b.now()
+	}
 	if err != nil {
 		return s, err
 	}

@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	oneWay     = 20 * time.Millisecond
-	lossEach   = 1000 // of so many full datagrams one is lost
-	full       = 600  // bytes from which on a datagram is not an ACK
-	queueMost  = 1 << 16
-	inboxMost  = 1 << 12
-	wireWaking = time.Millisecond // how late a datagram may be, for others to go with it
+	oneWay    = 20 * time.Millisecond
+	lossEach  = 1000 // of so many full datagrams one is lost
+	full      = 600  // bytes from which on a datagram is not an ACK
+	queueMost = 1 << 16
+	inboxMost = 1 << 12
 )
 
 // A wire is one direction of the lossy network: datagrams come out in their order, each when it is due.
 type wire struct {
 	seed    uint64
 	deliver func([]byte)
+	wake    chan struct{} // that the queue is not empty any more
 	done    chan struct{}
 	ended   chan struct{}
 
@@ -36,7 +36,7 @@ type due struct {
 }
 
 func newWire(seed uint64, deliver func([]byte)) *wire {
-	w := &wire{seed: seed, deliver: deliver, done: make(chan struct{}), ended: make(chan struct{})}
+	w := &wire{seed: seed, deliver: deliver, wake: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
 	go w.run()
 	return w
 }
@@ -51,8 +51,15 @@ func (w *wire) send(b []byte) {
 			return
 		}
 	}
-	if len(w.queue) < queueMost {
-		w.queue = append(w.queue, due{time.Now().Add(oneWay), b})
+	if len(w.queue) == queueMost {
+		return
+	}
+	w.queue = append(w.queue, due{time.Now().Add(oneWay), b})
+	if len(w.queue) == 1 {
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -66,11 +73,12 @@ func mixed(seed, n uint64) uint64 {
 
 func (w *wire) run() {
 	defer close(w.ended)
-	tick := time.NewTicker(wireWaking)
-	defer tick.Stop()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	for {
 		select {
-		case <-tick.C:
+		case <-timer.C:
+		case <-w.wake:
 		case <-w.done:
 			return
 		}
@@ -81,7 +89,9 @@ func (w *wire) run() {
 			n++
 		}
 		ready := w.queue[:n:n]
-		w.queue = w.queue[n:]
+		if w.queue = w.queue[n:]; len(w.queue) > 0 {
+			timer.Reset(w.queue[0].at.Sub(now))
+		}
 		w.mu.Unlock()
 		for _, d := range ready {
 			w.deliver(d.datagram)

@@ -9,11 +9,17 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime/pprof"
+	"strings"
 	"time"
 )
 
 // variable, in the environment, makes a program one of its roles.
 const variable = "L2TPNET_ROLE"
+
+// ProfileVariable, in the environment, is a directory where each child leaves a profile of its CPU time, for go tool pprof.
+const ProfileVariable = "L2TPNET_PROFILE"
 
 // A Role answers questions, each by name, with arguments and answers that JSON can carry.
 type Role map[string]func(args json.RawMessage) (answer any, err error)
@@ -25,7 +31,8 @@ func Main(all map[string]func() Role) bool {
 	if name == "" {
 		return false
 	}
-	if err := play(name, all[name]); err != nil {
+	err := profiled(name, func() error { return play(name, all[name]) })
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		os.Exit(2)
 	}
@@ -43,6 +50,24 @@ type question struct {
 type answer struct {
 	Value json.RawMessage
 	Error string
+}
+
+// profiled calls f, and has its CPU time noted where somebody wants to know.
+func profiled(name string, f func() error) error {
+	dir := os.Getenv(ProfileVariable)
+	if dir == "" {
+		return f()
+	}
+	file, err := os.Create(filepath.Join(dir, fmt.Sprintf("%s-%d.pprof", strings.ReplaceAll(name, " ", "-"), os.Getpid())))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	return f()
 }
 
 // play answers what the parent asks, until it closes the pipe.
