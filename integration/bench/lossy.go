@@ -83,6 +83,7 @@ func measureLossy(order lossyOrder) (s sample, err error) {
 	}()
 	var services roles.Services
 	var clients []*client
+	var targets []string
 	for n := range max(2, 8/order.Flows) {
 		if err := connect(ctx, e, order.Seed<<8+uint64(n)); err != nil {
 			return s, err
@@ -90,9 +91,12 @@ func measureLossy(order lossyOrder) (s sample, err error) {
 		if err := services.Serve(func(port int) (net.Listener, error) { return e.listen("tcp", fmt.Sprintf(":%d", port)) }); err != nil {
 			return s, err
 		}
-		c := &client{dialer: e.dial}
-		clients = append(clients, c)
-		if _, err := c.flows(flowOrder{Target: fmt.Sprintf("%v:%d", e.server, roles.SinkPort), Flows: order.Flows}); err != nil {
+		clients = append(clients, &client{dialer: e.dial})
+		targets = append(targets, fmt.Sprintf("%v:%d", e.server, roles.SinkPort))
+	}
+	// At once, since connections begin with much more than they can keep.
+	for i, c := range clients {
+		if _, err := c.flows(flowOrder{Target: targets[i], Flows: order.Flows}); err != nil {
 			return s, err
 		}
 	}
