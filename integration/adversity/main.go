@@ -71,12 +71,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
-	for _, m := range missed {
-		fmt.Fprintln(stdout, "MISSED:", m)
-	}
-	if len(missed) > 0 {
-		return 1
-	}
-	fmt.Fprintln(stdout, "All goals are met.")
-	return 0
+	return roles.Verdict(stdout, missed)
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/xml"
 	"os"
 	"strings"
 	"testing"
@@ -73,5 +74,19 @@ func TestResultIsOfRatios(t *testing.T) {
 	delete(seen, "b")
 	if _, ok := f.result(seen); ok {
 		t.Error("expected no result without the other lane")
+	}
+}
+
+func TestPlotIsXML(t *testing.T) {
+	drawn := svg([]*panel{{title: "flows", x: []int{1, 2}, y: map[string][]float64{ours: {1, 2.5}, rawUDP: {0, 0.5}}}})
+	var root struct {
+		Lines []struct{} `xml:"polyline"`
+		Dots  []struct{} `xml:"circle"`
+	}
+	if err := xml.Unmarshal([]byte(drawn), &root); err != nil {
+		t.Fatalf("%v\n%s", err, drawn)
+	}
+	if len(root.Lines) != len(plotted) || len(root.Dots) != 2*len(plotted) {
+		t.Errorf("expected two lines of two dots, found %d of %d", len(root.Lines), len(root.Dots))
 	}
 }

@@ -33,12 +33,14 @@ type tunnelOrder struct {
 	Server      netip.AddrPort
 	SmallSocket bool
 	Sequenced   bool
+	MTU         int // bytes inside. 0: 1,400
 }
 
 // A flowOrder is how much is to be sent at a time, and where to.
 type flowOrder struct {
 	Target string
 	Flows  int
+	Size   int // of datagrams
 }
 
 // A roundTripOrder is how often one byte is to go somewhere and back.
@@ -82,7 +84,7 @@ func (c *client) open(ctx context.Context, ep *endpoint.Endpoint, server string,
 	if err != nil {
 		return gateway, err
 	}
-	session, err := tunnel.OpenPPP(ctx, &endpoint.PPPConfig{User: roles.User, Password: roles.Password, Sequenced: order.Sequenced})
+	session, err := tunnel.OpenPPP(ctx, &endpoint.PPPConfig{User: roles.User, Password: roles.Password, Sequenced: order.Sequenced, MRU: order.MTU})
 	if err != nil {
 		return gateway, err
 	}
@@ -121,7 +123,7 @@ func (c *client) blast(order flowOrder) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.send(conn, datagram)
+		c.send(conn, order.Size)
 	}
 	return nil, nil
 }

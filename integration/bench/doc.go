@@ -4,6 +4,7 @@
 //
 //	go run ./integration/bench                        everything; it says first how long that takes
 //	go run ./integration/bench --only slirp --flows 1 what has that in its name
+//	go run ./integration/bench --plot plot.svg        throughput by flows and by MTU, beside raw UDP's
 //
 // Each line is a ratio of what was measured in turns (A B A B), the median and the spread of all rounds, beside what either
 // had: Gbit/s of goodput in the direction in which iperf3 sends, and the CPU seconds that the processes between client and

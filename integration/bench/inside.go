@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 
 	"github.com/l2tpnet/l2tpnet/integration/internal/roles"
@@ -25,11 +24,10 @@ var twoProcesses = &scene{name: "two processes", open: func(h *hall, small bool,
 		lanes = append(lanes, b.lane(h, name))
 	}
 	if wanted(rawUDP) {
-		b, ports, err := h.kernel(nil)
+		b, err := h.datagrams(datagram)
 		if err != nil {
 			return nil, err
 		}
-		b.verb, b.target = "blast", net.JoinHostPort("127.0.0.1", ports.UDP)
 		lanes = append(lanes, b.lane(h, rawUDP))
 	}
 	return lanes, nil
@@ -41,13 +39,18 @@ func (h *hall) tunnel(ns *namespace, address string, order tunnelOrder) (b bulk,
 	if err != nil {
 		return b, err
 	}
-	cfg := roles.ServerConfig{SmallSocket: order.SmallSocket, Sessions: tunnelsMost}
+	cfg := roles.ServerConfig{SmallSocket: order.SmallSocket, Sessions: tunnelsMost, MRU: order.MTU}
 	if address != "" {
 		cfg.Address = address + ":0"
 	}
 	if err := server.Ask("start", cfg, &order.Server); err != nil {
 		return b, err
 	}
+	var r roles.ServerReport
+	if err := server.Ask("report", false, &r); err != nil {
+		return b, err
+	}
+	h.note(buffers(order.SmallSocket)+" buffers", fmt.Sprintf("a socket of ours gets %d bytes, overhead included", r.Buffer))
 	client, err := h.child("client", nil)
 	if err != nil {
 		return b, err
@@ -71,4 +74,11 @@ func (h *hall) kernel(ns *namespace) (b bulk, ports hostPorts, err error) {
 	}
 	client, err := h.child("client", nil)
 	return bulk{client: client, taker: host, path: []meter{meterOf(client), meterOf(host)}}, ports, err
+}
+
+// datagrams is a client and a host between which datagrams of one size go, a system call each.
+func (h *hall) datagrams(size int) (bulk, error) {
+	b, ports, err := h.kernel(nil)
+	b.verb, b.target, b.size = "blast", local(ports.UDP), size
+	return b, err
 }

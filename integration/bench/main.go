@@ -54,6 +54,7 @@ type plan struct {
 	flows   []int
 	buffers []bool // whether small, in this order
 	profile string // directory; empty: none
+	plot    string // file; empty: none
 	dir     string // with programs that have been built
 }
 
@@ -66,6 +67,7 @@ func parse(args []string, stderr io.Writer) (p plan, err error) {
 	flows := flags.String("flows", "1,8", "numbers of connections at a time")
 	buffers := flags.String("buffers", "wide,stock", "of sockets: those that they get, or 212,992 bytes")
 	flags.StringVar(&p.profile, "profile", "", "directory for profiles of the CPU time of this program's children")
+	flags.StringVar(&p.plot, "plot", "", "file for a plot (SVG) of throughput by flows and by MTU, instead of the table")
 	if err := flags.Parse(args); err != nil {
 		return p, flag.ErrHelp // it has been said
 	}

@@ -70,6 +70,17 @@ func outside(ctx context.Context, p plan, stdout, stderr io.Writer) int {
 // inside is the program itself: 0, or 1 if a goal was missed, or 2 if something failed.
 func inside(ctx context.Context, p plan, stdout, stderr io.Writer) int {
 	fmt.Fprintln(stdout, machine())
+	if p.plot != "" {
+		err := furnish()
+		if err == nil {
+			err = p.draw(ctx, stdout)
+		}
+		if err != nil {
+			fmt.Fprintln(stderr, err)
+			return 2
+		}
+		return 0
+	}
 	fmt.Fprintf(stdout, "%d rounds of %g s each. It takes about %v.\n", p.rounds, p.seconds, p.length().Round(time.Second))
 	fmt.Fprintln(stdout, "Gbit/s or what else the line is of, and CPU seconds for a GB; medians.")
 	var missed []string
@@ -81,14 +92,7 @@ func inside(ctx context.Context, p plan, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
-	for _, m := range missed {
-		fmt.Fprintln(stdout, "MISSED:", m)
-	}
-	if len(missed) > 0 {
-		return 1
-	}
-	fmt.Fprintln(stdout, "All goals are met, of what has been measured.")
-	return 0
+	return roles.Verdict(stdout, missed)
 }
 
 // furnish prepares the program's namespaces: loopback, CUBIC, and a /run where sshd has its directory.

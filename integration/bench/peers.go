@@ -48,18 +48,26 @@ func openSlirp(s *scaffold) (f forward, err error) {
 	if err != nil {
 		return f, err
 	}
+	s.h.note(slirp, firstLine(program, "--version"))
+	f = forward{path: []meter{p.meter}, host: host}
+	return f, f.expose(p, ports, func(near, far string) error {
+		return askSlirp(api, fmt.Sprintf(`{"execute":"add_hostfwd","arguments":{"proto":"tcp","host_addr":"127.0.0.1","host_port":%s,"guest_addr":"10.0.2.100","guest_port":%s}}`, near, far))
+	})
+}
+
+// expose has a process, once it is ready, forward ports of loopback to those of a host.
+func (f *forward) expose(p *process, ports hostPorts, rule func(near, far string) error) error {
 	near, err := freePorts(2)
 	if err != nil {
-		return f, err
+		return err
 	}
 	for i, far := range []string{ports.Sink, ports.Echo} {
-		rule := fmt.Sprintf(`{"execute":"add_hostfwd","arguments":{"proto":"tcp","host_addr":"127.0.0.1","host_port":%s,"guest_addr":"10.0.2.100","guest_port":%s}}`, near[i], far)
-		if err := p.ready(func() error { return askSlirp(api, rule) }); err != nil {
-			return f, err
+		if err := p.ready(func() error { return rule(near[i], far) }); err != nil {
+			return err
 		}
 	}
-	s.h.note(slirp, firstLine(program, "--version"))
-	return forward{local(near[0]), local(near[1]), []meter{p.meter}, host}, nil
+	f.sink, f.echo = local(near[0]), local(near[1])
+	return nil
 }
 
 func askSlirp(api, question string) error {
@@ -116,18 +124,11 @@ func openGVisorTap(s *scaffold) (f forward, err error) {
 	if err != nil {
 		return f, err
 	}
-	near, err := freePorts(2)
-	if err != nil {
-		return f, err
-	}
-	for i, far := range []string{ports.Sink, ports.Echo} {
-		rule := fmt.Sprintf(`{"local":"127.0.0.1:%s","remote":"192.168.127.2:%s","protocol":"tcp"}`, near[i], far)
-		if err := gvproxy.ready(func() error { return askGVProxy(socket, rule) }); err != nil {
-			return f, err
-		}
-	}
 	s.h.note(gvisorTap, moduleVersion(proxy, "github.com/containers/gvisor-tap-vsock"))
-	return forward{local(near[0]), local(near[1]), []meter{gvproxy.meter, gvforwarder.meter}, host}, nil
+	f = forward{path: []meter{gvproxy.meter, gvforwarder.meter}, host: host}
+	return f, f.expose(gvproxy, ports, func(near, far string) error {
+		return askGVProxy(socket, fmt.Sprintf(`{"local":"127.0.0.1:%s","remote":"192.168.127.2:%s","protocol":"tcp"}`, near, far))
+	})
 }
 
 func askGVProxy(socket, rule string) error {

@@ -44,6 +44,7 @@ func (h *hall) start(ns *namespace, env []string, name string, args ...string) (
 	p := &process{cmd: exec.Command(name, args...), lines: make(chan string, 100), done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = p
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -39,7 +39,7 @@ func buildPrograms(ctx context.Context, dir string, p plan) error {
 		return errors.New("expected to run in the module's directory, with the go command")
 	}
 	for _, b := range programs {
-		if !wants(p.figures(), forwards, b.lane) {
+		if p.plot != "" || !wants(p.figures(), forwards, b.lane) {
 			continue
 		}
 		module := filepath.Join(strings.TrimSpace(string(root)), b.dir)

@@ -95,6 +95,7 @@ type bulk struct {
 	server        netip.AddrPort // of the tunnel; none: there is no tunnel
 	echo          string         // as target, of the service that sends back; empty: no round trips
 	path          []meter        // of the processes in between
+	size          int            // of datagrams
 	verb          string         // what the client is asked to do; empty: "flows"
 }
 
@@ -124,7 +125,7 @@ func (b bulk) now() (m moment, err error) {
 }
 
 func (b bulk) measure(ctx context.Context, flows int, seconds float64) (s sample, err error) {
-	if b.echo != "" && flows == 1 {
+	if b.echo != "" {
 		if err := b.client.Ask("roundTrips", roundTripOrder{Target: b.echo, Number: roundTrips}, &s.RoundTrip); err != nil {
 			return s, err
 		}
@@ -133,7 +134,7 @@ func (b bulk) measure(ctx context.Context, flows int, seconds float64) (s sample
 	if verb == "" {
 		verb = "flows"
 	}
-	if err := b.client.Ask(verb, flowOrder{Target: b.target, Flows: flows}, nil); err != nil {
+	if err := b.client.Ask(verb, flowOrder{Target: b.target, Flows: flows, Size: b.size}, nil); err != nil {
 		return s, err
 	}
 	time.Sleep(roles.Settling(seconds))

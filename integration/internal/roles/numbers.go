@@ -2,6 +2,7 @@ package roles
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"time"
 )
@@ -21,4 +22,16 @@ func Gigabits(bits float64) string { return fmt.Sprintf("%.2f Gbit/s", bits/1e9)
 // Settling is how long what has begun runs before it is looked at, for the given seconds.
 func Settling(seconds float64) time.Duration {
 	return min(time.Second, time.Duration(seconds*float64(time.Second)))
+}
+
+// Verdict says which goals were missed, and returns the program's exit status: 1 if there are any.
+func Verdict(w io.Writer, missed []string) (status int) {
+	for _, m := range missed {
+		fmt.Fprintln(w, "MISSED:", m)
+	}
+	if len(missed) > 0 {
+		return 1
+	}
+	fmt.Fprintln(w, "All goals are met.")
+	return 0
 }

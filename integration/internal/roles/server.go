@@ -26,6 +26,8 @@ type ServerConfig struct {
 	Sessions int
 	// SmallSocket bounds the socket's buffers ([ListenUDP]).
 	SmallSocket bool
+	// MRU is that of the sessions, in bytes. 0: 1,400.
+	MRU int
 	// AllowHost are addresses of this machine that clients may go out to. Nil: they go nowhere.
 	AllowHost []string
 }
@@ -37,6 +39,7 @@ type ServerReport struct {
 	Packets  uint64 // that have come through its sessions
 	Dropped  uint64 // datagrams that its socket had no room for
 	Counters endpoint.Counters
+	Buffer   int // bytes that its socket was granted for what comes in, the system's overhead included
 }
 
 // NewServer is a node.Server with Services in its stack.
@@ -51,6 +54,7 @@ func NewServer() Role {
 			s = &node.Server{
 				Users: map[string]node.User{User: {Password: Password}},
 				Pool:  netip.MustParsePrefix("10.64.0.0/12"),
+				MRU:   cfg.MRU,
 			}
 			if cfg.Sessions > 0 {
 				s.Limits = endpoint.Limits{Tunnels: 2 * cfg.Sessions, HalfOpenPerSource: -1, RatePerSource: -1}
@@ -79,7 +83,7 @@ func NewServer() Role {
 		"fill heap": func(json.RawMessage) (any, error) { FillHeap(); return nil, nil },
 		"report": Asks(func(collect bool) (ServerReport, error) {
 			st := s.Endpoint().Status()
-			r := ServerReport{Usage: Used(collect), Bytes: services.Taken(), Dropped: Dropped(st.Local.Port()), Counters: st.Counters}
+			r := ServerReport{Usage: Used(collect), Bytes: services.Taken(), Dropped: Dropped(st.Local.Port()), Counters: st.Counters, Buffer: st.ReceiveBuffer}
 			for _, t := range st.Tunnels {
 				for _, session := range t.Sessions {
 					r.Packets += session.Traffic.PacketsIn
