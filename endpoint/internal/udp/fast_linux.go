@@ -24,6 +24,8 @@ type fast struct {
 	segments bool        // the system knows UDP_SEGMENT
 	noMany   atomic.Bool // the system refuses recvmmsg or sendmmsg
 
+	discoveries []discovery // that have datagrams carry DF
+
 	// The reader's.
 	in       *inbox // nil while it waits
 	got      int    // messages in it
@@ -105,6 +107,7 @@ func (f *fast) configure(fd int) error {
 	// for them, and sends a run as one datagram: it is asked first.
 	_, err := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT)
 	f.segments = err == nil
+	f.discover(fd)
 	unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
 	// One that is bound to an address needs not be told.
 	if a, ok := f.conn.LocalAddr().(*net.UDPAddr); ok && !a.IP.IsUnspecified() {
@@ -170,14 +173,22 @@ func sockaddr(a netip.AddrPort, six bool) []byte {
 	}
 	sa := unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: a.Addr().As16()}
 	putPort(&sa.Port, a.Port())
-	if zone := a.Addr().Zone(); zone != "" {
-		if ifi, err := net.InterfaceByName(zone); err == nil {
-			sa.Scope_id = uint32(ifi.Index)
-		} else if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-			sa.Scope_id = uint32(n)
-		}
-	}
+	sa.Scope_id = zoneIndex(a.Addr().Zone())
 	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(&sa)), unsafe.Sizeof(sa))...)
+}
+
+// zoneIndex is the index of the interface that a zone names; 0: none.
+func zoneIndex(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if ifi, err := net.InterfaceByName(zone); err == nil {
+		return uint32(ifi.Index)
+	}
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n)
+	}
+	return 0
 }
 
 func putPort(field *uint16, port uint16) {

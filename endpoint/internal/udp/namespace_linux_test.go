@@ -62,8 +62,8 @@ func open(t *testing.T, c **net.UDPConn) (err error) {
 }
 
 func TestDatagramsThatAreLongerThanThePathsMTU(t *testing.T) {
-	// The kernel does not cut a message into datagrams that would have to be
-	// fragmented; single ones it fragments.
+	// They carry DF and are refused, which is how the path's MTU is learnt; then they
+	// are fragmented, so that nothing is lost.
 	a, b := &net.UDPConn{}, &net.UDPConn{}
 	inNamespace(t, 1500, func() error { return errors.Join(open(t, &a), open(t, &b)) })
 	in, out := New(a), spy(b)
@@ -77,13 +77,60 @@ func TestDatagramsThatAreLongerThanThePathsMTU(t *testing.T) {
 	}
 	send(repeat(1472, 20)...)
 	expectFrames(t, out, "as long as the MTU lets them be", []int{20})
-	send(repeat(1473, 3)...)
-	expectFrames(t, out, "longer", []int{1, 1, 1})
-	if n := path.MaxDatagram(); n != 1472 && n != 0 { // old kernels do not say what it is that they refuse
-		t.Errorf("datagrams have at most %d bytes, want 1472", n)
+	if n := path.MaxDatagram(); n != 0 {
+		t.Errorf("nothing has been refused: datagrams have at most %d bytes, want 0", n)
 	}
-	send(repeat(2000, 3)...)
-	expectFrames(t, out, "still longer", []int{1, 1, 1})
+	send(repeat(1473, 3)...)
+	expectFrames(t, out, "longer", []int{1}, []int{1}, []int{1})
+	// This thread has another network, where nothing is known of the path.
+	if n := path.MaxDatagram(); n != 1492-28 && n != 1472 {
+		t.Errorf("datagrams have at most %d bytes, want those of the next plateau, 1464, or 1472", n)
+	}
+	for i := range 3 {
+		send(1473 + 500*i)
+		expectFrames(t, out, "still longer", []int{1})
+	}
+	send(repeat(1400, 20)...)
+	expectFrames(t, out, "shorter", []int{20})
+}
+
+func TestTheSystemSaysThePathsMTU(t *testing.T) {
+	a, b := &net.UDPConn{}, &net.UDPConn{}
+	inNamespace(t, 1420, func() error {
+		if err := errors.Join(open(t, &a), open(t, &b)); err != nil {
+			return err
+		}
+		in, out := New(a), New(b)
+		path := out.Path(in.LocalAddr(), netip.Addr{})
+		if err := out.Write(make([]byte, 1450), path); err != nil {
+			return err
+		}
+		if n := path.MaxDatagram(); n != 1420-28 {
+			t.Errorf("datagrams have at most %d bytes, want 1392", n)
+		}
+		return nil
+	})
+}
+
+func TestWhoWantsFragmentsGetsThem(t *testing.T) {
+	// A choice of the socket's maker is not undone.
+	a := &net.UDPConn{}
+	inNamespace(t, 1500, func() error { return open(t, &a) })
+	raw, err := a.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := New(a)
+	path := c.Path(c.LocalAddr(), netip.Addr{})
+	if err := c.Write(make([]byte, 2000), path); err != nil || path.MaxDatagram() != 0 {
+		t.Errorf("error %v, datagrams of at most %d bytes; want none, and no limit", err, path.MaxDatagram())
+	}
 }
 
 func TestAPeerWithoutARoute(t *testing.T) {

@@ -33,8 +33,9 @@ type lessons struct {
 	singlyUntil time.Time // until when each message has one datagram
 }
 
-// MaxDatagram is the most bytes of a datagram to the peer that is neither refused
-// nor fragmented by our own system; 0 when it has not objected to any.
+// MaxDatagram is the most bytes of a datagram to the peer that goes in one piece, as
+// far as our own system knows, for ten minutes (RFC 1191 §6.3, RFC 8201 §4); 0 when it
+// has not objected to any.
 func (p *Path) MaxDatagram() int {
 	if l := p.learnt.Load(); l != nil && l.max > 0 && time.Now().Before(l.maxUntil) {
 		return l.max
@@ -58,14 +59,44 @@ func (p *Path) segmentMax() int {
 	return DatagramMax
 }
 
-// tooLong notes that a datagram of n bytes was refused for its length.
-func (p *Path) tooLong(n int) {
+// tooLong notes that a datagram of n bytes was refused for its length. mtu is what
+// IP packets on the path may have, as the system says; 0: it does not.
+func (p *Path) tooLong(n, mtu int) {
+	headers := headers4
+	if !p.Peer.Addr().Unmap().Is4() {
+		headers = headers6
+	}
+	max := mtu - headers
+	if max <= 0 || max >= n {
+		max = plateau(n+headers) - headers
+	}
 	p.learn(func(l *lessons) {
 		now := time.Now()
-		if known := l.max > 0 && now.Before(l.maxUntil); !known || n-1 < l.max {
-			l.max, l.maxUntil = n-1, now.Add(mtuLifetime)
+		if known := l.max > 0 && now.Before(l.maxUntil); !known || max < l.max {
+			l.max, l.maxUntil = max, now.Add(mtuLifetime)
 		}
 	})
+}
+
+// What a datagram has in front of its payload, in bytes.
+const (
+	headers4 = 20 + 8
+	headers6 = 40 + 8
+)
+
+// plateaus are MTUs that paths are likely to have, where it is not known which: "search
+// strategies" of RFC 1191 §7. Between those of Ethernet and the least of IPv6 they
+// lie close, since there are tunnels of all kinds below ours.
+var plateaus = [...]int{65535, 32000, 17914, 9000, 8166, 4352, 2002, 1500, 1492, 1480, 1460, 1440, 1420, 1400, 1380, 1360, 1340, 1320, 1300, 1280, 1006, 576}
+
+// plateau is the next MTU below that of a packet of n bytes.
+func plateau(n int) int {
+	for _, mtu := range plateaus {
+		if mtu < n {
+			return mtu
+		}
+	}
+	return max(n-1, headers6+1)
 }
 
 // segmentsRefused notes that a message of several datagrams was refused.

@@ -12,6 +12,10 @@ import (
 )
 
 func TestWhatAPathHasLearntIsForgotten(t *testing.T) {
+	// RFC 8201 §4: "An attempt to detect an increase (by sending a packet larger than
+	// the current estimate) must not be done less than 5 minutes after a Packet Too
+	// Big message has been received for the given path. The recommended setting for
+	// this timer is twice its minimum value (10 minutes)."
 	synctest.Test(t, func(t *testing.T) {
 		p := &Path{Peer: netip.MustParseAddrPort("192.0.2.1:1701")}
 		expect := func(when string, max, segment int) {
@@ -24,9 +28,9 @@ func TestWhatAPathHasLearntIsForgotten(t *testing.T) {
 			}
 		}
 		expect("at first", 0, DatagramMax)
-		p.tooLong(1451)
+		p.tooLong(1473, 1478)
 		expect("too long", 1450, 1450)
-		p.tooLong(1473)
+		p.tooLong(1473, 1500)
 		expect("too long, as was known", 1450, 1450)
 		p.segmentsRefused()
 		expect("refused", 1450, 0)
@@ -34,9 +38,33 @@ func TestWhatAPathHasLearntIsForgotten(t *testing.T) {
 		expect("a minute later", 1450, 1450)
 		time.Sleep(mtuLifetime - refusalLifetime)
 		expect("ten minutes later", 0, DatagramMax)
-		p.tooLong(9000)
-		expect("a route with another MTU", 8999, 8999)
+		p.tooLong(9000, 0)
+		expect("a route with another MTU", 9000-28, 9000-28)
 	})
+}
+
+func TestWhatIsTooLongForAPath(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		peer         string
+		refused, mtu int
+		want         int
+	}{
+		{"the system knows it", "192.0.2.1:1701", 1448, 1400, 1372},
+		{"over IPv6", "[2001:db8::1]:1701", 1448, 1400, 1352},
+		{"it does not", "192.0.2.1:1701", 1448, 0, 1432},
+		{"not over IPv6", "[2001:db8::1]:1701", 1448, 0, 1444},
+		{"it contradicts itself", "192.0.2.1:1701", 1448, 65536, 1432},
+		{"nonsense", "192.0.2.1:1701", 1448, 1, 1432},
+		{"a plateau itself", "192.0.2.1:1701", 1472, 0, 1464},
+		{"less than any", "192.0.2.1:1701", 500, 0, 499},
+	} {
+		p := &Path{Peer: netip.MustParseAddrPort(c.peer)}
+		p.tooLong(c.refused, c.mtu)
+		if got := p.MaxDatagram(); got != c.want {
+			t.Errorf("%s: MaxDatagram is %d, want %d", c.name, got, c.want)
+		}
+	}
 }
 
 func TestHowLongARunIs(t *testing.T) {

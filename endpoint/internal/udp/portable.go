@@ -96,7 +96,7 @@ func (f *portable) send(frames []link.Frame, p *Path) (sent int, err error) {
 		if e := f.write(*buf, p); e != nil {
 			err = e
 			if errors.Is(e, syscall.EMSGSIZE) {
-				p.tooLong(len(*buf))
+				p.tooLong(len(*buf), 0)
 			}
 			continue
 		}

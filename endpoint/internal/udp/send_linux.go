@@ -59,12 +59,18 @@ func (f *fast) send(frames []link.Frame, p *Path) (sent int, err error) {
 			}
 			n := o.frames[o.next]
 			if n > 1 {
-				if retry, max := p.refuse(o.refused, frames[0].Len(), longest); retry {
+				if retry, max := f.refuse(p, o.refused, frames[0].Len(), longest); retry {
 					longest = max
 					break
 				}
 			} else if o.refused == unix.EMSGSIZE {
-				p.tooLong(frames[0].Len())
+				f.tooLong(p, frames[0].Len())
+				if f.sendInPieces(&o.messages[o.next]) {
+					sent++
+					frames = frames[1:]
+					o.next++
+					continue
+				}
 			}
 			err = f.opError("write", "sendmmsg", p, o.refused)
 			frames = frames[n:]
@@ -76,11 +82,11 @@ func (f *fast) send(frames []link.Frame, p *Path) (sent int, err error) {
 
 // refuse learns from the refusal of a message of several datagrams of size bytes,
 // and tells whether they are to be sent again with another bound for sharing one.
-func (p *Path) refuse(err syscall.Errno, size, longest int) (again bool, max int) {
+func (f *fast) refuse(p *Path, err syscall.Errno, size, longest int) (again bool, max int) {
 	switch err {
 	case unix.EMSGSIZE:
 		// They would have to be fragmented, which is for single ones only.
-		p.tooLong(size)
+		f.tooLong(p, size)
 		return true, min(longest, size-1)
 	case unix.EIO, unix.EINVAL, unix.EOPNOTSUPP:
 		// No checksums by the device, IPsec on the route, and alike.
