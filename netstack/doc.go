@@ -100,6 +100,19 @@
 // means that the peer has sent its FIN and that nothing before it was lost (or
 // that CloseRead was called).
 //
+// # What comes in
+//
+// A batch is looked at where it lies. The checksums of what is for the stack are
+// verified here, but for what lies in fragments, and TCP segments that follow each
+// other are merged ([link.Merger]): gVisor's work is by the packet. What goes on to
+// another session is not touched, since it would not fit when it is merged.
+//
+//	Put ─► check ─┬─► another session          as it is, with one hop less
+//	              └─► checksums ─► Merger ─► one copy ─► gVisor
+//
+// How much all connections together invite their peers to send is bounded by what the
+// socket below holds ([Stack.SetReceiveWindow]), and those that receive much share it.
+//
 // # Goroutines and buffers
 //
 // gVisor runs GOMAXPROCS goroutines per Stack for TCP, and again for a Forwarder;

@@ -66,6 +66,37 @@ func TestSegmentsAreMerged(t *testing.T) {
 	}
 }
 
+// What is for the Forwarder ends in a stack, too.
+func TestForwardedSegmentsAreMerged(t *testing.T) {
+	const size = 4 << 20
+	done := make(chan error, 1)
+	x := newForwardTest(t, &Forwarder{TCP: func(f *TCPFlow) {
+		c, err := f.Accept()
+		if err != nil {
+			done <- err
+			return
+		}
+		defer c.Close()
+		done <- sameStream(c, size)
+	}})
+	c, err := x.stack.DialContext(patience(t), "tcp", outside+":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.CopyBuffer(struct{ io.Writer }{c}, &pattern{size: size}, make([]byte, 256<<10)); err != nil {
+		t.Fatal(err)
+	}
+	c.(*tcpConn).CloseWrite()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	came, got := x.router.Counters().PacketsIn, x.router.forward.gv.Stats().TCP.ValidSegmentsReceived.Value()
+	if came < size/1400 || got > came/4 {
+		t.Errorf("%d packets came, and gVisor got %d", came, got)
+	}
+}
+
 // Segments are told apart by their sessions, too: what is for another client goes on
 // as it came, since it would not fit.
 func TestSwitchedSegmentsAreNotMerged(t *testing.T) {

@@ -92,14 +92,17 @@ func (r *Router) enter(p *Port) error {
 	if err := context.Cause(r.life); err != nil {
 		return fmt.Errorf("netstack: %w", err)
 	}
-	if err := r.table4.add(p, p.prefixes4); err != nil {
+	p.life, p.end = context.WithCancelCause(r.life) // from the tables on everybody sees it
+	err := r.table4.add(p, p.prefixes4)
+	if err == nil {
+		if err = r.table6.add(p, p.prefixes6); err != nil {
+			r.table4.remove(p.prefixes4)
+		}
+	}
+	if err != nil {
+		p.end(err)
 		return err
 	}
-	if err := r.table6.add(p, p.prefixes6); err != nil {
-		r.table4.remove(p.prefixes4)
-		return err
-	}
-	p.life, p.end = context.WithCancelCause(r.life)
 	r.ports[p] = struct{}{}
 	if p.advertises() {
 		r.schedule(p)
