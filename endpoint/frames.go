@@ -19,8 +19,9 @@ type flow struct {
 // A carriage is what a session carries at the moment: the loop replaces it as a
 // whole, the data path reads it. A protocol that PPP has not opened has MTU 0.
 type carriage struct {
-	mtu4, mtu6 int // bytes
-	encryption *ppp.Encryption
+	mtu4, mtu6               int // bytes
+	negotiated4, negotiated6 int // what PPP allows, which the path may not
+	encryption               *ppp.Encryption
 }
 
 // mtu is the longest packet of the protocol, 0 when it is not carried.
@@ -131,7 +132,9 @@ func (s *Session) seal(packets []link.Frame, sealer *ppp.Sealer) {
 }
 
 func (s *Session) sendData(frames []link.Frame) {
-	sent, err := s.tunnel.ep.send(frames, s.tunnel.path.Load())
+	path := s.tunnel.path.Load()
+	sent, err := s.tunnel.ep.send(frames, path)
+	s.heed(path)
 	s.flow.packetsOut.Add(uint64(sent))
 	if err != nil {
 		s.flow.droppedOut.Add(uint64(len(frames) - sent))

@@ -41,6 +41,7 @@ type Session struct {
 	carries  atomic.Pointer[carriage] // never nil
 	sealing  sync.Mutex               // of the Sealer and what it has sealed
 	lostKeys atomic.Bool              // MPPE is out of step
+	pathMax  atomic.Int32             // of which the MTUs are made: the path's MaxDatagram
 	sink     atomic.Pointer[link.Sink]
 	waiting  waitingRoom
 	flow     flow
@@ -159,15 +160,6 @@ func (s *Session) DNS() []netip.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.dns
-}
-
-// MTU is the largest inner IP packet, in bytes; 0 while none may flow.
-func (s *Session) MTU() int {
-	c := s.carries.Load()
-	if c.mtu4 == 0 || c.mtu6 == 0 {
-		return max(c.mtu4, c.mtu6)
-	}
-	return min(c.mtu4, c.mtu6)
 }
 
 // InterfaceIDs are the IPv6 interface identifiers of both ends (RFC 5072), ours
@@ -355,7 +347,7 @@ func (s *Session) output(now time.Time, packet []byte, event ppp.Event) {
 		s.mu.Lock()
 		s.local, s.remote, s.dns = ev.Local, ev.Peer, ev.DNS
 		s.mu.Unlock()
-		s.carry(func(c *carriage) { c.mtu4, c.encryption = s.fit(ev.MTU), ev.Encryption })
+		s.carry(func(c *carriage) { c.negotiated4, c.encryption = min(ev.MTU, s.mru), ev.Encryption })
 		s.log.Info("IPv4 up", "local", ev.Local, "remote", ev.Peer, "dns", ev.DNS, "mtu", ev.MTU, "encryption", ev.Encryption.String())
 	case ppp.Up6:
 		if s.moved(s.localID != [8]byte{} && (s.localID != ev.Local || s.remoteID != ev.Peer)) {
@@ -364,14 +356,14 @@ func (s *Session) output(now time.Time, packet []byte, event ppp.Event) {
 		s.mu.Lock()
 		s.localID, s.remoteID = ev.Local, ev.Peer
 		s.mu.Unlock()
-		s.carry(func(c *carriage) { c.mtu6, c.encryption = s.fit(ev.MTU), ev.Encryption })
+		s.carry(func(c *carriage) { c.negotiated6, c.encryption = min(ev.MTU, s.mru), ev.Encryption })
 		s.log.Info("IPv6 up", "local", LinkLocal(ev.Local), "remote", LinkLocal(ev.Peer), "mtu", ev.MTU, "encryption", ev.Encryption.String())
 	case ppp.NetworkDown:
 		s.carry(func(c *carriage) {
 			if ev.Protocol == ppp.ProtocolIPv6 {
-				c.mtu6 = 0
+				c.negotiated6 = 0
 			} else {
-				c.mtu4 = 0
+				c.negotiated4 = 0
 			}
 		})
 	case ppp.Settled:
@@ -400,21 +392,6 @@ func (s *Session) moved(other bool) bool {
 	return other
 }
 
-// carry changes what the session carries. On the loop.
-func (s *Session) carry(change func(*carriage)) {
-	c := *s.carries.Load()
-	change(&c)
-	s.carries.Store(&c)
-	if c.mtu4 > 0 || c.mtu6 > 0 {
-		s.setState(SessionUp)
-	} else {
-		s.setState(SessionNegotiating)
-	}
-}
-
-// fit is the MTU of which the peer is told, and which the path lets through.
-func (s *Session) fit(mtu int) int { return min(mtu, s.mru, s.pathMTU()) }
-
 // LinkLocal is the link-local address with an interface identifier.
 func LinkLocal(id [8]byte) netip.Addr {
 	a := [16]byte{0xfe, 0x80}
@@ -435,15 +412,6 @@ func (s *Session) settled() {
 		s.setErr(fmt.Errorf("%d sessions wait to be accepted", acceptBacklog))
 		s.hangup(wire.Result{Code: wire.CallNoFacilities})
 	}
-}
-
-// pathMTU is what an Ethernet path of 1,500 bytes leaves inside.
-func (s *Session) pathMTU() int {
-	outer := 20
-	if s.tunnel.Peer().Addr().Is6() {
-		outer = 40
-	}
-	return 1500 - outer - 8 - wire.SequencedHeaderLen - ppp.HeaderLen - ppp.EncryptionLen
 }
 
 // lifetime is a context that ends with the session. A [context.WithCancel] for each
@@ -507,11 +475,14 @@ func (s *Session) assign(q ppp.AddressQuestion) {
 
 // Attach gives the session the sink for what comes in. Up to 16 packets that came
 // before the first one was attached are handed to it at once. Nil takes the sink
-// away: packets are dropped and counted then.
+// away: packets are dropped and counted then. An [MTUSetter] is told the MTU.
 func (s *Session) Attach(sink link.Sink) {
 	if sink == nil {
 		s.sink.Store(nil)
 		return
 	}
 	s.waiting.leave(sink, func() { s.sink.Store(&sink) })
+	if _, ok := sink.(MTUSetter); ok {
+		s.runner.Do(func(time.Time) { s.tellMTU(s.MTU()) })
+	}
 }

@@ -1,0 +1,111 @@
+package endpoint
+
+import (
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/udp"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+)
+
+// An MTUSetter is a [link.Sink] that wants to know how long the packets may be that
+// it has sent through the session it is attached to: a netstack.NIC, a
+// netstack.Port. SetMTU gets the session's MTU in bytes, as of [Session.MTU], after
+// [Session.Attach] and whenever it changes: before the session drops what is longer,
+// or once it takes longer ones. It must not wait for the session or its tunnel.
+type MTUSetter interface{ SetMTU(mtu int) }
+
+// What a session carries at least, in bytes of IP packets. Where the path lets less
+// through, the datagrams are fragmented.
+const (
+	leastMTU4 = 576  // RFC 791 §3.1: what every host is prepared to accept
+	leastMTU6 = 1280 // RFC 8200 §5: below that, "link-specific fragmentation and reassembly must be provided at a layer below IPv6"
+)
+
+// MTU is the largest inner IP packet, in bytes; 0 while none may flow. It is what PPP
+// has negotiated, or less when the path to the peer turns out to be narrow; ten
+// minutes later it is tried again whether the path still is.
+func (s *Session) MTU() int { return s.carries.Load().least() }
+
+func (c *carriage) least() int {
+	if c.mtu4 == 0 || c.mtu6 == 0 {
+		return max(c.mtu4, c.mtu6)
+	}
+	return min(c.mtu4, c.mtu6)
+}
+
+// fit makes the MTUs what PPP has negotiated and the path lets through.
+func (c *carriage) fit(path int) {
+	least := leastMTU4
+	if c.negotiated6 > 0 {
+		least = leastMTU6 // the MTU of an interface is that of both
+	}
+	path = max(path, least)
+	c.mtu4, c.mtu6 = min(c.negotiated4, path), min(c.negotiated6, path)
+}
+
+// pathMTU is what the path leaves inside: an Ethernet path of 1,500 bytes, unless it
+// is known to be another.
+func (s *Session) pathMTU() int {
+	outer := 20
+	if s.tunnel.Peer().Addr().Is6() {
+		outer = 40
+	}
+	datagram := 1500 - outer - 8
+	known := s.tunnel.path.Load().MaxDatagram()
+	s.pathMax.Store(int32(known))
+	if known > 0 {
+		datagram = min(datagram, known)
+	}
+	return datagram - wire.SequencedHeaderLen - ppp.HeaderLen - ppp.EncryptionLen
+}
+
+// carry changes what the session carries. On the loop.
+func (s *Session) carry(change func(*carriage)) {
+	c := *s.carries.Load()
+	was := c.least()
+	change(&c)
+	c.fit(s.pathMTU())
+	mtu := c.least()
+	if mtu < was {
+		s.tellMTU(mtu)
+	}
+	s.carries.Store(&c)
+	if mtu > was {
+		s.tellMTU(mtu)
+	}
+	if mtu > 0 {
+		s.setState(SessionUp)
+	} else {
+		s.setState(SessionNegotiating)
+	}
+}
+
+// tellMTU tells the attached sink, if it wants to know. On the loop.
+func (s *Session) tellMTU(mtu int) {
+	if sink := s.sink.Load(); sink != nil && mtu > 0 {
+		if to, ok := (*sink).(MTUSetter); ok {
+			to.SetMTU(mtu)
+		}
+	}
+}
+
+// heed has the MTU follow what the socket has found out about the path, or has
+// forgotten. It is called after something has been sent: that is when it finds out,
+// and when it matters.
+func (s *Session) heed(path *udp.Path) {
+	now := int32(path.MaxDatagram())
+	if was := s.pathMax.Load(); now == was || !s.pathMax.CompareAndSwap(was, now) {
+		return
+	}
+	s.runner.Do(func(time.Time) {
+		was := s.MTU()
+		if was == 0 {
+			return // it is looked at when something may flow
+		}
+		s.carry(func(*carriage) {})
+		if mtu := s.MTU(); mtu != was {
+			s.log.Info("the path to the peer has another MTU", "mtu inside", mtu, "was", was)
+		}
+	})
+}
