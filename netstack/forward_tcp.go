@@ -39,7 +39,8 @@ func (w *forwarding) handleTCP(id stack.TransportEndpointID, pkt *stack.PacketBu
 	w.syns[id] = t
 	w.mu.Unlock()
 	if !w.tcp.HandlePacket(id, pkt) { // which calls opened, or finds the segment wanting
-		w.forget(id, t)
+		w.decide(&t.Flow)
+		w.forget(id)
 		return false
 	}
 	return true
@@ -60,21 +61,27 @@ func (w *forwarding) opened(r *tcp.ForwarderRequest) {
 		return
 	}
 	w.TCP(t)
-	if w.forget(id, t) {
-		r.Complete(false)
-	}
+	w.finish(t, false)
 }
 
-// forget takes a flow out of those that wait for a decision. It is false when
-// that has been done.
-func (w *forwarding) forget(id stack.TransportEndpointID, t *TCPFlow) bool {
+// finish is the decision on a flow, with a reset or without. It is false when that has
+// been made.
+func (w *forwarding) finish(t *TCPFlow, reset bool) bool {
 	if !w.decide(&t.Flow) {
 		return false
 	}
-	w.mu.Lock()
-	delete(w.syns, id)
-	w.mu.Unlock()
+	// gVisor forgets the SYN before we do: one that came in between would be new to us
+	// and old to it, and wait for ever.
+	id := t.request.ID()
+	t.request.Complete(reset)
+	w.forget(id)
 	return true
+}
+
+func (w *forwarding) forget(id stack.TransportEndpointID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.syns, id)
 }
 
 // Accept completes the client's handshake, once the far end has been connected.
@@ -89,7 +96,6 @@ func (t *TCPFlow) Accept() (net.Conn, error) {
 }
 
 func (t *TCPFlow) accept() (net.Conn, error) {
-	id := t.request.ID()
 	wq := new(waiter.Queue)
 	// gVisor waits for the handshake's end and for nothing else; but any event
 	// makes it look whether the connection stands, and give up if it does not.
@@ -111,10 +117,9 @@ func (t *TCPFlow) accept() (net.Conn, error) {
 	})
 	defer stop()
 	ep, terr := t.request.CreateEndpoint(wq)
-	if !t.w.forget(id, t) {
+	if !t.w.finish(t, false) {
 		panic("BUG: netstack: a TCPFlow was accepted that had been decided on")
 	}
-	t.request.Complete(false)
 	if terr != nil {
 		if ctx.Err() != nil {
 			return nil, contextError(ctx)
@@ -136,9 +141,7 @@ func (t *TCPFlow) accept() (net.Conn, error) {
 func (t *TCPFlow) Refuse(err error) {
 	why := refusalOf(err)
 	reset := why == refused || !t.unreachable(why)
-	if t.w.forget(t.request.ID(), t) {
-		t.request.Complete(reset && t.port.life.Err() == nil)
-	}
+	t.w.finish(t, reset && t.port.life.Err() == nil)
 }
 
 // A forwardedTCP is a connection whose client may be hostile.
