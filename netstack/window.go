@@ -134,7 +134,7 @@ func (c *tcpConn) moderate(n int) {
 	o := c.ep.SocketOptions()
 	size := o.GetReceiveBufferSize()
 	if is := c.windows.received(&c.share, n, size, time.Now(), c.roundTrip); is != size {
-		o.SetReceiveBufferSize(is, false)
+		o.SetReceiveBufferSize(is, true) // a peer that waits for a window is told of it
 	}
 }
 
