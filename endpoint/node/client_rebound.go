@@ -64,8 +64,22 @@ type rebound[S io.Closer] struct {
 
 // begin binds at, if the address is there. Without a tunnel nobody knows whether it
 // will be.
-func (b *rebound[S]) begin(at netip.AddrPort, addr net.Addr) error {
+func (b *rebound[S]) begin(at netip.AddrPort, addr net.Addr) (err error) {
 	b.at, b.addr, b.changed = at, addr, make(chan struct{})
+	// A connection that is lost from here on takes the socket away, one that comes gives
+	// it back.
+	b.mu.Lock()
+	b.run.mu.Lock()
+	b.run.rebinds[b] = struct{}{}
+	b.run.mu.Unlock()
+	defer func() {
+		b.mu.Unlock()
+		if err != nil {
+			b.Close()
+			return
+		}
+		b.rebind()
+	}()
 	down := b.run.whyDown()
 	inner, err := b.listen(at.String())
 	switch {
@@ -77,10 +91,6 @@ func (b *rebound[S]) begin(at netip.AddrPort, addr net.Addr) error {
 	case at.Port() == 0:
 		return &net.OpError{Op: "listen", Net: b.network, Addr: addr, Err: down}
 	}
-	b.run.mu.Lock()
-	b.run.rebinds[b] = struct{}{}
-	b.run.mu.Unlock()
-	b.rebind() // a connection may have come meanwhile
 	return nil
 }
 
