@@ -14,6 +14,9 @@ import (
 // datagram is how many bytes each of raw UDP's has: as many as l2tpnet's when the MTU inside is 1,400.
 const datagram = 1400
 
+// udpBuffer is what raw UDP's sockets ask for, as l2tpnet's do. They get it whatever those get: it is a yardstick.
+const udpBuffer = 4 << 20
+
 // hostPorts are where a host has its services.
 type hostPorts struct{ Sink, Echo, UDP string }
 
@@ -40,6 +43,7 @@ func newHost() roles.Role {
 			if err != nil {
 				return nil, err
 			}
+			conn.SetReadBuffer(udpBuffer)
 			go func() {
 				for buf := make([]byte, 65535); ; {
 					n, _, err := conn.ReadFromUDPAddrPort(buf)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -34,12 +35,15 @@ var programs = []program{
 // buildPrograms builds those that the plan needs. Those of other people are not fetched for that: where a module is not in
 // the cache, a file says so in the program's place.
 func buildPrograms(ctx context.Context, dir string, p plan) error {
+	if p.plot != "" || !slices.ContainsFunc(p.figures(), func(f figure) bool { return f.scene == forwards }) {
+		return nil
+	}
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/l2tpnet/l2tpnet").Output()
 	if err != nil {
 		return errors.New("expected to run in the module's directory, with the go command")
 	}
 	for _, b := range programs {
-		if p.plot != "" || !wants(p.figures(), forwards, b.lane) {
+		if !wants(p.figures(), forwards, b.lane) {
 			continue
 		}
 		module := filepath.Join(strings.TrimSpace(string(root)), b.dir)
