@@ -20,10 +20,10 @@ import (
 // ready to use. An Egress is for one Server.
 //
 // A client reaches what the host itself would reach, but for the host: its
-// loopback addresses, those of its interfaces, link-local ones (which have the
-// metadata services of clouds), multicast and broadcast are refused unless
-// AllowHost has them, in every form that an IPv6 address can hide them in. A
-// client is told so (ICMP, "administratively prohibited").
+// loopback addresses, those of its interfaces, link-local ones, the metadata
+// services of clouds, multicast and broadcast are refused unless AllowHost has
+// them, in every form of an IPv6 address with an IPv4 one in it that a standard
+// knows. A client is told so (ICMP, "administratively prohibited").
 //
 // A connection that the far end refuses is refused to the client, one that
 // breaks is reset, and each direction ends by itself. What a client sends by UDP

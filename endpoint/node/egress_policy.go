@@ -91,23 +91,38 @@ var near = []struct {
 	{netip.MustParsePrefix("fe80::/10"), "is link-local"},
 	{netip.MustParsePrefix("fec0::/10"), "is site-local (RFC 3879)"},
 	{netip.MustParsePrefix("ff00::/8"), "is multicast"},
+	// What clouds tell their hosts, where it is not link-local.
+	{netip.MustParsePrefix("100.100.100.200/32"), "is a metadata service (Alibaba)"},
+	{netip.MustParsePrefix("168.63.129.16/32"), "is a metadata service (Azure)"},
+	{netip.MustParsePrefix("192.0.0.192/32"), "is a metadata service (Oracle)"},
+	{netip.MustParsePrefix("fd00:ec2::254/128"), "is a metadata service (Amazon)"},
+	{netip.MustParsePrefix("fd20:ce::254/128"), "is a metadata service (Google)"},
 }
 
 // hidden is how IPv6 addresses have IPv4 ones in them, which somebody on the way
-// may unpack: the octet that they begin with, and whether they are inverted.
+// may unpack: where the octets are, and whether they are inverted.
 var hidden = []struct {
 	prefix netip.Prefix
-	at     int
+	at     [4]int
 	invert bool
 }{
-	{netip.MustParsePrefix("::ffff:0:0/96"), 12, false},   // IPv4-mapped, RFC 4291 §2.5.5.2
-	{netip.MustParsePrefix("::/96"), 12, false},           // IPv4-compatible, RFC 4291 §2.5.5.1
-	{netip.MustParsePrefix("::ffff:0:0:0/96"), 12, false}, // IPv4-translated, RFC 2765 §2.1
-	{netip.MustParsePrefix("64:ff9b::/96"), 12, false},    // NAT64, RFC 6052 §2.1
-	{netip.MustParsePrefix("64:ff9b:1::/48"), 12, false},  // NAT64 of a site, RFC 8215
-	{netip.MustParsePrefix("2002::/16"), 2, false},        // 6to4, RFC 3056 §2
-	{netip.MustParsePrefix("2001::/32"), 12, true},        // Teredo, RFC 4380 §4
+	{netip.MustParsePrefix("::ffff:0:0/96"), atEnd, false},   // IPv4-mapped, RFC 4291 §2.5.5.2
+	{netip.MustParsePrefix("::/96"), atEnd, false},           // IPv4-compatible, RFC 4291 §2.5.5.1
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), atEnd, false}, // IPv4-translated, RFC 2765 §2.1
+	{netip.MustParsePrefix("64:ff9b::/96"), atEnd, false},    // NAT64, RFC 6052 §2.1
+	// NAT64 of a site, RFC 8215: by prefixes of 48, 56, 64 or 96 bits, RFC 6052 §2.2.
+	{siteNAT64, [4]int{6, 7, 9, 10}, false},
+	{siteNAT64, [4]int{7, 9, 10, 11}, false},
+	{siteNAT64, [4]int{9, 10, 11, 12}, false},
+	{siteNAT64, atEnd, false},
+	{netip.MustParsePrefix("2002::/16"), [4]int{2, 3, 4, 5}, false}, // 6to4, RFC 3056 §2
+	{netip.MustParsePrefix("2001::/32"), atEnd, true},               // Teredo, RFC 4380 §4
 }
+
+var (
+	atEnd     = [4]int{12, 13, 14, 15}
+	siteNAT64 = netip.MustParsePrefix("64:ff9b:1::/48")
+)
 
 // hostAddressesFor is how long the host's addresses are remembered.
 const hostAddressesFor = 3 * time.Second
@@ -143,11 +158,16 @@ func (p *policy) refuses(to netip.AddrPort) string {
 			continue
 		}
 		b := addr.As16()
-		inner := binary.BigEndian.Uint32(b[h.at:])
-		if h.invert {
-			inner = ^inner
+		var inner [4]byte
+		for i, at := range h.at {
+			if inner[i] = b[at]; h.invert {
+				inner[i] = ^inner[i]
+			}
 		}
-		v4 := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, inner)))
+		v4 := netip.AddrFrom4(inner)
+		if h.prefix == siteNAT64 && inner[0] == 0 {
+			continue // the prefix is of another length
+		}
 		if why := p.means(v4); why != "" {
 			return fmt.Sprintf("has %v in it, which %s", v4, why)
 		}
@@ -175,7 +195,7 @@ func (p *policy) means(addr netip.Addr) string {
 }
 
 // hostAddresses are those of the host's interfaces, and the broadcast addresses
-// of their networks.
+// of their networks, or the anycast ones, which are the host's own where it is a router.
 func (p *policy) hostAddresses() (map[netip.Addr]string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -192,7 +212,11 @@ func (p *policy) hostAddresses() (map[netip.Addr]string, error) {
 			addr, _ := netip.AddrFromSlice(ipnet.IP)
 			addr = addr.Unmap()
 			p.host[addr] = "is the host's own address"
-			if ones, bits := ipnet.Mask.Size(); addr.Is4() && bits != 0 && bits-ones > 1 {
+			ones, bits := ipnet.Mask.Size()
+			if network := netip.PrefixFrom(addr, ones).Masked().Addr(); addr.Is6() && bits-ones > 1 && p.host[network] == "" {
+				p.host[network] = "is the anycast address of a network of the host's (RFC 4291 §2.6.1)"
+			}
+			if addr.Is4() && bits != 0 && bits-ones > 1 {
 				ones += 32 - bits
 				network := netip.PrefixFrom(addr, ones).Masked().Addr()
 				last := binary.BigEndian.Uint32(network.AsSlice()) | 1<<(32-ones) - 1

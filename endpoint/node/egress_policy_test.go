@@ -53,6 +53,9 @@ func TestEgressPolicy(t *testing.T) {
 		{"::", "this host"},
 		{"::1", "loopback"},
 		{"169.254.169.254", "link-local"},
+		{"fd00:ec2::254", "metadata"},
+		{"100.100.100.200", "metadata"},
+		{"64:ff9b::168.63.129.16", "metadata"},
 		{"fe80::1", "link-local"},
 		{"febf::1", "link-local"},
 		{"fec0::1", "site-local"},
@@ -65,6 +68,7 @@ func TestEgressPolicy(t *testing.T) {
 		{"192.0.2.10", "host's own address"},
 		{"198.51.100.1", "host's own address"},
 		{"2001:db8:1::10", "host's own address"},
+		{"2001:db8:1::", "anycast"},
 		{"192.0.2.255", "broadcast"},
 		{"192.0.2.0", "broadcast"},
 		{"10.77.0.9", "of the server's clients"},
@@ -79,6 +83,11 @@ func TestEgressPolicy(t *testing.T) {
 		{"64:ff9b::169.254.169.254", "169.254.169.254"},
 		{"64:ff9b::192.0.2.10", "192.0.2.10"},
 		{"64:ff9b:1::127.0.0.1", "127.0.0.1"},
+		{"64:ff9b:1::203.0.113.5", ""},
+		{"64:ff9b:1:7f00:0:100::", "127.0.0.1"},     // RFC 6052 §2.2: by a prefix of 48 bits
+		{"64:ff9b:1:12c0:0:20a::", "192.0.2.10"},    // 56 bits
+		{"64:ff9b:1:1234:c0:2:a00:0", "192.0.2.10"}, // 64 bits
+		{"64:ff9b:1:cb00:71:500::", ""},
 		{"2002:7f00:1::1", "127.0.0.1"},
 		{"2002:a9fe:a9fe::1", "169.254.169.254"},
 		{"2001:0:5ef5:79fb:0:59d:80ff:fffe", "127.0.0.1"}, // Teredo: ^80fffffe
