@@ -59,7 +59,7 @@ func (h *hall) tunnel(ns *namespace, address string, order tunnelOrder) (b bulk,
 	if err := client.Ask("dial", order, &gateway); err != nil {
 		return b, err
 	}
-	return bulk{client: client, taker: server, server: order.Server, path: []meter{meterOf(client), meterOf(server)},
+	return bulk{client: client, taker: server, server: order.Server, path: []meter{meterOf(client), briefly(server)},
 		target: fmt.Sprintf("%v:%d", gateway, roles.SinkPort)}, nil
 }
 

@@ -51,6 +51,7 @@ var besideIdle = &scene{name: "idle sessions", open: func(h *hall, small bool, _
 		if err != nil {
 			return nil, err
 		}
+		b.brief = true
 		lanes = append(lanes, b.lane(h, name))
 		if name == alone {
 			break
