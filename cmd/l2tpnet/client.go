@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -96,7 +97,7 @@ func (f *dialFlags) client(p *program, servers ...string) (*client, error) {
 // dial returns when the tunnel is up, or with an error that explains why it is not.
 func (c *client) dial(ctx context.Context) error {
 	if _, err := node.Dial(ctx, &c.Client); err != nil {
-		return explainDial(err)
+		return c.explain(err)
 	}
 	return nil
 }
@@ -104,7 +105,7 @@ func (c *client) dial(ctx context.Context) error {
 // start does not wait for the tunnel.
 func (c *client) start() error {
 	if err := c.Start(); err != nil {
-		return explainDial(err)
+		return c.explain(err)
 	}
 	return nil
 }
@@ -157,9 +158,19 @@ func (c *client) wait(ctx context.Context) error {
 // ended is why the client has ended, for the user.
 func (c *client) ended() error {
 	if c.Status().Connects == 0 {
-		return explainDial(c.Err())
+		return c.explain(c.Err())
 	}
 	return fmt.Errorf("the tunnel is down: %w", c.Err())
+}
+
+// explain is explainDial for those, too, who have named no user.
+func (c *client) explain(err error) error {
+	explained := explainDial(err)
+	var ended *endpoint.PPPError
+	if _, told := explained.(*failure); !told && c.User == "" && errors.As(err, &ended) {
+		return &failure{err, "no user was named, and the server may want one: --user and --password-file", 1}
+	}
+	return explained
 }
 
 // close says goodbye to the server, for two seconds at most. The error is that of

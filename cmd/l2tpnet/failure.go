@@ -64,7 +64,7 @@ func explainDial(err error) error {
 	case errors.As(err, &capture):
 		return cannotCapture(capture.Err)
 	case errors.As(err, &socket):
-		return explainListen(socket.Err, socket.Local, "--bind, --source-port or --device")
+		return explainListen(socket.Err, socket.Local, flagsOfDialling)
 	case errors.As(err, &auth) && auth.Tunnel:
 		return &failure{err, "the tunnel secret is the server's own, not a user's password: check --secret-file or L2TPNET_SECRET", 1}
 	case errors.As(err, &auth):
@@ -90,6 +90,9 @@ func explainLookup(err error) error {
 	return &failure{err, "names are resolved by the tunnel's own DNS servers only; an address works without", 1}
 }
 
+// flagsOfDialling say which socket an attempt has.
+const flagsOfDialling = "--bind, --source-port or --device"
+
 // explainListen says why an address could not be listened on.
 func explainListen(err error, address, flag string) error {
 	var op *net.OpError
@@ -97,6 +100,12 @@ func explainListen(err error, address, flag string) error {
 		return usage(err, "") // what was asked of the endpoint contradicts itself
 	}
 	hint := "expected " + flag + " to name an address of this machine, such as 127.0.0.1:1080"
+	switch {
+	case flag == "--listen":
+		hint = "expected " + flag + " to name an address of this machine, such as 127.0.0.1:1701"
+	case flag == flagsOfDialling:
+		hint = "expected --bind to name an address of this machine, and --device an interface of it"
+	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		hint = "another program listens there: choose another port with " + flag

@@ -71,7 +71,7 @@ func cannotCapture(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return usage(fmt.Errorf("cannot write the capture: %w", err), "--pcap names a file that is written anew")
+	return usage(fmt.Errorf("cannot write the capture: %w", err), "--pcap names the file to write; one that is there already is overwritten")
 }
 
 // begin has a node or an endpoint write what it sends and receives.

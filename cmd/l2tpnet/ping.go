@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"strconv"
 	"time"
@@ -19,7 +20,7 @@ type pingCmd struct {
 	dialFlags
 	Host     string `arg:"" help:"Whom to ping, by address or by a name that the tunnel's DNS knows."`
 	Count    int    `short:"c" placeholder:"N" help:"Stop after N packets. Default: at Ctrl-C."`
-	Interval span   `short:"i" default:"1s" placeholder:"TIME" help:"From one packet to the next. Default: ${default}."`
+	Interval span   `short:"i" default:"1s" placeholder:"TIME" help:"From one packet to the next: 0.2 or 200ms. Default: ${default}."`
 	Size     int    `short:"s" default:"56" placeholder:"BYTES" help:"Payload of a packet. Default: ${default}."`
 	Timeout  span   `short:"W" default:"3s" placeholder:"TIME" help:"How long to wait for a reply. Default: ${default}."`
 }
@@ -103,6 +104,9 @@ func (cmd *pingCmd) ping(p *program, c *client, target netip.Addr, s *pingStatis
 			case errors.Is(o.err, context.DeadlineExceeded):
 				p.printf("no answer for icmp_seq=%d\n", o.seq)
 			default:
+				if op, ok := o.err.(*net.OpError); ok {
+					o.err = op.Err // what it says besides is in every line, or in the first
+				}
 				p.printf("icmp_seq=%d: %v\n", o.seq, o.err)
 			}
 		case <-tick.C:

@@ -36,7 +36,7 @@ type serveCmd struct {
 	DNSForward []nameserver `name:"dns-forward" placeholder:"ADDR[:PORT]" help:"DNS server that the gateway forwards its callers' questions to. Default: with --egress and without --dns, those of /etc/resolv.conf."`
 
 	Egress         bool     `help:"Carry what callers send elsewhere, TCP, UDP and echo requests, through this machine's ordinary sockets. Its own addresses, its loopback and what is link-local are refused."`
-	AllowHost      []string `placeholder:"HOST[:PORT]" sep:"none" help:"An address or a prefix that --egress carries to although it would be refused; may be repeated."`
+	AllowHost      []string `placeholder:"ADDR[:PORT]" sep:"none" help:"An address, with a port or without, or a prefix that --egress carries to although it would be refused; pings only without a port. May be repeated."`
 	ClientToClient bool     `help:"Let callers send to each other."`
 
 	MaxTunnels  int `placeholder:"N" help:"Tunnels that stand at once. Default: 1024."`
@@ -143,7 +143,7 @@ func (cmd *serveCmd) server() (*node.Server, error) {
 func (cmd *serveCmd) egress() (*node.Egress, error) {
 	if !cmd.Egress {
 		if len(cmd.AllowHost) > 0 {
-			return nil, usage(errors.New("--allow-host says what --egress carries to: expected that, too"), "")
+			return nil, usage(errors.New("expected --egress with --allow-host, found none"), "--allow-host is what --egress carries to although it would be refused")
 		}
 		return nil, nil
 	}

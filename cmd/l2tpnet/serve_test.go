@@ -17,7 +17,7 @@ func TestMistakesOfServe(t *testing.T) {
 		{[]string{"--pool6", "fd00::/64"}, "16 to 63 bits"},
 		{[]string{"--delegate", "56"}, "to delegate prefixes of"},
 		{[]string{"--pool6", "fd00:77::/48", "--delegate", "40"}, "49 to 64 bits"},
-		{[]string{"--allow-host", "127.0.0.1"}, "expected that, too"},
+		{[]string{"--allow-host", "127.0.0.1"}, "expected --egress with --allow-host"},
 		{[]string{"--egress", "--allow-host", "localhost"}, `--allow-host: allowed host "localhost"`},
 		{[]string{"--dns-forward", "dns.example"}, `such as 192.0.2.53 or [2001:db8::53]:5353, found "dns.example"`},
 		{[]string{"--dns-forward", "192.0.2.53:0"}, `found "192.0.2.53:0"`},

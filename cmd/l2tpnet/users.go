@@ -89,14 +89,18 @@ func set(users map[string]node.User, name string, words []string) (err error) {
 	}
 	value := words[1]
 	parsePrefix := func() (p netip.Prefix) {
-		if p, err = netip.ParsePrefix(value); err == nil && p != p.Masked() {
+		if p, err = netip.ParsePrefix(value); err != nil {
+			err = fmt.Errorf("expected a prefix such as 192.168.7.0/24 or fd00:7::/48, found %q", value)
+		} else if p != p.Masked() {
 			err = fmt.Errorf("the prefix has bits behind its length: expected %v", p.Masked())
 		}
 		return p
 	}
 	switch words[0] {
 	case "address":
-		u.Address, err = netip.ParseAddr(value)
+		if u.Address, err = netip.ParseAddr(value); err != nil {
+			err = fmt.Errorf("expected an IP address such as 10.77.0.10, found %q", value)
+		}
 	case "route":
 		u.Routes = append(u.Routes, parsePrefix())
 	case "prefix":
@@ -104,8 +108,8 @@ func set(users map[string]node.User, name string, words []string) (err error) {
 	case "delegate":
 		u.Delegated6 = parsePrefix()
 	case "sessions":
-		if u.MaxSessions, err = strconv.Atoi(value); err == nil && u.MaxSessions < 1 {
-			err = fmt.Errorf("expected a number of sessions from 1, found %d", u.MaxSessions)
+		if u.MaxSessions, err = strconv.Atoi(value); err != nil || u.MaxSessions < 1 {
+			err = fmt.Errorf("expected a number from 1, found %q", value)
 		}
 	default:
 		return errSetting
