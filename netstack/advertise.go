@@ -52,7 +52,7 @@ func (p *Port) routerSolicited(src netip.Addr) verdict {
 }
 
 func (p *Port) advertise(to netip.Addr) {
-	p.send(icmpv6Packet(p.v6.linkLocal, to, header.NDPHopLimit, p.v6.advertisement(p.mtu)))
+	p.send(icmpv6Packet(p.v6.linkLocal, to, header.NDPHopLimit, p.v6.advertisement(p.mtu())))
 }
 
 // advertisement is a Router Advertisement (RFC 4861 §4.2). It has no source

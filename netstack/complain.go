@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
@@ -45,13 +46,18 @@ func (p *Port) complain4(packet header.IPv4, t header.ICMPv4Type, code header.IC
 	if !gateway.IsValid() || packet.FragmentOffset() != 0 || isICMPError4(packet) || !p.mayComplain() {
 		return
 	}
-	about := packet[:min(len(packet), complaintMax4-header.IPv4MinimumSize-complaintLen, p.mtu-header.IPv4MinimumSize-complaintLen)]
+	p.send(icmpError4(toAddress(gateway), packet, t, code, rest, min(complaintMax4, p.mtu())))
+}
+
+// icmpError4 is an ICMP error about a packet, of most bytes or less.
+func icmpError4(from tcpip.Address, packet header.IPv4, t header.ICMPv4Type, code header.ICMPv4Code, rest uint32, most int) []byte {
+	about := packet[:min(len(packet), most-header.IPv4MinimumSize-complaintLen)]
 	size := header.IPv4MinimumSize + complaintLen + len(about)
 	c := make([]byte, size)
 	h := header.IPv4(c)
 	h.Encode(&header.IPv4Fields{
 		TotalLength: uint16(size), TTL: echoHopLimit, Protocol: uint8(header.ICMPv4ProtocolNumber),
-		SrcAddr: toAddress(gateway), DstAddr: packet.SourceAddress(),
+		SrcAddr: from, DstAddr: packet.SourceAddress(),
 	})
 	h.SetChecksum(^h.CalculateChecksum())
 	m := header.ICMPv4(c[header.IPv4MinimumSize:])
@@ -60,7 +66,7 @@ func (p *Port) complain4(packet header.IPv4, t header.ICMPv4Type, code header.IC
 	binary.BigEndian.PutUint32(m[4:], rest)
 	copy(m[complaintLen:], about)
 	m.SetChecksum(header.ICMPv4Checksum(m, 0))
-	p.send(c)
+	return c
 }
 
 func isICMPError4(h header.IPv4) bool {
@@ -88,11 +94,16 @@ func (p *Port) complain6(packet header.IPv6, t header.ICMPv6Type, rest uint32) {
 	if !gateway.IsValid() {
 		gateway = p.v6.linkLocal
 	}
+	p.send(icmpError6(toAddress(gateway), packet, t, rest))
+}
+
+// icmpError6 is an ICMPv6 error about a packet.
+func icmpError6(from tcpip.Address, packet header.IPv6, t header.ICMPv6Type, rest uint32) []byte {
 	about := packet[:min(len(packet), complaintMax6-header.IPv6MinimumSize-complaintLen)]
 	m := make([]byte, complaintLen, complaintLen+len(about))
 	m[0] = byte(t)
 	binary.BigEndian.PutUint32(m[4:], rest)
-	p.send(icmpv6Packet(gateway, fromAddress(packet.SourceAddress()), echoHopLimit, append(m, about...)))
+	return icmpv6Packet(fromAddress(from), fromAddress(packet.SourceAddress()), echoHopLimit, append(m, about...))
 }
 
 // isICMPError6 reports whether h is an ICMPv6 error, or might be one.

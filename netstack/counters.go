@@ -8,7 +8,7 @@ type Counters struct {
 	PacketsIn, BytesIn   uint64 // handed to the stack, answered, or switched
 	PacketsOut, BytesOut uint64 // handed to the sink below
 	Switched             uint64 // of the packets in: handed to another session
-	Fragmented           uint64 // on the way out, since the session's MTU is smaller than the Router's; each is many packets out
+	Fragmented           uint64 // on the way out, since the session's MTU is smaller than the stack reckons with; each is many packets out
 
 	// Dropped on the way in.
 	NotIP          uint64 // neither IPv4 nor IPv6

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -37,6 +38,8 @@ type IPConfig struct {
 type NIC struct {
 	base
 	out      link.Sink
+	down     narrow       // from the stack to out
+	given    uint32       // the MTU of IPConfig
 	dns      []netip.Addr // of IPConfig
 	v6       *nic6        // nil: no IPv6
 	gate     sync.RWMutex // read-locked by a Put; locked for good by shut
@@ -59,7 +62,9 @@ type base struct {
 // route and DNS servers come with Router Advertisements, and may come after
 // AddIP has returned ([NIC.WaitIPv6]).
 func (s *Stack) AddIP(out link.Sink, cfg *IPConfig) (*NIC, error) {
-	n := &NIC{out: out}
+	n := &NIC{out: out, given: uint32(cmp.Or(cfg.MTU, defaultMTU))}
+	n.down.out, n.down.back, n.down.counters, n.down.most = out, n, &n.counters, n.given
+	n.down.mtu.Store(n.given)
 	if cfg.InterfaceID != [8]byte{} {
 		n.v6 = &nic6{linkLocal: linkLocal(cfg.InterfaceID), changed: make(chan struct{})}
 		n.v6.auto.iid = func(p netip.Prefix) [8]byte { return opaqueIID(s.addressKey, cmp.Or(cfg.Name, zone(n.id)), p) }
@@ -189,8 +194,33 @@ func (n *NIC) Put(b *link.Batch) {
 
 // A client takes what its tunnel brings, from anywhere, and has one way out.
 func (n *NIC) admit4(p header.IPv4) verdict         { n.stack.echoes.look4(p); return verdict{} }
-func (n *NIC) toward(uint32) (link.Sink, *counters) { return n.out, &n.counters }
+func (n *NIC) toward(uint32) (link.Sink, *counters) { return &n.down, &n.counters }
 func (n *NIC) carrier(netip.Addr) context.Context   { return n.life }
+
+// SetMTU says what the session's MTU is now, in bytes; an endpoint.Session that the
+// NIC is attached to does it when the path to its peer turns out to be narrow. More than
+// [IPConfig] has said is cut to that. Connections that stand are told at their next
+// packet that is too long, which is fragmented.
+func (n *NIC) SetMTU(mtu int) {
+	if !n.gate.TryRLock() {
+		return
+	}
+	defer n.gate.RUnlock()
+	least := minMTU
+	if n.v6 != nil {
+		least = minMTU6
+	}
+	now := min(uint32(max(mtu, least)), n.given)
+	n.down.mtu.Store(now)
+	if n.v6 == nil {
+		n.ep.mtu.Store(now)
+		return
+	}
+	n.v6.mu.Lock()
+	defer n.v6.mu.Unlock()
+	n.v6.linkMTU = now
+	n.settle(time.Now())
+}
 
 func (n *NIC) shut() {
 	n.end(net.ErrClosed)

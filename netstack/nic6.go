@@ -19,9 +19,9 @@ import (
 // for it.
 type nic6 struct {
 	linkLocal netip.Addr // without a zone
-	linkMTU   uint32     // of IPConfig
 
 	mu      sync.Mutex
+	linkMTU uint32 // of the session
 	auto    autoconf
 	addrs   []autoAddress // as the stack has them
 	routed  bool          // the stack has the default route
@@ -104,7 +104,7 @@ func (n *NIC) admit6(p header.IPv6) verdict {
 	return verdict{}
 }
 
-func (n *NIC) toward6([16]byte) (link.Sink, *counters) { return n.out, &n.counters }
+func (n *NIC) toward6([16]byte) (link.Sink, *counters) { return &n.down, &n.counters }
 
 // settle makes the stack agree with auto, under n.v6.mu.
 func (n *NIC) settle(now time.Time) {

@@ -34,16 +34,15 @@ type PortConfig struct {
 type Port struct {
 	router               *Router
 	prefixes4, prefixes6 []netip.Prefix
-	mtu                  int
 	out                  link.Sink // to the session
-	down                 link.Sink // from the stack to the session: out, or a narrow before it
+	down                 narrow    // from the stack to the session
+	given                uint32    // the MTU of PortConfig
 	life                 context.Context
 	end                  context.CancelCauseFunc
 	gate                 sync.RWMutex // read-locked by a Put; locked for good by shut
 	shutting             sync.Once
 	counters             counters
-	complaints           pacer        // ICMP errors to the session
-	clamp                func([]byte) // for what the session sends to the stack: nil if its MTU is the Router's
+	complaints           pacer // ICMP errors to the session
 
 	v6 *port6 // nil: no IPv6
 }
@@ -54,10 +53,13 @@ func (p *Port) configure(cfg *PortConfig) error {
 	switch {
 	case cfg.MTU != 0 && (cfg.MTU < minMTU || cfg.MTU > maxMTU):
 		return fmt.Errorf("an MTU of %d is not from %d to %d", cfg.MTU, minMTU, maxMTU)
-	case cfg.MTU != 0 && cfg.MTU < p.mtu:
-		p.mtu, p.down = cfg.MTU, narrow{p}
-		p.clamp = func(packet []byte) { clampMSS(packet, p.mtu) }
 	}
+	p.down.out, p.down.back, p.down.counters = p.out, p, &p.counters
+	p.down.most = p.router.ep.MTU()
+	if p.given = p.down.most; cfg.MTU != 0 {
+		p.given = min(uint32(cfg.MTU), p.down.most)
+	}
+	p.down.mtu.Store(p.given)
 	if a := cfg.Prefix; a != (netip.Prefix{}) && a.Bits() != 64 {
 		return fmt.Errorf("%v cannot be advertised, only a prefix of 64 bits (RFC 4291 §2.5.1)", a)
 	}
@@ -78,7 +80,7 @@ func (p *Port) configure(cfg *PortConfig) error {
 			prefixes = append(prefixes, a)
 		}
 	}
-	hasIPv6 := cfg.InterfaceID != [8]byte{} && p.mtu >= minMTU6
+	hasIPv6 := cfg.InterfaceID != [8]byte{} && p.given >= minMTU6
 	for _, a := range prefixes {
 		if !a.IsValid() || a != a.Masked() || a.Addr().Is6() && !isGlobal(a.Addr()) {
 			return fmt.Errorf("%v is not a prefix of unicast addresses", a)
@@ -126,8 +128,8 @@ func (p *Port) admit4(h header.IPv4) verdict {
 func (p *Port) destined(to *Port, packet []byte) verdict {
 	switch {
 	case to == nil:
-		if p.clamp != nil && hasSYN(packet) {
-			return verdict{amend: p.clamp}
+		if mtu := p.mtu(); mtu < int(p.down.most) && hasSYN(packet) {
+			return verdict{amend: func(packet []byte) { clampMSS(packet, mtu) }}
 		}
 		return verdict{}
 	case to == p || !p.router.clientToClient:
@@ -135,6 +137,19 @@ func (p *Port) destined(to *Port, packet []byte) verdict {
 	}
 	return verdict{from: p, to: to}
 }
+
+// SetMTU says what the session's MTU is now, in bytes; an endpoint.Session that the
+// Port is attached to does it when the path to its peer turns out to be narrow. More
+// than [PortConfig] has said is cut to that.
+func (p *Port) SetMTU(mtu int) {
+	least := minMTU
+	if p.v6 != nil {
+		least = minMTU6
+	}
+	p.down.mtu.Store(min(uint32(max(mtu, least)), p.given))
+}
+
+func (p *Port) mtu() int { return int(p.down.mtu.Load()) }
 
 // send sends a packet of the Port's own to the session.
 func (p *Port) send(packet []byte) {

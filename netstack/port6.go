@@ -133,7 +133,7 @@ func isNeighborDiscovery(h header.IPv6, src netip.Addr) bool {
 // echo6 answers an echo request to our link-local address.
 func (p *Port) echo6(h header.IPv6, src, dst netip.Addr) verdict {
 	m := header.ICMPv6(h.Payload())
-	if dst != p.v6.linkLocal || src.IsUnspecified() || len(m) < header.ICMPv6EchoMinimumSize || m.Code() != 0 || len(h) > p.mtu {
+	if dst != p.v6.linkLocal || src.IsUnspecified() || len(m) < header.ICMPv6EchoMinimumSize || m.Code() != 0 || len(h) > p.mtu() {
 		return verdict{drop: &p.counters.linkLocal}
 	}
 	reply := bytes.Clone(m)

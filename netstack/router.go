@@ -73,7 +73,7 @@ func (s *Stack) AddRouted(cfg *RoutedConfig) (*Router, error) {
 // Where IPv6 is routed to the session it is told so at once, and now and then, by
 // Router Advertisements.
 func (r *Router) Attach(cfg *PortConfig, out link.Sink) (*Port, error) {
-	p := &Port{router: r, out: out, down: out, mtu: int(r.ep.MTU())}
+	p := &Port{router: r, out: out}
 	if err := p.configure(cfg); err != nil {
 		return nil, fmt.Errorf("netstack: %w", err)
 	}
@@ -114,14 +114,14 @@ func (r *Router) enter(p *Port) error {
 // since the stack forwards nothing.
 func (r *Router) toward(dst uint32) (link.Sink, *counters) {
 	if p := r.table4.lookup(addr4(dst)); p != nil {
-		return p.down, &p.counters
+		return &p.down, &p.counters
 	}
 	return nil, &r.unrouted
 }
 
 func (r *Router) toward6(dst [16]byte) (link.Sink, *counters) {
 	if p := r.table6.lookup(toAddr6(dst)); p != nil {
-		return p.down, &p.counters
+		return &p.down, &p.counters
 	}
 	return nil, &r.unrouted
 }

@@ -27,6 +27,7 @@ func (s *switchover) add(packet []byte, view *buffer.View, v verdict) verdict {
 	if s.to != to || s.n == len(s.views) || len(s.b.Frames) >= link.BatchMax {
 		s.flush()
 	}
+	mtu := to.mtu()
 	var tooLong bool
 	if packet[0]>>4 == 4 {
 		h := header.IPv4(packet)
@@ -37,9 +38,9 @@ func (s *switchover) add(packet []byte, view *buffer.View, v verdict) verdict {
 			from.timeExceeded(packet)
 			return verdict{drop: &from.counters.expired}
 		}
-		tooLong = len(h) > to.mtu
+		tooLong = len(h) > mtu
 		if tooLong && (h.Flags()&header.IPv4FlagDontFragment != 0 || !canFragment4(h)) {
-			from.tooBig(packet, to.mtu)
+			from.tooBig(packet, mtu)
 			return verdict{drop: &from.counters.tooLong}
 		}
 		was := binary.BigEndian.Uint16(h[8:])
@@ -53,13 +54,13 @@ func (s *switchover) add(packet []byte, view *buffer.View, v verdict) verdict {
 		}
 		// RFC 8200 §4.5: "unlike IPv4, fragmentation in IPv6 is performed only by source
 		// nodes, not by routers".
-		if len(h) > to.mtu {
-			from.tooBig(packet, to.mtu)
+		if len(h) > mtu {
+			from.tooBig(packet, mtu)
 			return verdict{drop: &from.counters.tooLong}
 		}
 		h.SetHopLimit(h.HopLimit() - 1)
 	}
-	clampMSS(packet, min(from.mtu, to.mtu))
+	clampMSS(packet, min(from.mtu(), mtu))
 
 	if s.b == nil {
 		s.b = link.NewBatch()
@@ -72,7 +73,7 @@ func (s *switchover) add(packet []byte, view *buffer.View, v verdict) verdict {
 		s.out, s.outBytes = s.out+1, s.outBytes+len(packet)
 		return v
 	}
-	pieces := fragment4(packet, to.mtu)
+	pieces := fragment4(packet, mtu)
 	packets, bytes := pieces.addTo(s.b, to.out)
 	to.counters.fragmented.Add(1)
 	s.out, s.outBytes = s.out+packets, s.outBytes+bytes
