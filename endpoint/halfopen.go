@@ -232,10 +232,11 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 		return
 	}
 	r.id = uint16(id)
-	m, _ := e.replay(&r)
+	refusal := wire.Result{}
 	if full {
-		m.Close(time.Now(), tooManyTunnels)
+		refusal = tooManyTunnels // in the place of the SCCRP: a StopCCN behind one that never comes would wait for it
 	}
+	m, _ := e.replay(&r, refusal)
 	reply, down := drain(m)
 	if down == nil && reply != nil {
 		if old != nil {
@@ -269,7 +270,7 @@ func (e *Endpoint) again(r *halfOpenRecord, datagram []byte) {
 		r.messages--
 		return
 	}
-	m, _ := e.replay(r)
+	m, _ := e.replay(r, wire.Result{})
 	if reply, _ := drain(m); reply != nil && e.sendTo(r, reply) {
 		e.counters.answered.Add(1)
 	}

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -457,6 +458,25 @@ func TestTheLimitOfTunnelsIsKeptAndTold(t *testing.T) {
 		time.Sleep(time.Second)
 		if st := lns.Status(); len(st.Tunnels) != 2 || st.Counters.TunnelLimit != 2 || st.Counters.Refused != 2 {
 			t.Errorf("%d tunnels, %+v", len(st.Tunnels), st.Counters)
+		}
+	})
+}
+
+// RFC 2661 §7.2.1: "idle, Receive SCCRQ, not acceptable: Send StopCCN". It is the first
+// message: with the number of a second one the peer would wait for the first.
+func TestWhoIsToldOfTheLimitOfTunnelsKnowsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lns := answering(t, n, 1, func(a *AnswerConfig) { a.Secret, a.Limits.Tunnels = "", 1 })
+		defer lns.Close()
+		lac := dialling(t, n, 2)
+		defer lac.Close()
+		if _, err := lac.Dial(t.Context(), lns.Addr().String(), nil); err != nil {
+			t.Fatal(err)
+		}
+		_, err := lac.Dial(t.Context(), lns.Addr().String(), nil)
+		if p, ok := errors.AsType[*PeerError](err); !ok || p.ErrorCode != wire.ErrorResources {
+			t.Errorf("the second tunnel: %v", err)
 		}
 	})
 }

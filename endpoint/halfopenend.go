@@ -47,7 +47,7 @@ func (e *Endpoint) complete(from netip.AddrPort, ours, theirs uint32, hdr wire.H
 		return true
 	}
 	r.messages++
-	m, owner := e.replay(r)
+	m, owner := e.replay(r, wire.Result{})
 	drain(m)
 	now := time.Now()
 	m.Handle(now, datagram)
@@ -110,12 +110,13 @@ func (e *Endpoint) establish(r *halfOpenRecord, m *control.Tunnel, o *owner) {
 	e.byPeer[caller] = e.add(id, way, caller, replaces, m, o)
 }
 
-// replay makes the machine of a record, which has handled the SCCRQ. Its random
-// numbers are the same each time, as long as its owner does not give it others.
-func (e *Endpoint) replay(r *halfOpenRecord) (*control.Tunnel, *owner) {
+// replay makes the machine of a record, which has handled the SCCRQ, and refused it with
+// refusal, if that is not zero. Its random numbers are the same each time, as long as
+// its owner does not give it others.
+func (e *Endpoint) replay(r *halfOpenRecord, refusal wire.Result) (*control.Tunnel, *owner) {
 	o := &owner{Reader: rand.NewChaCha8(r.seed)}
 	cfg := e.answering
-	cfg.Rand, cfg.Traffic, cfg.LocalID = o, o.traffic, uint32(r.id)
+	cfg.Rand, cfg.Traffic, cfg.LocalID, cfg.Refusal = o, o.traffic, uint32(r.id), refusal
 	now := time.Now()
 	m := control.Answer(now, cfg)
 	m.Handle(now, r.datagram())

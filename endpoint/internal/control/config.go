@@ -3,6 +3,8 @@ package control
 import (
 	"io"
 	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
 // Config is a tunnel's configuration. Zero values are the documented defaults.
@@ -24,6 +26,9 @@ type Config struct {
 	// response, in another tunnel. An SCCRQ with it comes from somebody who does not
 	// know the secret, and would take our response for theirs. Nil: none is.
 	Outstanding func(challenge []byte) bool
+	// Refusal, unless it is zero, is what an acceptable SCCRQ is answered by: the
+	// owner has no room for another tunnel.
+	Refusal wire.Result
 	// HideAVPs has the values of all AVPs hidden that may be (§4.3), except in
 	// SCCRQ and SCCRP, in which xl2tpd cannot read it, and in StopCCN, which a peer
 	// without the secret must understand. It needs a Secret. What a peer hides is taken

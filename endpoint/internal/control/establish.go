@@ -177,6 +177,10 @@ func (t *Tunnel) receiveSCCRQ(now time.Time, m *wire.Message) {
 	if !t.learn(now, m) {
 		return
 	}
+	if t.cfg.Refusal != (wire.Result{}) {
+		t.refuse(now, m, t.cfg.Refusal)
+		return
+	}
 	t.peer.SingleTunnel = m.Has(wire.AVPTieBreaker)
 	t.challengePeer()
 	reply := t.hello(wire.SCCRP)
