@@ -32,6 +32,9 @@ type DNS struct {
 	// client, which is an IPv4 address or an IPv6 network of 64 bits. What comes on
 	// top is dropped. 0: 256 and 32; negative: no limit.
 	Questions, QuestionsPerClient int
+	// Source, if set, tells what a client counts as instead: where one may have many
+	// addresses.
+	Source func(client netip.Addr) netip.Prefix
 	// Logger gets servers that fail, and what is wrong with clients, at Warn, now and
 	// then. Nil: nobody.
 	Logger *slog.Logger
@@ -54,7 +57,11 @@ func (d *DNS) limited(flow func(context.Context, *server, net.Conn)) *server {
 	if l.FlowsPerSource == 0 {
 		l.FlowsPerSource = 32
 	}
-	return newServer(l, d.Logger, flow)
+	s := newServer(l, d.Logger, flow)
+	if d.Source != nil {
+		s.source = func(client net.Addr) netip.Prefix { return d.Source(addrPort(client).Addr()) }
+	}
+	return s
 }
 
 // dnsBuffers are for datagrams, which may have any length.
@@ -99,7 +106,7 @@ func (d *DNS) Serve(ctx context.Context, conn net.PacketConn) error {
 			srv.complain("no question", "client", client, "bytes", n)
 			continue
 		}
-		source := sourceOf(client)
+		source := srv.source(client)
 		if err := srv.enter(source); err != nil {
 			srv.complain("question dropped", "client", client, "error", err)
 			continue

@@ -398,6 +398,20 @@ func TestDNSBoundsQuestions(t *testing.T) {
 	})
 }
 
+// A client with many addresses has no more questions than one with one.
+func TestDNSBoundsQuestionsOfOneSource(t *testing.T) {
+	silent := func(string, string, []byte) [][]byte { return nil }
+	one := func(netip.Addr) netip.Prefix { return netip.MustParsePrefix("192.0.2.0/24") }
+	forwarding(t, &DNS{QuestionsPerClient: 1, Source: one}, silent, func(n *nameservers, c *packets) {
+		c.in <- packet{query(t, 1, "www.example.", dnsmessage.TypeTXT, 0), dnsClient}
+		c.in <- packet{query(t, 2, "www.example.", dnsmessage.TypeTXT, 0), dnsOther}
+		synctest.Wait()
+		n.wantAsked(t, "udp 192.0.2.1:53")
+		time.Sleep(time.Minute)
+		<-c.out
+	})
+}
+
 // stream is DNS as start takes it.
 type dnsStream struct{ *DNS }
 

@@ -67,6 +67,7 @@ type server struct {
 	limits Limits
 	log    *slog.Logger
 	flow   func(ctx context.Context, s *server, client net.Conn)
+	source func(client net.Addr) netip.Prefix // what a client counts as
 
 	mu         sync.Mutex
 	flows      int
@@ -79,7 +80,7 @@ func newServer(l Limits, log *slog.Logger, flow func(context.Context, *server, n
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &server{limits: l.withDefaults(), log: log, flow: flow, bySource: make(map[netip.Prefix]int)}
+	return &server{limits: l.withDefaults(), log: log, flow: flow, source: sourceOf, bySource: make(map[netip.Prefix]int)}
 }
 
 // serve accepts until ctx is done, and then returns nil, or until the listener
@@ -114,7 +115,7 @@ func (s *server) serve(ctx context.Context, ln net.Listener) error {
 			return err
 		}
 		delay = acceptDelay
-		source := sourceOf(client.RemoteAddr())
+		source := s.source(client.RemoteAddr())
 		if err := s.enter(source); err != nil {
 			s.complain("connection refused", "client", client.RemoteAddr(), "error", err)
 			abort(client)

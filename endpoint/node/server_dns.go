@@ -28,7 +28,7 @@ func (s *Server) openDNS() error {
 	if servers == nil {
 		return nil
 	}
-	d := &proxy.DNS{Servers: servers, Dialer: &net.Dialer{}, Logger: s.log}
+	d := &proxy.DNS{Servers: servers, Dialer: &net.Dialer{}, Source: s.sourceOf, Logger: s.log}
 	if s.Egress != nil && s.Egress.Dialer != nil {
 		d.Dialer = s.Egress.Dialer
 	}
@@ -48,4 +48,18 @@ func (s *Server) openDNS() error {
 		s.running.Go(func() { d.ServeTCP(ctx, ln) })
 	}
 	return nil
+}
+
+// sourceOf is what the questions of a session are counted by, whichever of its
+// addresses they come from: it may have a network of them.
+func (s *Server) sourceOf(client netip.Addr) netip.Prefix {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for bits := client.BitLen(); bits >= 0; bits-- {
+		p, _ := client.Prefix(bits)
+		if c := s.owners[p]; c != nil {
+			return c.owns()[0]
+		}
+	}
+	return netip.PrefixFrom(client, client.BitLen()) // it has just gone
 }

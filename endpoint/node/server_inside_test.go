@@ -50,6 +50,7 @@ func TestEachSessionHasAnIPv6PrefixOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	echoing(t, web)
+	seen := map[netip.Prefix]bool{}
 	for user, prefix := range map[string]string{"alice": "fd00:77:0:1::/64", "bob": "fd00:77:0:b0b::/64"} {
 		c := l.call(t, user)
 		e := l.event(t, true)
@@ -63,6 +64,14 @@ func TestEachSessionHasAnIPv6PrefixOfItsOwn(t *testing.T) {
 		if got := c.nic.DNS(); !slices.Contains(got, resolver) || !slices.Contains(got, netip.MustParseAddr("192.0.2.53")) {
 			t.Errorf("%s is told of the DNS servers %v", user, got)
 		}
+		// All that is the session's counts as one where its questions are counted.
+		source := l.sourceOf(e.Session.Address)
+		for _, p := range append([]netip.Prefix{e.Session.Prefix, e.Session.Delegated}, e.Session.Routes...) {
+			if got := l.sourceOf(p.Addr().Next()); got != source || seen[got] {
+				t.Errorf("%v of %s counts as %v, want %v and nobody else's", p, user, got, source)
+			}
+		}
+		seen[source] = true
 		wantEcho(t, c.stack.DialContext, "[fd00:77::1]:7")
 		in, err := c.stack.Listen("tcp", ":7")
 		if err != nil {
