@@ -76,12 +76,32 @@ func (s *Server) join(session *endpoint.Session) {
 	session.Attach(c.port)
 	// No goroutine waits for the end: it would cost as much as what it waits for.
 	session.AfterDone(func() { c.leave(session.Err()) })
+	if !s.mayCall(c.shows.User) { // by what SetUsers, which did not see the session yet, has set
+		s.running.Go(func() { session.Close() })
+	}
 	// Whoever is told, and takes his time, keeps no packet waiting.
 	for _, old := range before {
 		<-old.over
 	}
 	s.tell(ServerEvent{Up: true, Session: c.shows})
 	close(c.up)
+}
+
+// mayCall tells whether there is a user who goes by the name.
+func (s *Server) mayCall(name string) bool {
+	if s.Authenticate != nil {
+		return true // nobody else knows
+	}
+	users := *s.users.Load()
+	if u, ok := users[name]; ok && (u.Name == "" || u.Name == name) {
+		return true
+	}
+	for _, u := range users {
+		if u.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Server) newCaller(session *endpoint.Session, g *grant) *caller {

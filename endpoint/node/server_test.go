@@ -480,6 +480,13 @@ func TestAServerWithoutSense(t *testing.T) {
 		{`"alice": expected an IPv6 prefix of 64`, func(s *Server) { s.Users["alice"] = User{Prefix6: prefix("fd00::/63")} }},
 		{`"alice": expected an IPv6 prefix of at most 64`, func(s *Server) { s.Users["alice"] = User{Delegated6: prefix("fd00::/65")} }},
 		{`"alice": expected a route`, func(s *Server) { s.Users["alice"] = User{Routes: []netip.Prefix{prefix("10.1.1.1/24")}} }},
+		{`the server's own address 10.77.0.1 is in it`, func(s *Server) {
+			s.Users = map[string]User{"alice": {Address: netip.MustParseAddr("10.77.0.1")}}
+		}},
+		{`leaves nothing of the pool 10.77.0.0/24 to others`, func(s *Server) {
+			s.Gateway = netip.MustParseAddr("192.0.2.1")
+			s.Users = map[string]User{"bob": {Routes: []netip.Prefix{netip.MustParsePrefix("10.77.0.0/16")}}}
+		}},
 		{`10.1.1.1/32 is fixed for "alice" as well`, func(s *Server) {
 			s.Users["alice"], s.Users["bob"] = User{Address: addr("10.1.1.1")}, User{Address: addr("10.1.1.1")}
 		}},
@@ -519,5 +526,25 @@ func TestAServerWithoutSense(t *testing.T) {
 	var s Server
 	if _, err := s.Listen("tcp", ":80"); err == nil || s.Done() != nil || s.Err() != nil || s.Addr().IsValid() || s.Gateways() != nil || s.Disconnect(nil) != 0 {
 		t.Errorf("a server that was not started listens: %v", err)
+	}
+}
+
+// "Sessions of users who are no longer there are closed": also those that are
+// authenticated, but not routed yet.
+func TestAUserWhoIsRemovedWhileCalling(t *testing.T) {
+	l := serverOf(t, nil)
+	l.joining.Lock()
+	c := l.call(t, "alice")
+	err := l.SetUsers(map[string]User{"bob": {Password: "b"}})
+	l.joining.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.event(t, true)
+	l.event(t, false)
+	select {
+	case <-c.session.Done():
+	case <-time.After(patience):
+		t.Error("alice's session goes on")
 	}
 }
