@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/decode"
 )
@@ -34,7 +35,7 @@ func (cmd *decodeCmd) Run(p *program) error {
 	}
 	err = decode.Print(p.stdout, in, &decode.Config{Ports: cmd.Port, Secret: []byte(secret)})
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, syscall.EPIPE): // who closes the pipe has read enough
 		return nil
 	case errors.Is(err, decode.ErrFormat):
 		return usage(fmt.Errorf("%s: %w", name, err), "captures are made by --pcap, tcpdump -w, dumpcap or Wireshark")

@@ -12,7 +12,14 @@ import (
 
 func fifo(t *testing.T) string {
 	t.Helper()
-	name := filepath.Join(t.TempDir(), "pipe")
+	// Not TempDir, which fails if who was to open the pipe comes when it has gone, and
+	// makes a file.
+	dir, err := os.MkdirTemp("", "l2tpnet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	name := filepath.Join(dir, "pipe")
 	if err := syscall.Mkfifo(name, 0o600); err != nil {
 		t.Skip(err)
 	}

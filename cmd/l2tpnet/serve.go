@@ -112,6 +112,9 @@ func (cmd *serveCmd) server() (*node.Server, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("--mppe: %w", err), "")
 	}
+	if cmd.NoIPv6 && netip.Prefix(cmd.Pool6).IsValid() {
+		return nil, usage(fmt.Errorf("expected --pool6 or --no-ipv6, found both"), "")
+	}
 	users, err := readUsers(cmd.UsersFile)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -156,6 +157,34 @@ func (a *addresses) dns6() (list []netip.Addr) {
 	return list
 }
 
+// check tells what is fixed for a user and cannot be its.
+func (a *addresses) check(u *User) error {
+	for _, p := range u.fixed() {
+		for _, g := range a.gateways() {
+			if p.Contains(g) {
+				return fmt.Errorf("%v is fixed for it, and the server's own address %v is in it", p, g)
+			}
+		}
+		for _, pool := range []netip.Prefix{a.v4.whole, a.pool6} {
+			if pool.IsValid() && p.Bits() <= pool.Bits() && p.Contains(pool.Addr()) {
+				return fmt.Errorf("%v is fixed for it, which leaves nothing of the pool %v to others", p, pool)
+			}
+		}
+	}
+	return nil
+}
+
+// checkAll names the user for whom something is fixed that cannot be.
+func (a *addresses) checkAll(users map[string]User) error {
+	for _, name := range slices.Sorted(maps.Keys(users)) {
+		u := users[name]
+		if err := a.check(&u); err != nil {
+			return fmt.Errorf("the user %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // reserve keeps what is fixed for these users out of the pools.
 func (a *addresses) reserve(users map[string]User) {
 	a.mu.Lock()
@@ -190,10 +219,8 @@ func (a *addresses) Assign(_ context.Context, r endpoint.AddressRequest) (endpoi
 		return endpoint.Lease{}, errUnknownUser
 	}
 	g := &grant{user: u, address: u.Address, prefix: u.Prefix6, delegated: u.Delegated6, holders: 1, fixedParts: u.fixed()}
-	for _, p := range g.fixedParts {
-		if p.Contains(a.gateway) || a.gateway6.IsValid() && p.Contains(a.gateway6) {
-			return endpoint.Lease{}, fmt.Errorf("%v is fixed for a user, and the server's own address is in it", p)
-		}
+	if err := a.check(u); err != nil { // of a user who was not known beforehand
+		return endpoint.Lease{}, fmt.Errorf("the user %q: %w", u.Name, err)
 	}
 	if !a.fill(g) {
 		if g.before = a.makeRoom(u); g.before == nil || !a.fill(g) {

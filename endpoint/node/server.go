@@ -149,6 +149,9 @@ func (s *Server) Start() (err error) {
 	if s.addresses, err = newAddresses(s); err != nil {
 		return err
 	}
+	if err := s.addresses.checkAll(s.Users); err != nil {
+		return err
+	}
 	s.addresses.reserve(s.Users)
 	s.users.Store(&s.Users)
 	if s.DNS == nil && s.resolvers() != nil {

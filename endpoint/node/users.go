@@ -129,6 +129,9 @@ func (s *Server) SetUsers(users map[string]User) error {
 	if err := checkUsers(users); err != nil {
 		return err
 	}
+	if err := s.addresses.checkAll(users); err != nil {
+		return err
+	}
 	users = maps.Clone(users)
 	names := map[string]bool{}
 	for key := range users {
