@@ -36,12 +36,30 @@ func (c *carriage) least() int {
 
 // fit makes the MTUs what PPP has negotiated and the path lets through.
 func (c *carriage) fit(path int) {
-	least := leastMTU4
-	if c.negotiated6 > 0 {
-		least = leastMTU6 // the MTU of an interface is that of both
-	}
-	path = max(path, least)
+	path = max(path, c.floor())
 	c.mtu4, c.mtu6 = min(c.negotiated4, path), min(c.negotiated6, path)
+}
+
+// floor is the least MTU: that of an interface is one for both versions of IP.
+func (c *carriage) floor() int {
+	if c.negotiated6 > 0 {
+		return leastMTU6
+	}
+	return leastMTU4
+}
+
+// measure has PPP find out whether packets as long as the MTU come through, which
+// nobody may tell if they do not. On the loop.
+func (s *Session) measure() {
+	s.runner.Do(func(now time.Time) {
+		if s.MTU() == 0 {
+			return
+		}
+		s.proved = 0
+		s.carry(func(*carriage) {})
+		c := s.carries.Load()
+		s.link.Measure(now, max(c.mtu4, c.mtu6), c.floor())
+	})
 }
 
 // pathMTU is what the path leaves inside: an Ethernet path of 1,500 bytes, unless it
@@ -57,7 +75,11 @@ func (s *Session) pathMTU() int {
 	if known > 0 {
 		datagram = min(datagram, known)
 	}
-	return datagram - wire.SequencedHeaderLen - ppp.HeaderLen - ppp.EncryptionLen
+	mtu := datagram - wire.SequencedHeaderLen - ppp.HeaderLen - ppp.EncryptionLen
+	if s.proved > 0 {
+		mtu = min(mtu, s.proved)
+	}
+	return mtu
 }
 
 // carry changes what the session carries. On the loop.

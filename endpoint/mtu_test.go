@@ -122,12 +122,11 @@ func TestTheMTUFollowsThePath(t *testing.T) {
 		}
 		sink.expect(t, "nothing new")
 
-		// The Link's own frames keep the session up meanwhile.
+		socket.most.Store(65507)
 		time.Sleep(9 * time.Minute)
 		putBytes(s, 100)
 		sink.expect(t, "nine minutes later")
 		time.Sleep(time.Minute)
-		socket.most.Store(65507)
 		putBytes(s, 100)
 		sink.expect(t, "ten minutes later", 1400)
 		putBytes(s, 1400)
@@ -176,6 +175,59 @@ func TestAnotherSinkIsToldTheMTU(t *testing.T) {
 		putBytes(s, 100)
 		if sink.expect(t, "taken away", narrow); s.MTU() != 1400 {
 			t.Errorf("of a new path the MTU is %d, want 1400", s.MTU())
+		}
+	})
+}
+
+// Issue: "no black hole when ICMP is lost (a padded LCP echo or Hello probes the tunnel
+// itself)".
+func TestAPathThatLosesLongDatagrams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lns, lac := answering(t, n, 1, nil), dialling(t, n, 1)
+		defer lns.Close()
+		defer lac.Close()
+		host := func(address string) string { return netip.MustParseAddrPort(address).Addr().String() }
+		narrow := func(mtu int) {
+			for _, way := range [][2]string{{lacAddr, lnsAddr}, {lnsAddr, lacAddr}} {
+				n.SetLink(host(way[0]), host(way[1]), simnet.Link{MTU: mtu, Delay: 50 * time.Millisecond})
+			}
+		}
+		narrow(1400)
+		tun, err := lac.Dial(t.Context(), lnsAddr, &TunnelConfig{Secret: "tunsecret"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := tun.OpenPPP(t.Context(), &PPPConfig{User: "alice", Password: "s3cret"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := lns.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sinks := map[*Session]*told{client: {}, server: {}}
+		for s, sink := range sinks {
+			s.Attach(sink)
+		}
+		time.Sleep(10 * time.Second)
+		for s, sink := range sinks {
+			if s.MTU() != 1360 { // and 28 bytes of UDP, 6 of L2TP, 4 of PPP
+				t.Errorf("the MTU is %d, want 1360", s.MTU())
+			}
+			sink.expect(t, "narrow", 1400, 1360)
+		}
+		got, packets := collect()
+		server.Attach(got)
+		putBytes(client, 1360)
+		time.Sleep(time.Second)
+		if p := <-packets; len(p) != 1360 {
+			t.Errorf("a packet of %d bytes came, want 1360", len(p))
+		}
+		narrow(1500)
+		time.Sleep(11 * time.Minute)
+		if client.MTU() != 1400 || server.MTU() != 1400 {
+			t.Errorf("the MTUs are %d and %d, want 1400 when the path is wide again", client.MTU(), server.MTU())
 		}
 	})
 }

@@ -33,6 +33,7 @@ type Session struct {
 	outgoing *OutgoingCall // what we ask the peer to place; nil: we tell it of a call
 	hungUp   bool          // the call is over; the loop's
 	pppDown  bool          // PPP is over; the loop's
+	proved   int           // the longest packet that comes through, where that has been measured; the loop's
 
 	peerTunnel, peerID uint32        // the peer's; set before the first frame goes out
 	sequenced          bool          // frames carry Ns; as peerID
@@ -348,6 +349,7 @@ func (s *Session) output(now time.Time, packet []byte, event ppp.Event) {
 		s.local, s.remote, s.dns = ev.Local, ev.Peer, ev.DNS
 		s.mu.Unlock()
 		s.carry(func(c *carriage) { c.negotiated4, c.encryption = min(ev.MTU, s.mru), ev.Encryption })
+		s.measure()
 		s.log.Info("IPv4 up", "local", ev.Local, "remote", ev.Peer, "dns", ev.DNS, "mtu", ev.MTU, "encryption", ev.Encryption.String())
 	case ppp.Up6:
 		if s.moved(s.localID != [8]byte{} && (s.localID != ev.Local || s.remoteID != ev.Peer)) {
@@ -357,6 +359,7 @@ func (s *Session) output(now time.Time, packet []byte, event ppp.Event) {
 		s.localID, s.remoteID = ev.Local, ev.Peer
 		s.mu.Unlock()
 		s.carry(func(c *carriage) { c.negotiated6, c.encryption = min(ev.MTU, s.mru), ev.Encryption })
+		s.measure()
 		s.log.Info("IPv6 up", "local", LinkLocal(ev.Local), "remote", LinkLocal(ev.Peer), "mtu", ev.MTU, "encryption", ev.Encryption.String())
 	case ppp.NetworkDown:
 		s.carry(func(c *carriage) {
@@ -366,6 +369,10 @@ func (s *Session) output(now time.Time, packet []byte, event ppp.Event) {
 				c.negotiated4 = 0
 			}
 		})
+	case ppp.PathMTU:
+		s.proved = ev.MTU
+		s.carry(func(*carriage) {})
+		s.log.Info("long packets do not come through, nor does word of it", "mtu inside", s.MTU(), "longest", ev.MTU)
 	case ppp.Settled:
 		s.settled()
 	case ppp.Notice:

@@ -100,8 +100,11 @@ func (l *lcp) receiveEcho(now time.Time, p packet) {
 	if magic := binary.BigEndian.Uint32(p.data); magic != 0 && magic == l.magic {
 		return
 	}
+	if p.code == echoReply {
+		l.link.sized(now, p.data) // otherwise there is nothing to do but to have heard it
+	}
 	if p.code != echoRequest {
-		return // there is nothing to do but to have heard it
+		return
 	}
 	if l.state >= reqSent && l.state < opened {
 		l.sendEchoReply(p) // before LCP is opened: see the package's comment

@@ -3,7 +3,8 @@ package ppp
 import "net/netip"
 
 // An Event is what a [Link] tells its owner: [AuthQuestion], [Authenticated],
-// [AddressQuestion], [Up], [Up6], [NetworkDown], [Settled], [Notice] or [Down].
+// [AddressQuestion], [Up], [Up6], [NetworkDown], [Settled], [PathMTU],
+// [Notice] or [Down].
 type Event interface{ isEvent() }
 
 // An AuthQuestion asks a server's owner for the credential of a user. The
@@ -55,6 +56,10 @@ type NetworkDown struct {
 // not answered in time may come up later nevertheless.
 type Settled struct{}
 
+// PathMTU says that packets of more than MTU bytes do not come through, though PPP
+// would have allowed them: see [Link.Measure]. It comes again when that changes.
+type PathMTU struct{ MTU int }
+
 // A Notice is what the peer says to humans, for the log: an Identification (RFC
 // 1570 §1.1) or an EAP Notification (RFC 3748 §5.2). It changes nothing. Only the
 // first few of a link's life are told.
@@ -74,6 +79,7 @@ func (Up) isEvent()              {}
 func (Up6) isEvent()             {}
 func (NetworkDown) isEvent()     {}
 func (Settled) isEvent()         {}
+func (PathMTU) isEvent()         {}
 func (Notice) isEvent()          {}
 func (Down) isEvent()            {}
 

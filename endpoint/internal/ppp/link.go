@@ -36,6 +36,7 @@ type Link struct {
 	ipv6cp   ipv6cp
 	started  bool      // the NCPs are, in this network phase
 	settled  bool      // Settled has been told
+	sizing   *sizing   // nil: the path is not measured
 	patience time.Time // when it is told without IPV6CP
 
 	askedAddress bool // the AddressQuestion has been asked
@@ -165,6 +166,7 @@ func (l *Link) setPhase(now time.Time, p phase) {
 	}
 	l.wait = time.Time{}
 	l.lcp.echo.timer = time.Time{}
+	l.sizing = nil
 	switch p {
 	case establish:
 		l.exchange, l.master = nil, nil
@@ -270,6 +272,7 @@ func (l *Link) Expire(now time.Time) {
 		l.exchange.expire(now)
 	}
 	l.lcp.expireEcho(now)
+	l.expireSizing(now)
 	if past(now, l.setup) {
 		l.fail(now, &TimeoutError{Waited: fmt.Sprintf("working network (still in the %v phase)", l.phase), After: l.cfg.SetupTimeout})
 	}
@@ -278,7 +281,7 @@ func (l *Link) Expire(now time.Time) {
 // Deadline is when Expire is to be called.
 func (l *Link) Deadline() time.Time {
 	return machine.Earliest(l.lcp.deadline(), l.ccp.deadline(), l.ipcp.deadline(), l.ipv6cp.deadline(),
-		l.patience, l.wait, l.lcp.echo.timer, l.setup)
+		l.patience, l.wait, l.lcp.echo.timer, l.sizingDeadline(), l.setup)
 }
 
 // noticesMax is how many Notices there are in a link's life: a peer fills no log.
