@@ -134,17 +134,16 @@ func (a *addresses) gateways() []netip.Addr {
 	return []netip.Addr{a.gateway, a.gateway6}
 }
 
-// own are all the networks that are the server's to give, as far as they are known
-// beforehand: whatever is sent to them must not leave by another way.
-func (a *addresses) own() []netip.Prefix {
-	list := append([]netip.Prefix{a.v4.whole}, a.reserved...)
-	for _, g := range a.gateways() {
-		list = append(list, netip.PrefixFrom(g, g.BitLen()))
+// owns tells whether an address is in a network that is the server's to give, as far as
+// they are known beforehand: whatever is sent there must not leave by another way.
+func (a *addresses) owns(addr netip.Addr) bool {
+	has := func(p netip.Prefix) bool { return p.Contains(addr) }
+	if has(a.v4.whole) || has(a.pool6) || slices.Contains(a.gateways(), addr) {
+		return true
 	}
-	if a.pool6.IsValid() {
-		list = append(list, a.pool6)
-	}
-	return list
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.reserved, has)
 }
 
 // dns6 are the servers that a session with IPv6 is told of.

@@ -133,11 +133,11 @@ type egressCounts struct {
 	opened, prohibited, limited, failed atomic.Uint64
 }
 
-// forwarder has the flows of a server's sessions carried. own are the networks
-// that the server gives to its clients: nothing in them is dialled.
-func (e *Egress) forwarder(own ...netip.Prefix) *netstack.Forwarder {
+// forwarder has the flows of a server's sessions carried. own tells of an address
+// whether the server gives it to its clients, now: none of those is dialled.
+func (e *Egress) forwarder(own func(netip.Addr) bool) *netstack.Forwarder {
 	e.begin()
-	e.state.policy.own = append(e.state.policy.own, own...)
+	e.state.policy.own = own
 	return &netstack.Forwarder{TCP: e.tcp, UDP: e.udp, Echo: e.ping}
 }
 

@@ -130,7 +130,7 @@ const hostAddressesFor = 3 * time.Second
 // A policy says where clients may go.
 type policy struct {
 	allow      []Allow
-	own        []netip.Prefix // of the server's clients
+	own        func(netip.Addr) bool // whether it is of the server's clients
 	interfaces func() ([]net.Addr, error)
 
 	mu     sync.Mutex
@@ -142,10 +142,8 @@ type policy struct {
 // refuses is why clients may not go there; "": they may.
 func (p *policy) refuses(to netip.AddrPort) string {
 	addr := to.Addr()
-	for _, own := range p.own {
-		if own.Contains(addr) {
-			return "is of the server's clients"
-		}
+	if p.own(addr) {
+		return "is of the server's clients"
 	}
 	if p.listed(to) {
 		return ""

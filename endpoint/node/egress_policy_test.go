@@ -8,9 +8,14 @@ import (
 	"testing"
 )
 
+// testOwn is what belongs to the server's clients.
+func testOwn(a netip.Addr) bool {
+	return netip.MustParsePrefix("10.77.0.0/24").Contains(a) || netip.MustParsePrefix("2001:db8:77::/48").Contains(a)
+}
+
 func testPolicy(t *testing.T, allow ...string) *policy {
 	p := &policy{
-		own: []netip.Prefix{netip.MustParsePrefix("10.77.0.0/24"), netip.MustParsePrefix("2001:db8:77::/48")},
+		own: testOwn,
 		interfaces: func() ([]net.Addr, error) {
 			var list []net.Addr
 			for _, s := range []string{"127.0.0.1/8", "::1/128", "192.0.2.10/24", "198.51.100.1/32", "2001:db8:1::10/64", "fe80::1/64"} {

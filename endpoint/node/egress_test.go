@@ -41,7 +41,7 @@ func newEgressTest(t *testing.T, e *Egress) *egressTest {
 	}
 	r, err := s.AddRouted(&netstack.RoutedConfig{
 		Addresses: egressGateways,
-		Forwarder: e.forwarder(netip.MustParsePrefix("10.77.0.0/24"), netip.MustParsePrefix("2001:db8:77::/48")),
+		Forwarder: e.forwarder(testOwn),
 	})
 	if err != nil {
 		t.Fatal(err)

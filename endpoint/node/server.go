@@ -185,7 +185,7 @@ func (s *Server) openInside() (err error) {
 	}
 	cfg := &netstack.RoutedConfig{Addresses: s.addresses.gateways(), MTU: mtu, ClientToClient: s.ClientToClient}
 	if s.Egress != nil {
-		cfg.Forwarder = s.Egress.forwarder(s.addresses.own()...)
+		cfg.Forwarder = s.Egress.forwarder(s.addresses.owns)
 	}
 	s.router, err = s.stack.AddRouted(cfg)
 	return err

@@ -382,6 +382,24 @@ func TestUsersAreReplacedWhileTheServerRuns(t *testing.T) {
 	}
 }
 
+// What is behind a user who is not there, and was not known at the start, does not leave
+// by the egress, to whoever has the same network at home.
+func TestNetworksOfNewUsersStayInside(t *testing.T) {
+	l := serverOf(t, func(s *Server) { s.Egress = &Egress{} })
+	inside := netip.MustParseAddrPort("198.18.7.1:80")
+	why := func() string { return l.Egress.state.policy.refuses(inside) }
+	if got := why(); got != "" {
+		t.Fatalf("refused at first: %s", got)
+	}
+	carol := User{Password: "c", Routes: []netip.Prefix{netip.MustParsePrefix("198.18.7.0/24")}}
+	if err := l.SetUsers(map[string]User{"carol": carol}); err != nil {
+		t.Fatal(err)
+	}
+	if got := why(); !strings.Contains(got, "of the server's clients") {
+		t.Errorf("refused because it %q", got)
+	}
+}
+
 func TestAFunctionKnowsTheUsers(t *testing.T) {
 	l := serverOf(t, func(s *Server) {
 		s.Users = nil
