@@ -76,6 +76,9 @@ var (
 	ErrLostTie = control.ErrLostTie
 	// ErrSuperseded ends a tunnel whose peer has restarted and has opened another.
 	ErrSuperseded = control.ErrSuperseded
+	// ErrEvicted ends a tunnel in which nobody was authenticated, when there are as many
+	// as [Limits.Tunnels] says and another one is opened.
+	ErrEvicted = control.ErrEvicted
 )
 
 // publicError turns the machines' errors into ours. Nil, which is their word for

@@ -211,7 +211,7 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 		c.lostTie.Add(1)
 		return
 	}
-	full := e.isFull()
+	full := !e.hasRoom(false)
 	if full {
 		c.tunnelLimit.Add(1)
 		if h.loaded() {

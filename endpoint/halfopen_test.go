@@ -481,6 +481,47 @@ func TestWhoIsToldOfTheLimitOfTunnelsKnowsAtOnce(t *testing.T) {
 	})
 }
 
+// Without a secret anybody can open tunnels and keep them: they do not keep others out,
+// nor do they take the place of those whose callers are known.
+func TestStrangersTunnelsMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lns := answering(t, n, 1, func(a *AnswerConfig) { a.Secret, a.Limits.Tunnels = "", 3 })
+		defer lns.Close()
+		lac := dialling(t, n, 2)
+		defer lac.Close()
+		dial := func() (*Tunnel, error) { return lac.Dial(t.Context(), lns.Addr().String(), nil) }
+		known, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := known.OpenPPP(t.Context(), &PPPConfig{User: "alice", Password: "s3cret"}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := dial(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := dial(); err == nil {
+			t.Error("a fourth tunnel stands before the strangers' are old")
+		}
+		time.Sleep(strangerTime)
+		for range 2 {
+			if _, err := dial(); err != nil {
+				t.Errorf("in the place of a stranger: %v", err)
+			}
+		}
+		if _, err := dial(); err == nil {
+			t.Error("one tunnel too many")
+		}
+		synctest.Wait() // a stranger's goes on a loop of its own
+		if st := lns.Status(); len(st.Tunnels) != 3 || len(st.Tunnels[0].Sessions)+len(st.Tunnels[1].Sessions)+len(st.Tunnels[2].Sessions) != 1 || known.Err() != nil {
+			t.Errorf("the server has %+v, and the known tunnel ended with %v", st.Tunnels, known.Err())
+		}
+	})
+}
+
 func TestTheLimitsOfSessionsAreKept(t *testing.T) {
 	// "sessions per tunnel 64, unauthenticated sessions per tunnel 8"
 	for _, c := range []struct {

@@ -52,7 +52,7 @@ func (e *Endpoint) complete(from netip.AddrPort, ours, theirs uint32, hdr wire.H
 	now := time.Now()
 	m.Handle(now, datagram)
 	if m.Established() {
-		if !e.isFull() {
+		if e.hasRoom(true) {
 			owner.Reader = e.random
 			e.establish(r, m, owner)
 			return true
@@ -157,11 +157,4 @@ func (e *Endpoint) sendTo(r *halfOpenRecord, reply []byte) bool {
 		e.counters.socketErrors.Add(1)
 	}
 	return true
-}
-
-// isFull tells whether as many tunnels stand as may.
-func (e *Endpoint) isFull() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.all) >= e.half.limits.Tunnels
 }

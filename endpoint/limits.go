@@ -16,7 +16,9 @@ import (
 // at most 512 bytes, until its SCCCN has proved that somebody is at that address,
 // and knows the secret if there is one. Only then there is a [Tunnel].
 type Limits struct {
-	// Tunnels bounds the tunnels that stand at once. 1,024 by default.
+	// Tunnels bounds the tunnels that stand at once. 1,024 by default. Where there is no
+	// tunnel secret one without an authenticated session goes, when it is ten seconds
+	// old, for another that is opened.
 	Tunnels int
 	// Sessions bounds the sessions of one tunnel that its peer opens, and
 	// UnauthenticatedSessions those of them whose callers have not proved yet who

@@ -28,6 +28,7 @@ type Tunnel struct {
 	winner   atomic.Pointer[Tunnel]    // the peer's tunnel that this one has lost to
 	upAt     atomic.Pointer[time.Time] // nil: not established yet
 	adopted  bool                      // the peer's port is settled; the reader's
+	leaving  bool                      // it makes room for another; under the endpoint's lock
 	log      tagged
 
 	loop    *machine.Loop

@@ -113,6 +113,14 @@ func (t *Tunnel) Superseded(now time.Time) {
 	}
 }
 
+// Evict ends a tunnel whose place another one takes, with ErrEvicted. Nothing is sent:
+// what it would take to say so until it has arrived is what there is too little of.
+func (t *Tunnel) Evict(now time.Time) {
+	if t.state < closing {
+		t.vanish(now, ErrEvicted)
+	}
+}
+
 // restarted reports whether a message is the SCCRQ of a peer that has lost the
 // tunnel, begins anew, and assigns the id that it assigned before: in the old
 // sequence it would be a duplicate, be acknowledged with numbers that the peer

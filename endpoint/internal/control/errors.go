@@ -20,6 +20,9 @@ var ErrLostTie = errors.New("the peer was dialling us as well, and its tunnel go
 // ErrSuperseded ends a tunnel after [Tunnel.Superseded].
 var ErrSuperseded = errors.New("the peer has begun anew with another tunnel")
 
+// ErrEvicted ends a tunnel after [Tunnel.Evict].
+var ErrEvicted = errors.New("nobody was authenticated in it, and another one needed the room")
+
 // A PeerError is the peer's refusal or ending of a tunnel or session: what its
 // StopCCN or CDN says.
 type PeerError struct {
