@@ -25,6 +25,7 @@ type sizing struct {
 }
 
 const (
+	sizingDelay    = 500 * time.Millisecond // lest it burden the set-up
 	sizingPatience = time.Second            // for the answer to the first
 	sizingInterval = 300 * time.Millisecond // of the rounds
 	sizingWait     = 2 * time.Second        // for answers to the last
@@ -39,7 +40,7 @@ const (
 // sizes are what is tried, all of them in each round: below the longest.
 var sizes = [...]int{1400, 1360, 1320, 1280, 1152, 1024, 768, 576}
 
-// Measure has the link find out now, and every ten minutes, whether packets of most
+// Measure has the link find out soon, and every ten minutes, whether packets of most
 // bytes come through, and if they do not, how long ones do that have least bytes or
 // more. [PathMTU] tells when that is less than most, and when it changes. Nothing
 // happens outside the Network phase, or when the owner or the peer does not want
@@ -49,8 +50,7 @@ func (l *Link) Measure(now time.Time, most, least int) {
 		l.sizing = nil
 		return
 	}
-	l.sizing = &sizing{most: most, least: least, told: most}
-	l.beginSizing(now)
+	l.sizing = &sizing{most: most, least: least, told: most, at: now.Add(sizingDelay)}
 }
 
 func (l *Link) beginSizing(now time.Time) {
