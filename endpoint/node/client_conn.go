@@ -26,6 +26,9 @@ type clientConn struct {
 	nic     *netstack.NIC
 }
 
+// A session tells both when its MTU changes.
+var _, _ endpoint.MTUSetter = (*netstack.NIC)(nil), (*netstack.Port)(nil)
+
 // dial makes a connection to one address: with a socket of its own, since a NAT may
 // have forgotten the old one, and the server may still have a tunnel with it.
 func (r *clientRun) dial(ctx context.Context, t *target, to netip.AddrPort, patience time.Duration) (_ connection, err error) {
