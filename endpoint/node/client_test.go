@@ -280,6 +280,16 @@ func (m *mute) WriteTo(b []byte, to net.Addr) (int, error) {
 	return m.PacketConn.WriteTo(b, to)
 }
 
+// ReadFrom loses what the server goes on to send, which would be a sign of life.
+func (m *mute) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := m.PacketConn.ReadFrom(b)
+		if err != nil || !m.on.Load() {
+			return n, from, err
+		}
+	}
+}
+
 // NAT rebinding, and a machine that has slept: the peer is silent, which is found in
 // seconds when somebody asks, and the redial has a fresh socket; that the server still
 // has the old session does not matter.
