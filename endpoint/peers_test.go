@@ -21,9 +21,13 @@ var dead = simnet.Link{Loss: 1}
 // became of it.
 func talk(s *Session) {
 	s.Attach(nothing)
-	for s.Err() == nil {
+	for {
 		put(s, packet("are you there?"))
-		time.Sleep(500 * time.Millisecond)
+		select {
+		case <-s.Done():
+			return
+		case <-time.After(500 * time.Millisecond):
+		}
 	}
 }
 
