@@ -109,16 +109,18 @@ func (e *Egress) ping(r *netstack.EchoRequest) {
 	}
 	s, err := e.echoSocket(to.Addr().Is6())
 	if err == nil {
-		err = s.send(&echoWait{request: r, leave: func() { e.leaveEcho(r.Port()) }}) // which leaves
+		// Counted first: the reply may be there before send returns, which leaves.
+		e.state.counts[egressEcho].opened.Add(1)
+		if err = s.send(&echoWait{request: r, leave: func() { e.leaveEcho(r.Port()) }}); err != nil {
+			e.state.counts[egressEcho].opened.Add(^uint64(0))
+		}
 	} else {
 		e.leaveEcho(r.Port())
 	}
 	if err != nil {
 		e.fails(egressEcho, from, to, err)
 		r.Refuse(err)
-		return
 	}
-	e.state.counts[egressEcho].opened.Add(1)
 }
 
 func (e *Egress) enterEcho(port *netstack.Port) error {
