@@ -118,6 +118,8 @@ func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 			HelloInterval: a.HelloInterval,
 			Outstanding:   e.challenges.outstanding,
 			MaxSessions:   sessionsMost, // see refuseSession
+			PeerWindow:    a.Limits.PeerWindow, SendQueue: a.Limits.SendQueue,
+			DuplicateAckDelay: time.Second / time.Duration(a.Limits.DuplicateAcks),
 		}
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())

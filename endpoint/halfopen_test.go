@@ -516,8 +516,31 @@ func TestStrangersTunnelsMakeRoom(t *testing.T) {
 			t.Error("one tunnel too many")
 		}
 		synctest.Wait() // a stranger's goes on a loop of its own
-		if st := lns.Status(); len(st.Tunnels) != 3 || len(st.Tunnels[0].Sessions)+len(st.Tunnels[1].Sessions)+len(st.Tunnels[2].Sessions) != 1 || known.Err() != nil {
-			t.Errorf("the server has %+v, and the known tunnel ended with %v", st.Tunnels, known.Err())
+		if st := lns.Status(); st.Counters.StrangersLimit != 2 || len(st.Tunnels) != 3 || len(st.Tunnels[0].Sessions)+len(st.Tunnels[1].Sessions)+len(st.Tunnels[2].Sessions) != 1 || known.Err() != nil {
+			t.Errorf("the server has %+v and counts %+v, and the known tunnel ended with %v", st.Tunnels, st.Counters, known.Err())
+		}
+	})
+}
+
+// "send queue 64 messages": who acknowledges nothing loses the tunnel, and is counted.
+func TestTheLimitOfTheSendQueueIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lns := answering(t, n, 1, func(a *AnswerConfig) { a.Secret, a.Limits.SendQueue = "", 10 })
+		defer lns.Close()
+		s := scripted(t, n)
+		s.tunnel()
+		for id := range uint32(10) {
+			s.send(0, &wire.Message{Type: wire.ICRQ, AssignedSessionID: 1 + id, CallSerialNumber: id})
+		}
+		time.Sleep(time.Second)
+		if c := lns.Status().Counters; c.QueueLimit != 0 {
+			t.Errorf("ten messages wait, and %d tunnels were given up", c.QueueLimit)
+		}
+		s.send(0, &wire.Message{Type: wire.ICRQ, AssignedSessionID: 11, CallSerialNumber: 11})
+		time.Sleep(time.Second)
+		if c := lns.Status().Counters; c.QueueLimit != 1 {
+			t.Errorf("eleven messages wait, and %d tunnels were given up", c.QueueLimit)
 		}
 	})
 }

@@ -46,11 +46,19 @@ type Limits struct {
 	// ReplyFactor bounds what is sent to an address that nothing has been proved of:
 	// so many times the bytes that came from it. 3 by default.
 	ReplyFactor int
+	// PeerWindow is how much of a peer's receive window is made use of, and
+	// SendQueue how many control messages may wait for a peer before its tunnel is
+	// given up. 64 and 64 by default, 32,767 at most.
+	PeerWindow, SendQueue int
+	// DuplicateAcks is how often in a second a tunnel acknowledges messages that
+	// come again. 10 by default.
+	DuplicateAcks int
 }
 
 const (
-	halfOpenMost = 1 << 15 // records; half of the tunnel ids
-	sessionsMost = 1 << 15 // of a tunnel; half of the session ids
+	halfOpenMost = 1 << 15   // records; half of the tunnel ids
+	sessionsMost = 1 << 15   // of a tunnel; half of the session ids
+	messagesMost = 1<<15 - 1 // half of the sequence numbers
 	unlimited    = 1 << 30
 )
 
@@ -66,6 +74,9 @@ func (l Limits) withDefaults() Limits {
 	l.HalfOpenLifetime = limit(l.HalfOpenLifetime, 30*time.Second, time.Hour)
 	l.HalfOpenLifetimeLoaded = limit(l.HalfOpenLifetimeLoaded, 10*time.Second, l.HalfOpenLifetime)
 	l.ReplyFactor = limit(l.ReplyFactor, 3, unlimited)
+	l.PeerWindow = limit(l.PeerWindow, 64, messagesMost)
+	l.SendQueue = limit(l.SendQueue, 64, messagesMost)
+	l.DuplicateAcks = limit(l.DuplicateAcks, 10, 1000)
 	return l
 }
 

@@ -14,11 +14,11 @@ import (
 
 // counters are what an endpoint counts: see [Counters].
 type counters struct {
-	received, malformed, unknownVersion, unknownTunnel, unknownSession atomic.Uint64
-	wrongPeer, lostTie, overrun, socketErrors                          atomic.Uint64
-	sccrqs, answered, refused, remembered, unanswered                  atomic.Uint64
-	evicted, expired, rateLimit, sourceLimit, lengthLimit, creditLimit atomic.Uint64
-	tunnelLimit, sessionLimit, unauthenticatedLimit, notAccepted       atomic.Uint64
+	received, malformed, unknownVersion, unknownTunnel, unknownSession                  atomic.Uint64
+	wrongPeer, lostTie, overrun, socketErrors                                           atomic.Uint64
+	sccrqs, answered, refused, remembered, unanswered                                   atomic.Uint64
+	evicted, expired, rateLimit, sourceLimit, lengthLimit, creditLimit                  atomic.Uint64
+	tunnelLimit, sessionLimit, unauthenticatedLimit, notAccepted, queueLimit, strangers atomic.Uint64
 }
 
 // receiveAll is the endpoint's one reader. What it hands on is valid during the

@@ -51,6 +51,8 @@ type Counters struct {
 	TunnelLimit          uint64 // SCCRQs and SCCCNs: Limits.Tunnels
 	SessionLimit         uint64 // calls: Limits.Sessions
 	UnauthenticatedLimit uint64 // calls: Limits.UnauthenticatedSessions
+	QueueLimit           uint64 // tunnels that were given up: Limits.SendQueue
+	StrangersLimit       uint64 // tunnels of strangers that have made room for another: Limits.Tunnels
 	NotAccepted          uint64 // sessions that [Endpoint.Accept] did not come to fetch
 }
 
@@ -98,7 +100,7 @@ func (e *Endpoint) Status() Status {
 		SCCRQs: c.sccrqs.Load(), Answered: c.answered.Load(), Refused: c.refused.Load(), Remembered: c.remembered.Load(),
 		Unanswered: c.unanswered.Load(), Evicted: c.evicted.Load(), Expired: c.expired.Load(), RateLimit: c.rateLimit.Load(),
 		SourceLimit: c.sourceLimit.Load(), LengthLimit: c.lengthLimit.Load(), CreditLimit: c.creditLimit.Load(), TunnelLimit: c.tunnelLimit.Load(),
-		SessionLimit: c.sessionLimit.Load(), UnauthenticatedLimit: c.unauthenticatedLimit.Load(), NotAccepted: c.notAccepted.Load(),
+		SessionLimit: c.sessionLimit.Load(), UnauthenticatedLimit: c.unauthenticatedLimit.Load(), QueueLimit: c.queueLimit.Load(), StrangersLimit: c.strangers.Load(), NotAccepted: c.notAccepted.Load(),
 	}}
 	if h := e.half; h != nil {
 		h.mu.Lock()

@@ -31,6 +31,7 @@ func (e *Endpoint) hasRoom(take bool) bool {
 	}
 	if oldest != nil && take {
 		oldest.leaving = true
+		e.counters.strangers.Add(1)
 		oldest.runner.Do(oldest.machine.Evict)
 	}
 	return oldest != nil

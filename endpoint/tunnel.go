@@ -227,6 +227,9 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.mu.Lock()
 		t.err = publicError(ev.Err)
 		t.mu.Unlock()
+		if _, ok := errors.AsType[*control.OverrunError](ev.Err); ok {
+			t.ep.counters.queueLimit.Add(1)
+		}
 		level := slog.LevelInfo
 		if e, ok := errors.AsType[*AuthError](t.err); ok && e.Tunnel && !t.dialed() {
 			level = slog.LevelWarn // somebody does not know the secret

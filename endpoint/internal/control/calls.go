@@ -71,10 +71,6 @@ type lingering struct {
 // when there are more, the oldest are forgotten early.
 const lingeringMax = 256
 
-// callQueueMax is the number of messages waiting for the peer above which a new
-// call does not begin.
-const callQueueMax = queueMax / 2
-
 func newCalls(serial uint32) calls {
 	return calls{byID: make(map[uint32]*session), byPeer: make(map[uint32]*session), serial: serial}
 }
@@ -182,7 +178,7 @@ func (t *Tunnel) setSessionState(now time.Time, s *session, st sessionState) {
 // startCalls sends the requests of calls that wait, if the tunnel is there and
 // its queue has room.
 func (t *Tunnel) startCalls(now time.Time) {
-	for t.state == established && len(t.calls.waiting) > 0 && len(t.reliable.queue) < callQueueMax {
+	for t.state == established && len(t.calls.waiting) > 0 && len(t.reliable.queue) < t.cfg.SendQueue/2 { // what is under way comes first
 		s := t.calls.waiting[0]
 		m := s.request
 		if err := t.able(m); err != nil {

@@ -356,7 +356,7 @@ func TestDuplicatePeerSession(t *testing.T) {
 // know, so nothing that it sends can be meant for it.
 func TestCallsWaitForRoom(t *testing.T) {
 	s := answered(t, Config{})
-	for len(s.m.reliable.queue) < callQueueMax {
+	for len(s.m.reliable.queue) < s.m.cfg.SendQueue/2 {
 		s.m.sendMessage(s.now, 0, 0, &wire.Message{Type: wire.HELLO})
 	}
 	s.do(func(now time.Time) { s.m.Call(now, CallConfig{}); s.m.Call(now, CallConfig{}) })

@@ -43,6 +43,13 @@ type Config struct {
 	// ReceiveWindow is how many control messages the peer may send ahead.
 	// Zero: 16.
 	ReceiveWindow int
+	// PeerWindow is how much of the peer's receive window is made use of, and
+	// SendQueue how many messages may wait to be sent or acknowledged before the
+	// tunnel is given up. Zero: 64.
+	PeerWindow, SendQueue int
+	// DuplicateAckDelay is the time in which all messages that come again are
+	// acknowledged once. Zero: 100 ms.
+	DuplicateAckDelay time.Duration
 	// RetryInterval is when a message is sent again for the first time;
 	// each further interval doubles, up to RetryCap. Zero: 1 s and 8 s.
 	RetryInterval, RetryCap time.Duration
@@ -84,6 +91,8 @@ func (c Config) withDefaults() Config {
 		panic("BUG: control: AVPs are hidden with a secret")
 	}
 	c.ReceiveWindow = orDefault(c.ReceiveWindow, 16)
+	c.PeerWindow, c.SendQueue = max(orDefault(c.PeerWindow, 64), 1), max(orDefault(c.SendQueue, 64), 2)
+	c.DuplicateAckDelay = orDefault(c.DuplicateAckDelay, 100*time.Millisecond)
 	c.RetryInterval = orDefault(c.RetryInterval, time.Second)
 	c.RetryCap = orDefault(c.RetryCap, 8*time.Second)
 	c.Retries = orDefault(c.Retries, 5)

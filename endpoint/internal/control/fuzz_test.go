@@ -151,7 +151,7 @@ func mustBeBounded(t *testing.T, r *reliable) {
 		}
 	}
 	switch {
-	case len(r.queue) > queueMax+1, r.next > r.high, r.high > len(r.queue), r.high > r.window,
+	case len(r.queue) > r.cfg.SendQueue+1, r.next > r.high, r.high > len(r.queue), r.high > r.window,
 		r.cwnd < 1, r.cwnd > r.window, r.ssthresh < 1, octets != r.buffered, r.buffered > bufferMax,
 		r.next > 0 && r.retryAt.IsZero():
 		t.Fatalf("not as it may be: %+v", r)

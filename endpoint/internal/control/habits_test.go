@@ -160,7 +160,7 @@ func TestCiscoWindow(t *testing.T) {
 			t.Errorf("window %d is used as %d, expected %d", announced, s.m.reliable.window, want)
 		}
 		for range 200 {
-			for s.m.sendMessage(s.now, 0, 0, &wire.Message{Type: wire.HELLO}); len(s.m.reliable.queue) < queueMax; {
+			for s.m.sendMessage(s.now, 0, 0, &wire.Message{Type: wire.HELLO}); len(s.m.reliable.queue) < s.m.reliable.cfg.SendQueue; {
 				s.m.sendMessage(s.now, 0, 0, &wire.Message{Type: wire.HELLO})
 			}
 			if s.m.reliable.next > want {

@@ -159,13 +159,13 @@ func TestHostile65535Calls(t *testing.T) {
 	bounded := func(s *script) {
 		c, r := &s.m.calls, &s.m.reliable
 		if len(c.byID) > 64 || len(c.byPeer) > 64 || len(c.waiting) > 64 || len(c.lingering) > lingeringMax ||
-			len(r.queue) > queueMax+1 || len(r.buffer) > 16 || r.buffered > bufferMax {
+			len(r.queue) > r.cfg.SendQueue+1 || len(r.buffer) > 16 || r.buffered > bufferMax {
 			t.Fatalf("not bounded: %d sessions, %d by the peer's id, %d waiting, %d lingering, %d queued, %d (%d octets) out of order",
 				len(c.byID), len(c.byPeer), len(c.waiting), len(c.lingering), len(r.queue), len(r.buffer), r.buffered)
 		}
 	}
 	t.Run("acknowledged", func(t *testing.T) {
-		s := answered(t, Config{Rand: chacha(1)})
+		s := answered(t, Config{Rand: chacha(1), SendQueue: 40})
 		s.mute = true
 		for id := uint32(1); id <= 65535; id++ {
 			s.peer(0, icrq(id))
@@ -177,7 +177,7 @@ func TestHostile65535Calls(t *testing.T) {
 		}
 	})
 	t.Run("accepted and cleared", func(t *testing.T) {
-		s := answered(t, Config{Rand: chacha(1)})
+		s := answered(t, Config{Rand: chacha(1), SendQueue: 40})
 		s.mute = true
 		for id := uint32(1); id <= 65535; id++ {
 			s.peer(0, icrq(id))
@@ -190,15 +190,15 @@ func TestHostile65535Calls(t *testing.T) {
 		s.wantState(established)
 	})
 	t.Run("never acknowledged", func(t *testing.T) {
-		s := answered(t, Config{Rand: chacha(1)})
+		s := answered(t, Config{Rand: chacha(1), SendQueue: 40})
 		s.mute = true
 		for id := uint32(1); id <= 65535; id++ {
 			s.peerAt(uint16(1+id), 1, 0, icrq(id).Append(nil))
 			bounded(s)
 		}
 		var e *OverrunError
-		if !errors.As(s.m.err, &e) || e.Waiting != queueMax {
-			t.Errorf("the error is %v, expected an overrun by 64 messages", s.m.err)
+		if !errors.As(s.m.err, &e) || e.Waiting != 40 {
+			t.Errorf("the error is %v, expected an overrun by 40 messages", s.m.err)
 		}
 		if s.m.state != closing {
 			t.Errorf("state %v, expected closing", s.m.state)

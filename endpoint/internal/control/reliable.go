@@ -9,11 +9,8 @@ import (
 )
 
 const (
-	queueMax          = 64       // messages that wait to be sent or acknowledged
-	peerWindow        = 4        // until the peer has told its own (RFC 2661 §4.4.3)
-	peerWindowMax     = queueMax // what we make use of
-	bufferMax         = 32 << 10 // octets of messages that wait for an earlier one
-	duplicateAckDelay = 100 * time.Millisecond
+	peerWindow = 4        // until the peer has told its own (RFC 2661 §4.4.3)
+	bufferMax  = 32 << 10 // octets of messages that wait for an earlier one
 )
 
 // reliable is the reliable delivery of control messages: RFC 2661 §5.8 and
@@ -32,7 +29,7 @@ type reliable struct {
 	send     func(packet []byte) // the packet is the callee's
 
 	una   uint16     // the Ns of queue[0]
-	queue []outgoing // at most queueMax, and a StopCCN
+	queue []outgoing // at most SendQueue, and a StopCCN
 	next  int
 	high  int
 
@@ -89,7 +86,7 @@ func newReliable(cfg *Config, counters *Counters, send func([]byte)) reliable {
 // Appendix A: "CWND is initialized to one packet, and SSHTRESH is initialized
 // to the advertised window (obtained from the Receive Window AVP)."
 func (r *reliable) setWindow(n int) {
-	r.window = min(max(n, 1), peerWindowMax)
+	r.window = min(max(n, 1), r.cfg.PeerWindow)
 	r.ssthresh = r.window
 	r.cwnd = min(r.cwnd, r.window)
 }
@@ -100,7 +97,7 @@ func (r *reliable) setWindow(n int) {
 func (r *reliable) push(now time.Time, o outgoing) bool {
 	if o.message == wire.StopCCN {
 		r.queue = r.queue[:r.high]
-	} else if len(r.queue) >= queueMax {
+	} else if len(r.queue) >= r.cfg.SendQueue {
 		return false
 	}
 	r.queue = append(r.queue, o)
@@ -195,7 +192,7 @@ func (r *reliable) receive(now time.Time, ns uint16, in incoming) bool {
 		// "receipt of duplicate messages MUST be acknowledged": once for
 		// all that come within 100 ms.
 		r.counters.Duplicates++
-		r.ackWithin(now, duplicateAckDelay)
+		r.ackWithin(now, r.cfg.DuplicateAckDelay)
 	case int(ahead) >= r.cfg.ReceiveWindow:
 		r.counters.OutOfWindow++
 	default:

@@ -333,7 +333,7 @@ func TestPeersWindow(t *testing.T) {
 		}))
 		most := 0
 		for range 200 {
-			for len(s.m.reliable.queue) < queueMax {
+			for len(s.m.reliable.queue) < s.m.reliable.cfg.SendQueue {
 				s.m.sendMessage(s.now, 0, 0, &wire.Message{Type: wire.HELLO})
 			}
 			s.drain()
