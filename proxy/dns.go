@@ -42,7 +42,7 @@ type DNS struct {
 
 const (
 	dnsIdle        = 10 * time.Second // of a TCP connection (RFC 7766 §6.2.3: "on the order of a few seconds")
-	dnsTCPAtOnce   = 16               // questions of one TCP connection
+	dnsTCPAtOnce   = 4                // questions of one TCP connection; the next ones wait in it
 	dnsQuestionMax = 4096             // bytes of a question: a few records at most
 	dnsUDPMax      = 1232             // bytes of an answer by UDP that no link fragments
 	dnsUDPLeast    = 512              // RFC 1035 §4.2.1
