@@ -230,7 +230,9 @@ func (n *Net) arm(now time.Time) {
 	if len(n.flight) == 0 {
 		return
 	}
-	wait := n.flight[0].at.Sub(now)
+	// A timer of a bubble that is due at once runs in the goroutine that sets it, and the race detector of Go 1.26 does
+	// not survive that.
+	wait := max(n.flight[0].at.Sub(now), 1)
 	if n.timer == nil {
 		n.timer = time.AfterFunc(wait, n.land)
 		return
