@@ -1,6 +1,8 @@
 // Package wire turns the bytes of L2TPv2 (RFC 2661) into values and back: the
 // header of every datagram ([ParseHeader]), and the AVPs of a control message
-// ([ParseMessage], [Message.Append]).
+// ([ParseMessage], [Message.Append]). It also does so for the headers of L2TPv3 over
+// UDP (RFC 3931): [ParseV3], and for data [CutCookie], [ParseSublayer] and
+// [PutV3DataHeader].
 //
 //	datagram  ┌────────┬──────────────────────────────────────────────┐
 //	          │ Header │ payload: a PPP frame (T=0) or AVPs (T=1)      │
