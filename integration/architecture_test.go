@@ -61,7 +61,7 @@ var whoImportsWhom = map[string]rule{
 	"endpoint/decode": {ours: []string{"endpoint/internal/pcapng", "endpoint/internal/ppp", "endpoint/internal/wire"}},
 	"endpoint/host":   {ours: []string{"endpoint/link"}, others: []string{"golang.org/x/sys"}},
 	"endpoint/node":   {ours: []string{"endpoint", "endpoint/link", "netstack", "proxy"}, others: []string{"golang.org/x/net", "golang.org/x/time"}},
-	"netstack":        {ours: []string{"endpoint/link"}, others: []string{gvisor, "golang.org/x/net", "golang.org/x/time"}},
+	"netstack":        {ours: []string{"endpoint/link"}, others: []string{gvisor, "github.com/insomniacslk/dhcp", "golang.org/x/net", "golang.org/x/time"}},
 	"proxy":           {others: []string{"golang.org/x/net"}},
 	"cmd/l2tpnet": {
 		ours:   []string{"endpoint", "endpoint/decode", "endpoint/host", "endpoint/link", "endpoint/node", "netstack", "proxy"},
