@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,12 +16,8 @@ import (
 
 // dialFlags are what every command that dials has in common.
 type dialFlags struct {
-	User         string  `short:"u" env:"L2TPNET_USER" placeholder:"NAME" help:"User name for PPP."`
-	PasswordFile string  `env:"L2TPNET_PASSWORD_FILE" placeholder:"FILE" help:"File with the password alone; or set L2TPNET_PASSWORD to the password itself."`
+	pppFlags
 	SecretFile   string  `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone; or set L2TPNET_SECRET to the secret itself."`
-	Auth         string  `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to use: mschapv2, chap, eap-mschapv2, eap-md5, pap. PAP shows the password to everybody on the way. Default: ${default}."`
-	MPPE         string  `name:"mppe" default:"off" placeholder:"WHEN" help:"PPP encryption, which protects little: off, allowed or required. Default: ${default}."`
-	NoIPv6       bool    `name:"no-ipv6" help:"Carry IPv4 alone."`
 	HideAVPs     bool    `name:"hide-avps" help:"Hide what may be hidden of control messages, with the tunnel secret."`
 	OutgoingCall string  `placeholder:"NUMBER" help:"Ask the server to place a call to a number, instead of telling it of one."`
 	SourcePort   uint16  `placeholder:"PORT" help:"UDP port to dial from: some servers want 1701, many clients behind one NAT need different ones. Default: any."`
@@ -45,18 +40,7 @@ type client struct {
 
 // client reads the secrets, and prepares what does not need the network.
 func (f *dialFlags) client(p *program, servers ...string) (*client, error) {
-	methods, err := endpoint.ParseAuthMethods(f.Auth)
-	if err != nil {
-		return nil, usage(fmt.Errorf("--auth: %w", err), "")
-	}
-	if f.User != "" && f.PasswordFile == "" && os.Getenv("L2TPNET_PASSWORD") == "" {
-		return nil, usage(fmt.Errorf("expected a password for the user %q, found none", f.User), "give it with --password-file or L2TPNET_PASSWORD")
-	}
-	mppe, err := endpoint.ParseMPPE(f.MPPE)
-	if err != nil {
-		return nil, usage(fmt.Errorf("--mppe: %w", err), "")
-	}
-	password, err := readSecret("password", f.PasswordFile, "L2TPNET_PASSWORD")
+	ppp, err := f.config()
 	if err != nil {
 		return nil, err
 	}
@@ -64,19 +48,12 @@ func (f *dialFlags) client(p *program, servers ...string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.User == "" && password != "" {
-		return nil, usage(fmt.Errorf("expected a user name for the password, found none"), "give it with --user or L2TPNET_USER")
-	}
 	if f.HideAVPs && secret == "" {
 		return nil, usage(fmt.Errorf("expected a tunnel secret for --hide-avps, found none"), "give it with --secret-file or L2TPNET_SECRET")
 	}
-	pc := &endpoint.PPPConfig{User: f.User, Password: password, Methods: methods, MPPE: mppe, NoIPv6: f.NoIPv6}
-	if err := pc.Validate(); err != nil {
-		return nil, usage(err, "--auth names the methods, --mppe required wants mschapv2 or eap-mschapv2 among them")
-	}
 	c := &client{p: p, Client: node.Client{
-		Servers: servers, User: f.User, Password: password, Secret: secret,
-		Methods: methods, MPPE: mppe, NoIPv6: f.NoIPv6, HideAVPs: f.HideAVPs,
+		Servers: servers, User: ppp.User, Password: ppp.Password, Secret: secret,
+		Methods: ppp.Methods, MPPE: ppp.MPPE, NoIPv6: ppp.NoIPv6, HideAVPs: f.HideAVPs,
 		Bind: netip.Addr(f.Bind), SourcePort: f.SourcePort, Device: f.Device,
 		Once: f.Once, Logger: p.logger(f.Verbose),
 	}}
