@@ -11,19 +11,34 @@ import (
 	"github.com/l2tpnet/l2tpnet/netstack"
 )
 
-// advertisementWait is how long a router advertisement is waited for, in a session
-// that has IPv6: a router that is there answers our solicitation at once, and who is
-// told of the connection wants to know its addresses.
-const advertisementWait = 500 * time.Millisecond
+// A way is how a run comes to a session, and to an interface of the stack on it.
+type way interface {
+	// open opens a session through an endpoint. What is not established within patience,
+	// unless that is 0, fails with a [PatienceError].
+	open(ctx context.Context, ep *endpoint.Endpoint, to netip.AddrPort, patience time.Duration) (*endpoint.Session, error)
+	// join adds the interface, and returns when it has its addresses.
+	join(ctx context.Context, stack *netstack.Stack, session *endpoint.Session) (inside, error)
+}
+
+// An inside is an interface of the stack: what comes out of a session.
+type inside interface {
+	Addresses() []netip.Addr
+	DNS() []netip.Addr
+	Changed() <-chan struct{} // closed when one of these changes next; nil: never
+	Counters() netstack.Counters
+	Fail(error)
+	Close() error
+	gateway() netip.Addr
+}
 
 // A clientConn is a connection of a Client's: an endpoint with one tunnel and one
-// session, and the NIC that its packets come out of.
+// session, and the interface that its packets come out of.
 type clientConn struct {
 	run     *clientRun
 	target  *target
 	ep      *endpoint.Endpoint
 	session *endpoint.Session
-	nic     *netstack.NIC
+	inside  inside
 }
 
 // A session tells both when its MTU changes.
@@ -50,48 +65,17 @@ func (r *clientRun) dial(ctx context.Context, t *target, to netip.AddrPort, pati
 	if err := r.c.capture(c.ep); err != nil {
 		return nil, &CaptureError{err}
 	}
-	tunnel, err := c.dialTunnel(ctx, to, patience)
-	if err != nil {
+	if c.session, err = r.way.open(ctx, c.ep, to, patience); err != nil {
 		return nil, err
 	}
-	if c.session, err = tunnel.OpenPPP(ctx, &r.ppp); err != nil {
+	if c.inside, err = r.way.join(ctx, r.stack, c.session); err != nil {
 		return nil, err
-	}
-	id, _ := c.session.InterfaceIDs()
-	c.nic, err = r.stack.AddIP(c.session, &netstack.IPConfig{
-		Addresses: c.session.Addresses(), DNS: c.session.DNS(), MTU: c.session.MTU(), InterfaceID: id,
-		Name: "tunnel", // the same for each connection, so that IPv6 addresses are, too
-	})
-	if err != nil {
-		return nil, err
-	}
-	c.session.Attach(c.nic)
-	if id != [8]byte{} {
-		wait, cancel := context.WithTimeout(ctx, advertisementWait)
-		c.nic.WaitIPv6(wait)
-		cancel()
 	}
 	r.mu.Lock()
 	r.conn = c
 	r.mu.Unlock()
 	r.c.capture(c.ep) // somebody may have begun meanwhile
 	return c, nil
-}
-
-func (c *clientConn) dialTunnel(ctx context.Context, to netip.AddrPort, patience time.Duration) (*endpoint.Tunnel, error) {
-	short := ctx
-	if patience > 0 {
-		var cancel context.CancelFunc
-		short, cancel = context.WithTimeout(ctx, patience)
-		defer cancel()
-	}
-	tunnel, err := c.ep.Dial(short, to.String(), &endpoint.TunnelConfig{
-		Secret: c.run.c.Secret, HelloInterval: c.run.c.HelloInterval, HideAVPs: c.run.c.HideAVPs,
-	})
-	if err != nil && short.Err() != nil && ctx.Err() == nil {
-		return nil, &PatienceError{patience}
-	}
-	return tunnel, err
 }
 
 // listen opens the socket for an attempt, of the address's family.
@@ -147,7 +131,7 @@ func reachable(network string, from netip.Addr, to netip.AddrPort) error {
 
 func (c *clientConn) Done() <-chan struct{}    { return c.session.Done() }
 func (c *clientConn) Err() error               { return c.session.Err() }
-func (c *clientConn) Changed() <-chan struct{} { return c.nic.Changed() }
+func (c *clientConn) Changed() <-chan struct{} { return c.inside.Changed() }
 
 // Probe asks the peer whether it is there.
 func (c *clientConn) Probe() {
@@ -159,14 +143,14 @@ func (c *clientConn) describe() Connected {
 	t := c.session.Tunnel()
 	return Connected{
 		Server: c.target.name, Peer: t.Peer(), PeerName: t.PeerName(),
-		Addresses: c.nic.Addresses(), Gateway: c.session.PeerAddress(), DNS: c.nic.DNS(), MTU: c.session.MTU(),
+		Addresses: c.inside.Addresses(), Gateway: c.inside.gateway(), DNS: c.inside.DNS(), MTU: c.session.MTU(),
 	}
 }
 
 // fail ends what goes through the tunnel. Who asks why finds the reason already.
 func (c *clientConn) fail(err *DownError) {
 	c.run.set(func(s *ClientStatus) { s.State, s.Err, s.Current = StateWaiting, err.Err, Connected{} })
-	c.nic.Fail(err)
+	c.inside.Fail(err)
 }
 
 // close resets the connections inside while they can still be, and has the endpoint
@@ -177,8 +161,8 @@ func (c *clientConn) close() {
 		c.run.conn = nil
 	}
 	c.run.mu.Unlock()
-	if c.nic != nil {
-		c.nic.Close()
+	if c.inside != nil {
+		c.inside.Close()
 	}
 	c.run.closing.Go(func() {
 		c.ep.Close()

@@ -51,7 +51,7 @@ func TestClientLeavesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nics = append(nics, weak.Make(conn.(*clientConn).nic))
+		nics = append(nics, weak.Make(conn.(*clientConn).inside.(pppInside).NIC))
 		conns = append(conns, weak.Make(conn.(*clientConn)))
 		conn.close()
 	}

@@ -21,7 +21,7 @@ type clientRun struct {
 	log     *slog.Logger
 	keeper  *keeper
 	stack   *netstack.Stack
-	ppp     endpoint.PPPConfig
+	way     way
 	woke    chan struct{}
 	closing sync.WaitGroup // of endpoints that say goodbye; the keeper's goroutine adds and waits
 
@@ -45,10 +45,6 @@ func newClientRun(c *Client) (_ *clientRun, err error) {
 		c: c, log: c.Logger, woke: make(chan struct{}, 1),
 		once: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
 		rebinds: map[rebinder]struct{}{},
-		ppp: endpoint.PPPConfig{
-			User: c.User, Password: c.Password, Methods: c.Methods, Outgoing: c.Outgoing,
-			NoIPv6: c.NoIPv6, MPPE: c.MPPE, MRU: c.MRU, Address: c.Address,
-		},
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -57,7 +53,7 @@ func newClientRun(c *Client) (_ *clientRun, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.ppp.Validate(); err != nil {
+	if r.way, err = c.newWay(); err != nil {
 		return nil, err
 	}
 	if c.Socket != nil && (c.Bind.IsValid() || c.SourcePort != 0 || c.Device != "") {
@@ -79,6 +75,18 @@ func newClientRun(c *Client) (_ *clientRun, err error) {
 	r.status = ClientStatus{State: StateConnecting, Since: time.Now()}
 	r.life, r.cancel = context.WithCancel(context.Background())
 	return r, nil
+}
+
+// newWay is how the Client comes to its sessions.
+func (c *Client) newWay() (way, error) {
+	w := &call{
+		tunnel: endpoint.TunnelConfig{Secret: c.Secret, HelloInterval: c.HelloInterval, HideAVPs: c.HideAVPs},
+		ppp: endpoint.PPPConfig{
+			User: c.User, Password: c.Password, Methods: c.Methods, Outgoing: c.Outgoing,
+			NoIPv6: c.NoIPv6, MPPE: c.MPPE, MRU: c.MRU, Address: c.Address,
+		},
+	}
+	return w, w.ppp.Validate()
 }
 
 // keep is the Client's goroutine.
@@ -225,7 +233,7 @@ func (c *Client) Status() ClientStatus {
 	s, conn := r.status, r.conn
 	r.mu.Unlock()
 	if conn != nil && s.State == StateConnected {
-		s.Endpoint, s.Counters = conn.ep.Status(), conn.nic.Counters()
+		s.Endpoint, s.Counters = conn.ep.Status(), conn.inside.Counters()
 	}
 	return s
 }
