@@ -53,9 +53,10 @@ var whoImportsWhom = map[string]rule{
 	"endpoint/internal/control": {ours: []string{"endpoint/internal/wire", "endpoint/internal/machine"}},
 	"endpoint/internal/ppp":     {ours: []string{"endpoint/internal/machine"}, others: []string{"golang.org/x/crypto"}},
 	"endpoint/internal/udp":     {ours: []string{"endpoint/link"}, others: []string{"golang.org/x/sys", "golang.org/x/net"}},
+	"endpoint/internal/order":   {},
 	"endpoint/internal/pcapng":  {},
 	"endpoint": {
-		ours:   []string{"endpoint/link", "endpoint/internal/control", "endpoint/internal/machine", "endpoint/internal/pcapng", "endpoint/internal/ppp", "endpoint/internal/udp", "endpoint/internal/wire"},
+		ours:   []string{"endpoint/link", "endpoint/internal/control", "endpoint/internal/machine", "endpoint/internal/order", "endpoint/internal/pcapng", "endpoint/internal/ppp", "endpoint/internal/udp", "endpoint/internal/wire"},
 		others: []string{"golang.org/x/time"},
 	},
 	"endpoint/decode": {ours: []string{"endpoint/internal/pcapng", "endpoint/internal/ppp", "endpoint/internal/wire"}},
@@ -80,7 +81,7 @@ var whoImportsWhom = map[string]rule{
 var apart = []string{"endpoint", "proxy", "endpoint/host", "netstack"}
 
 // pure are the protocols: values in, values out.
-var pure = []string{"endpoint/internal/wire", "endpoint/internal/control", "endpoint/internal/ppp"}
+var pure = []string{"endpoint/internal/wire", "endpoint/internal/control", "endpoint/internal/order", "endpoint/internal/ppp"}
 
 // impure is what pure packages do not import, and what they do instead.
 var impure = map[string]string{
@@ -337,7 +338,7 @@ func wayTo(all map[string]*listed, from, to string) string {
 	}
 }
 
-// wire, control and ppp do no I/O, know no goroutines, draw no random numbers and log nothing.
+// wire, control, order and ppp do no I/O, know no goroutines, draw no random numbers and log nothing.
 func TestPurePackagesImportNothingImpure(t *testing.T) {
 	for _, f := range allSourceFiles(t) {
 		if f.test || !slices.Contains(pure, f.pkg) {
