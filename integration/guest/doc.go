@@ -27,8 +27,13 @@
 //	    ipv6                   has IPv6 too: fe80::1 is the server and fe80::2 the caller, and neither takes anything else.
 //	                           Behind lns the servers are on 2001:db8:9::1, and only router advertisements say so.
 //
-//	fetch URL                  says "guest: sha256 DIGEST" of what is there
+//	fetch URL [SITE]           says "guest: sha256 DIGEST" of what is there
 //	hangup PORT                ends the call, and then the tunnel, that lac has opened, and waits until ppp0 is gone
+//
+//	site NAME DEVICE           gives the device, one of [Config.Netdevs] for example, a network namespace of its own
+//	at SITE PROGRAM…           runs it in there
+//
+//	l2tpstat TUNNEL SESSION    says "guest: session N: tx_packets N, …", all counters that the kernel has for an L2TP session
 //
 // The user is alice with the password s3cret, and the tunnel secret is tunsecret.
 package guest

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -43,12 +44,31 @@ type line struct {
 	text string
 }
 
-// Boot starts a guest, whose given UDP ports can be reached from the host (see [Guest.Addr]), and waits until it says
-// that it is ready. Where this machine lacks something for it, the test is skipped with a line that names it, unless
-// L2TPNET_REQUIRE_GUEST=1. The guest ends with the test; if the test has failed, what the guest said is printed.
+// A Config says what a guest has and who runs it. Its zero value is a guest that nobody can call.
+type Config struct {
+	// Ports are the guest's UDP ports that can be reached from the host; see [Guest.Addr].
+	Ports []int
+
+	// Netdevs are QEMU's network back ends, as its option -netdev takes them, but without an id: "l2tpv3,udp=on,…". Each is
+	// behind a network card of the guest, the first one's is eth1, and down.
+	Netdevs []string
+
+	// User is whom QEMU runs as; nil: whoever runs the test.
+	User *syscall.Credential
+}
+
+// Boot starts a guest, whose given UDP ports can be reached from the host. See [Config.Boot].
 func Boot(t testing.TB, ports ...int) *Guest {
 	t.Helper()
-	g, err := start(Prepare(t), ports)
+	return (&Config{Ports: ports}).Boot(t)
+}
+
+// Boot starts a guest and waits until it says that it is ready. Where this machine lacks something for it, the test is
+// skipped with a line that names it, unless L2TPNET_REQUIRE_GUEST=1. The guest ends with the test; if the test has failed,
+// what the guest said is printed.
+func (c *Config) Boot(t testing.TB) *Guest {
+	t.Helper()
+	g, err := start(Prepare(t), c)
 	if err != nil {
 		t.Fatalf("no guest: %v", err)
 	}
@@ -83,23 +103,40 @@ func Prepare(t testing.TB) image {
 
 var theImage = sync.OnceValues(buildImage)
 
-func start(img image, ports []int) (*Guest, error) {
+func start(img image, c *Config) (*Guest, error) {
 	g := &Guest{ports: map[int]int{}, began: time.Now(), more: make(chan struct{}), waited: make(chan struct{})}
-	netdev := "user,id=n0"
-	for _, port := range ports {
+	netdevs := []string{"user"}
+	for _, port := range c.Ports {
 		host, err := freePort()
 		if err != nil {
 			return nil, err
 		}
 		g.ports[port] = host
-		netdev += fmt.Sprintf(",hostfwd=udp:127.0.0.1:%d-:%d", host, port)
+		netdevs[0] += fmt.Sprintf(",hostfwd=udp:127.0.0.1:%d-:%d", host, port)
 	}
-	g.cmd = exec.Command(img.qemu,
+	args := []string{
 		"-accel", "tcg,thread=single", "-cpu", "max", "-M", "q35", "-m", "256",
 		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
-		"-kernel", img.vmlinux, "-initrd", img.initrd,
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on",
-		"-netdev", netdev, "-device", "virtio-net-pci,romfile=,netdev=n0")
+		"-kernel", "/dev/fd/3", "-initrd", "/dev/fd/4",
+		// RCU in a hurry makes the device of a pseudowire in some milliseconds, not in half a second.
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on rcupdate.rcu_expedited=1"}
+	for i, netdev := range append(netdevs, c.Netdevs...) {
+		args = append(args, "-netdev", fmt.Sprintf("%s,id=n%d", netdev, i),
+			"-device", fmt.Sprintf("virtio-net-pci,romfile=,netdev=n%d,mac=52:54:00:12:34:%02x", i, 0x56+i))
+	}
+	g.cmd = exec.Command(img.qemu, args...)
+	if c.User != nil {
+		g.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.User}
+	}
+	// Its user need not be able to reach the cache, which is below somebody's home.
+	for _, name := range []string{img.vmlinux, img.initrd} {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		g.cmd.ExtraFiles = append(g.cmd.ExtraFiles, f)
+	}
 	var err error
 	if g.stdin, err = g.cmd.StdinPipe(); err != nil {
 		return nil, err

@@ -78,7 +78,8 @@ func pack(t tools, k kernel) ([]byte, error) {
 	return w.out.Bytes(), nil
 }
 
-// buildServers compiles what no applet of Debian's busybox does: the DNS server and the router's advertisements.
+// buildServers compiles what no applet of Debian's busybox does: the DNS server, the router's advertisements, and the
+// kernel's counters.
 func buildServers() (map[string][]byte, error) {
 	dir, err := os.MkdirTemp("", "servers-")
 	if err != nil {
@@ -86,12 +87,12 @@ func buildServers() (map[string][]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	const pkg = "github.com/l2tpnet/l2tpnet/integration/guest/"
-	_, err = run("", "env", "CGO_ENABLED=0", "GOFLAGS=", lookPath("go"), "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", pkg+"dnsd", pkg+"rad")
+	_, err = run("", "env", "CGO_ENABLED=0", "GOFLAGS=", lookPath("go"), "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/", pkg+"dnsd", pkg+"l2tpstat", pkg+"rad")
 	if err != nil {
 		return nil, err
 	}
 	servers := map[string][]byte{}
-	for _, name := range []string{"dnsd", "rad"} {
+	for _, name := range []string{"dnsd", "l2tpstat", "rad"} {
 		if servers[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
 			return nil, err
 		}
@@ -162,6 +163,9 @@ func replaceImage(cache, initrd string, data []byte) error {
 		return err
 	}
 	if err := tmp.Close(); err != nil {
+		return err
+	}
+	if err := os.Chmod(tmp.Name(), 0o644); err != nil { // for QEMU, whoever it runs as
 		return err
 	}
 	if err := os.Rename(tmp.Name(), initrd); err != nil {

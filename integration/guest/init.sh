@@ -140,7 +140,20 @@ lac() {
 	daemon lac "$port" && wait_for eval "ip addr show dev ppp0 | grep -q inet"
 }
 
-fetch() { echo "guest: sha256 $(wget -q -O - "$1" | sha256sum | cut -d' ' -f1)"; }
+# site NAME DEVICE: gives the device a network namespace of its own.
+site() {
+	ip netns add "$1" && ip link set "$2" netns "$1" && ip -n "$1" link set lo up && ip -n "$1" link set "$2" up
+}
+
+# at SITE PROGRAM…: runs it in there.
+at() {
+	netns=/run/netns/$1
+	shift
+	nsenter "--net=$netns" "$@"
+}
+
+# fetch URL [SITE]
+fetch() { echo "guest: sha256 $(${2:+at "$2"} wget -q -O - "$1" | sha256sum | cut -d' ' -f1)"; }
 
 hangup() {
 	# pppd ends first (LCP Terminate), and xl2tpd notices (CDN). Then the tunnel (StopCCN).
