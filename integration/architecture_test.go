@@ -48,6 +48,7 @@ type rule struct {
 // whoImportsWhom has every package of ours. Test files may import more, but nothing may import a package that is for tests only.
 var whoImportsWhom = map[string]rule{
 	"endpoint/link":             {},
+	"endpoint/bridge":           {ours: []string{"endpoint/link"}},
 	"endpoint/internal/machine": {},
 	"endpoint/internal/wire":    {},
 	"endpoint/internal/control": {ours: []string{"endpoint/internal/wire", "endpoint/internal/machine"}},
@@ -61,11 +62,11 @@ var whoImportsWhom = map[string]rule{
 	},
 	"endpoint/decode": {ours: []string{"endpoint/internal/pcapng", "endpoint/internal/ppp", "endpoint/internal/wire"}},
 	"endpoint/host":   {ours: []string{"endpoint/link"}, others: []string{"golang.org/x/sys"}},
-	"endpoint/node":   {ours: []string{"endpoint", "endpoint/link", "netstack", "proxy"}, others: []string{"golang.org/x/net", "golang.org/x/time"}},
+	"endpoint/node":   {ours: []string{"endpoint", "endpoint/bridge", "endpoint/link", "netstack", "proxy"}, others: []string{"golang.org/x/net", "golang.org/x/time"}},
 	"netstack":        {ours: []string{"endpoint/link"}, others: []string{gvisor, "github.com/insomniacslk/dhcp", "golang.org/x/net", "golang.org/x/time"}},
 	"proxy":           {others: []string{"golang.org/x/net"}},
 	"cmd/l2tpnet": {
-		ours:   []string{"endpoint", "endpoint/decode", "endpoint/host", "endpoint/link", "endpoint/node", "netstack", "proxy"},
+		ours:   []string{"endpoint", "endpoint/bridge", "endpoint/decode", "endpoint/host", "endpoint/link", "endpoint/node", "netstack", "proxy"},
 		others: []string{"github.com/alecthomas/kong", "golang.org/x/sys"},
 	},
 	"examples/...": {ours: []string{"endpoint", "endpoint/host", "endpoint/link", "endpoint/node", "netstack", "proxy"}},
