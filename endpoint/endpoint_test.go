@@ -523,7 +523,7 @@ func TestClosingWhileEverythingIsUnderWay(t *testing.T) {
 			n := simnet.New(uint64(ms))
 			n.SetDefault(simnet.Link{Delay: 20 * time.Millisecond})
 			lns, lac := answering(t, n, 1, nil), dialling(t, n, 1)
-			time.AfterFunc(time.Duration(ms)*time.Millisecond, func() { lac.Close() })
+			time.AfterFunc(time.Duration(ms)*time.Millisecond+1, func() { lac.Close() }) // not 0: see simnet
 			tun, err := lac.Dial(t.Context(), lnsAddr, &TunnelConfig{Secret: "tunsecret"})
 			if err == nil {
 				var s *Session
