@@ -12,42 +12,46 @@
 //	uml-v2-mschapv2-mppe128    MS-CHAPv2, CCP with MPPE, data encrypted
 //	uml-v2-hidden-challenge    "hidden bit = yes": a Random Vector in every message, though nothing is hidden; MS-CHAPv2
 //	qemu-lns-uml-lac-mschapv2  the LNS under QEMU, MS-CHAPv2, iperf3; ends while the session is up
+//
+// Those are L2TPv2. Of static L2TPv3 there are others, of which [V3] tells.
 package capture
 
 import (
 	"embed"
-	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 )
 
-//go:embed testdata/*.pcap
+//go:embed testdata/*.pcap testdata/v3/*.pcap
 var files embed.FS
 
-// A Packet is a recorded UDP datagram.
+// A Packet is a recorded UDP datagram, or what an IP packet of protocol 115 has had in
+// it, the protocol of L2TPv3 over IP; then the ports are 0.
 type Packet struct {
 	Time     time.Time
 	Src, Dst netip.AddrPort
 	Payload  []byte
+	Missing  int // octets after Payload, which the recorder has cut off
 }
 
-// Names are the captures that there are.
+// Names are the captures of L2TPv2 that there are.
 func Names() (names []string) {
 	entries, err := files.ReadDir("testdata")
 	if err != nil {
 		panic("BUG: capture: " + err.Error()) // they are part of the binary
 	}
 	for _, e := range entries {
-		names = append(names, strings.TrimSuffix(e.Name(), ".pcap"))
+		if name, ok := strings.CutSuffix(e.Name(), ".pcap"); ok {
+			names = append(names, name)
+		}
 	}
 	return names
 }
 
-// Load returns the UDP datagrams of a capture, by its name without ".pcap", in
-// their order. The memory is the caller's own.
+// Load returns the datagrams of a capture, by its name without ".pcap", in their
+// order. The memory is the caller's own.
 func Load(t testing.TB, name string) []Packet {
 	t.Helper()
 	file, err := files.ReadFile("testdata/" + name + ".pcap")
@@ -59,61 +63,4 @@ func Load(t testing.TB, name string) []Packet {
 		t.Fatalf("%s.pcap: %v", name, err)
 	}
 	return packets
-}
-
-const (
-	magic          = 0xa1b2c3d4 // little-endian, microseconds
-	linkEthernet   = 1
-	fileHeader     = 24
-	recordHeader   = 16
-	ethernetHeader = 14
-	etherTypeIPv4  = 0x0800
-	udpHeader      = 8
-	protocolUDP    = 17
-)
-
-// read takes a pcap file apart, in the one flavour that we keep: little-endian,
-// microseconds, Ethernet.
-func read(file []byte) (packets []Packet, err error) {
-	le := binary.LittleEndian
-	if len(file) < fileHeader || le.Uint32(file) != magic || le.Uint32(file[20:]) != linkEthernet {
-		return nil, fmt.Errorf("not a little-endian pcap file of Ethernet frames with microseconds")
-	}
-	for file = file[fileHeader:]; len(file) > 0; {
-		if len(file) < recordHeader {
-			return nil, fmt.Errorf("%d octets after the last packet", len(file))
-		}
-		at := time.Unix(int64(le.Uint32(file)), int64(le.Uint32(file[4:]))*1000).UTC()
-		n := int(le.Uint32(file[8:]))
-		if n != int(le.Uint32(file[12:])) || n > len(file)-recordHeader {
-			return nil, fmt.Errorf("a packet of %d octets is cut", n)
-		}
-		p, ok := udp(file[recordHeader : recordHeader+n])
-		if ok {
-			p.Time = at
-			packets = append(packets, p)
-		}
-		file = file[recordHeader+n:]
-	}
-	return packets, nil
-}
-
-// udp takes a UDP datagram out of an Ethernet frame with a whole IPv4 packet.
-func udp(frame []byte) (p Packet, ok bool) {
-	be := binary.BigEndian
-	if len(frame) < ethernetHeader+20 || be.Uint16(frame[12:]) != etherTypeIPv4 {
-		return p, false
-	}
-	ip := frame[ethernetHeader:]
-	n, total := int(ip[0]&0xf)*4, int(be.Uint16(ip[2:]))
-	fragment := be.Uint16(ip[6:])&0x3fff != 0
-	if ip[9] != protocolUDP || fragment || total > len(ip) || total < n+udpHeader {
-		return p, false
-	}
-	addr := func(b []byte) netip.Addr { return netip.AddrFrom4([4]byte(b)) }
-	dgram := ip[n:total] // Ethernet pads short frames
-	p.Src = netip.AddrPortFrom(addr(ip[12:]), be.Uint16(dgram))
-	p.Dst = netip.AddrPortFrom(addr(ip[16:]), be.Uint16(dgram[2:]))
-	p.Payload = dgram[udpHeader:]
-	return p, true
 }

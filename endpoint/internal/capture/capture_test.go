@@ -65,3 +65,44 @@ func TestReadRefusesWhatItDoesNotKnow(t *testing.T) {
 		}
 	}
 }
+
+// The figures are tshark's.
+func TestLoadV3(t *testing.T) {
+	packets := make(map[string]int)
+	ways := V3()
+	for _, w := range ways {
+		packets[w.Capture] += w.Packets
+	}
+	names, err := files.ReadDir("testdata/v3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) != len(packets) || len(ways) != 2*len(names) {
+		t.Errorf("%d files, %d captures, %d ways", len(names), len(packets), len(ways))
+	}
+	for name, want := range packets {
+		if got := Load(t, name); len(got) != want {
+			t.Errorf("%s: %d packets, tshark sees %d", name, len(got), want)
+		}
+	}
+	for _, w := range ways {
+		n := 0
+		for i, p := range Load(t, w.Capture) {
+			if p.Src.Addr() == w.Src && p.Dst.Addr() == w.Dst {
+				n++
+			}
+			if (p.Src.Port() == 0) != w.IP || len(p.Payload) == 0 {
+				t.Errorf("%s, packet %d: from %v, %d octets", w.Capture, i+1, p.Src, len(p.Payload))
+			}
+		}
+		if n != w.Packets {
+			t.Errorf("%s: %d packets from %v, tshark sees %d", w.Capture, n, w.Src, w.Packets)
+		}
+	}
+
+	// The first that is cut, of 1472 octets with Ethernet, IPv4 and UDP, to 200.
+	p := Load(t, "v3/uml-v3-cookie64-none")[14]
+	if len(p.Payload) != 200-42 || p.Missing != 1472-200 {
+		t.Errorf("of packet 15 there are %d octets, %d are missing", len(p.Payload), p.Missing)
+	}
+}
