@@ -40,6 +40,7 @@ type autoconf struct {
 
 	routers  []expiring[netip.Addr]
 	prefixes []slaacPrefix
+	links    []expiring[netip.Prefix] // that are on the link itself (RFC 4861 §6.3.4)
 	dns      []expiring[netip.Addr]
 	linkMTU  uint32 // as the last router said that said something
 }
@@ -76,21 +77,24 @@ func (a *autoconf) handle(now time.Time, ra routerAdvert) {
 	for _, s := range ra.servers {
 		a.dns = refresh(a.dns, s.addr, now, s.lifetime, maxServers)
 	}
+	for _, p := range ra.onLink {
+		a.links = refresh(a.links, p.prefix, now, p.valid, maxPrefixes)
+	}
 	for _, p := range ra.prefixes {
 		a.handlePrefix(now, p)
 	}
 }
 
 // refresh sets the lifetime of v in list: zero takes it out.
-func refresh(list []expiring[netip.Addr], v netip.Addr, now time.Time, lifetime time.Duration, limit int) []expiring[netip.Addr] {
-	i := slices.IndexFunc(list, func(e expiring[netip.Addr]) bool { return e.value == v })
+func refresh[T comparable](list []expiring[T], v T, now time.Time, lifetime time.Duration, limit int) []expiring[T] {
+	i := slices.IndexFunc(list, func(e expiring[T]) bool { return e.value == v })
 	switch {
 	case i >= 0 && lifetime == 0:
 		return slices.Delete(list, i, i+1)
 	case i >= 0:
 		list[i].until = now.Add(lifetime)
 	case lifetime > 0 && len(list) < limit:
-		return append(list, expiring[netip.Addr]{v, now.Add(lifetime)})
+		return append(list, expiring[T]{v, now.Add(lifetime)})
 	}
 	return list
 }
@@ -121,6 +125,7 @@ func (a *autoconf) expire(now time.Time) {
 	expired := func(e expiring[netip.Addr]) bool { return !e.until.After(now) }
 	a.routers = slices.DeleteFunc(a.routers, expired)
 	a.dns = slices.DeleteFunc(a.dns, expired)
+	a.links = slices.DeleteFunc(a.links, func(e expiring[netip.Prefix]) bool { return !e.until.After(now) })
 	a.prefixes = slices.DeleteFunc(a.prefixes, func(s slaacPrefix) bool { return !s.valid.After(now) })
 }
 
@@ -152,6 +157,9 @@ func (a *autoconf) deadline(now time.Time) (next time.Time) {
 	for _, e := range slices.Concat(a.routers, a.dns) {
 		earlier(e.until)
 	}
+	for _, e := range a.links {
+		earlier(e.until)
+	}
 	for _, s := range a.prefixes {
 		earlier(s.valid)
 		earlier(s.preferred)
@@ -175,6 +183,14 @@ type autoAddress struct {
 
 // routed reports whether there is a default router.
 func (a *autoconf) routed() bool { return len(a.routers) > 0 }
+
+// onLink are the prefixes whose addresses are on the link itself.
+func (a *autoconf) onLink() (list []netip.Prefix) {
+	for _, e := range a.links {
+		list = append(list, e.value)
+	}
+	return list
+}
 
 // servers are the DNS servers.
 func (a *autoconf) servers() (list []netip.Addr) {

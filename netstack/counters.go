@@ -28,7 +28,12 @@ type Counters struct {
 	CorruptICMP                         uint64 // and ICMPv6
 
 	// Dropped on the way out.
-	NoRoute uint64 // to an address of no session, or one that must not leave
+	NoRoute    uint64 // to an address of no session, or one that must not leave
+	Unresolved uint64 // to a neighbor that did not answer, or for which too much waited
+
+	// Dropped on the way in from Ethernet.
+	OtherHost uint64 // frames to the MAC address of another host, or a group that we are not in
+	OtherVLAN uint64 // frames of a VLAN that has no sub-interface
 }
 
 // Add adds d to c.
@@ -55,6 +60,9 @@ func (c *Counters) Add(d Counters) {
 	c.CorruptUDP += d.CorruptUDP
 	c.CorruptICMP += d.CorruptICMP
 	c.NoRoute += d.NoRoute
+	c.Unresolved += d.Unresolved
+	c.OtherHost += d.OtherHost
+	c.OtherVLAN += d.OtherVLAN
 }
 
 type counters struct {
@@ -62,6 +70,7 @@ type counters struct {
 	notIP, noIPv6, malformed, martian, spoofed, clientToClient, linkLocal atomic.Uint64
 	expired, tooLong, excessive, late, noRoute                            atomic.Uint64
 	corruptIPv4, corruptTCP, corruptUDP, corruptICMP                      atomic.Uint64
+	unresolved, otherHost, otherVLAN                                      atomic.Uint64
 }
 
 func (c *counters) snapshot() Counters {
@@ -72,7 +81,7 @@ func (c *counters) snapshot() Counters {
 		NotIP: c.notIP.Load(), NoIPv6: c.noIPv6.Load(), Malformed: c.malformed.Load(), Martian: c.martian.Load(),
 		Spoofed: c.spoofed.Load(), ClientToClient: c.clientToClient.Load(), LinkLocal: c.linkLocal.Load(),
 		Expired: c.expired.Load(), TooLong: c.tooLong.Load(), Excessive: c.excessive.Load(), Late: c.late.Load(),
-		NoRoute:     c.noRoute.Load(),
+		NoRoute: c.noRoute.Load(), Unresolved: c.unresolved.Load(), OtherHost: c.otherHost.Load(), OtherVLAN: c.otherVLAN.Load(),
 		CorruptIPv4: c.corruptIPv4.Load(), CorruptTCP: c.corruptTCP.Load(), CorruptUDP: c.corruptUDP.Load(), CorruptICMP: c.corruptICMP.Load(),
 	}
 }

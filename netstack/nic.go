@@ -3,6 +3,7 @@ package netstack
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -42,6 +43,7 @@ type NIC struct {
 	given    uint32       // the MTU of IPConfig
 	dns      []netip.Addr // of IPConfig
 	v6       *nic6        // nil: no IPv6
+	ether    *EthernetNIC // whose addresses and routes it has; nil: a point-to-point link
 	gate     sync.RWMutex // read-locked by a Put; locked for good by shut
 	shutting sync.Once
 	counters counters
@@ -62,38 +64,53 @@ type base struct {
 // route and DNS servers come with Router Advertisements, and may come after
 // AddIP has returned ([NIC.WaitIPv6]).
 func (s *Stack) AddIP(out link.Sink, cfg *IPConfig) (*NIC, error) {
-	n := &NIC{out: out, given: uint32(cmp.Or(cfg.MTU, defaultMTU))}
-	n.down.out, n.down.back, n.down.counters, n.down.most = out, n, &n.counters, n.given
-	n.down.mtu.Store(n.given)
-	if cfg.InterfaceID != [8]byte{} {
-		n.v6 = &nic6{linkLocal: linkLocal(cfg.InterfaceID), changed: make(chan struct{})}
-		n.v6.auto.iid = func(p netip.Prefix) [8]byte { return opaqueIID(s.addressKey, cmp.Or(cfg.Name, zone(n.id)), p) }
-	}
 	for _, a := range cfg.Addresses {
 		if !a.Addr().Is4() {
 			return nil, fmt.Errorf("netstack: an interface cannot be given the address %v, only unicast ones of IPv4: those of IPv6 are advertised", a)
 		}
 	}
+	n := &NIC{out: out}
+	if err := s.addNIC(n, cfg); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// addNIC adds n, which knows its way out.
+func (s *Stack) addNIC(n *NIC, cfg *IPConfig) error {
+	n.given = uint32(cmp.Or(cfg.MTU, defaultMTU))
+	n.down.out, n.down.back, n.down.counters, n.down.most = n.out, n, &n.counters, n.given
+	n.down.mtu.Store(n.given)
+	if cfg.InterfaceID != [8]byte{} {
+		n.v6 = &nic6{linkLocal: linkLocal(cfg.InterfaceID), changed: make(chan struct{})}
+		n.v6.auto.iid = func(p netip.Prefix) [8]byte { return opaqueIID(s.addressKey, cmp.Or(cfg.Name, zone(n.id)), p) }
+	}
 	for _, server := range cfg.DNS {
 		server = server.Unmap()
 		if !server.Is4() && n.v6 == nil {
-			return nil, fmt.Errorf("netstack: the DNS server %v cannot be asked without IPv6", server)
+			return fmt.Errorf("netstack: the DNS server %v cannot be asked without IPv6", server)
 		}
 		n.dns = append(n.dns, server)
 	}
+	if n.ether == nil && n.v6 == nil && len(cfg.Addresses) == 0 {
+		return errNoAddress
+	}
 	if err := s.add(&n.base, n, cfg.Addresses, cfg.MTU, n.v6 != nil); err != nil {
-		return nil, err
+		return err
+	}
+	if n.ether == nil {
+		n.routeAll()
 	}
 	if n.v6 != nil {
 		if err := n.start6(); err != nil {
 			n.Close()
-			return nil, fmt.Errorf("netstack: address %v: %w", n.v6.linkLocal, err)
+			return fmt.Errorf("netstack: address %v: %w", n.v6.linkLocal, err)
 		}
 	}
 	s.mu.Lock()
 	s.dns = append(s.dns, n.dns...)
 	s.mu.Unlock()
-	return n, nil
+	return nil
 }
 
 // add makes the interface x, of which n is the base.
@@ -110,8 +127,6 @@ func (s *Stack) add(n *base, x netInterface, addresses []netip.Prefix, mtu int, 
 		if mtu < minMTU6 {
 			return fmt.Errorf("netstack: no IPv6 with an MTU of %d: it needs %d", mtu, minMTU6)
 		}
-	} else if len(addresses) == 0 {
-		return fmt.Errorf("netstack: an interface needs an address")
 	}
 	for _, a := range addresses {
 		if ip := a.Addr(); !a.IsValid() || ip.Is6() && !isGlobal(ip) || ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() {
@@ -142,15 +157,21 @@ func (s *Stack) add(n *base, x netInterface, addresses []netip.Prefix, mtu int, 
 			return fmt.Errorf("netstack: address %v: %s", a, terr)
 		}
 	}
-	if slices.ContainsFunc(n.addrs, netip.Addr.Is4) {
-		s.gv.AddRoute(tcpip.Route{Destination: header.IPv4EmptySubnet, NIC: n.id})
-	}
-	if slices.ContainsFunc(n.addrs, netip.Addr.Is6) {
-		s.gv.AddRoute(tcpip.Route{Destination: header.IPv6EmptySubnet, NIC: n.id})
-	}
 	s.interfaces[n.id] = x
 	s.log.Debug("interface added", "addresses", addresses, "mtu", mtu)
 	return nil
+}
+
+var errNoAddress = errors.New("netstack: an interface needs an address")
+
+// routeAll makes the interface the way to everywhere.
+func (n *base) routeAll() {
+	if slices.ContainsFunc(n.addrs, netip.Addr.Is4) {
+		n.stack.gv.AddRoute(tcpip.Route{Destination: header.IPv4EmptySubnet, NIC: n.id})
+	}
+	if slices.ContainsFunc(n.addrs, netip.Addr.Is6) {
+		n.stack.gv.AddRoute(tcpip.Route{Destination: header.IPv6EmptySubnet, NIC: n.id})
+	}
 }
 
 // remove takes the interface out of the stack, once it has been shut.
@@ -173,10 +194,13 @@ func (n *base) has(local netip.Addr) bool { return slices.Contains(n.addrs, loca
 func (n *NIC) hasIPv6() bool { return n.v6 != nil }
 
 func (n *NIC) has(local netip.Addr) bool {
-	if n.v6 == nil || local.Is4() {
-		return n.base.has(local)
-	}
 	local = local.WithZone("")
+	if n.base.has(local) || n.ether != nil && n.ether.leased(local) {
+		return true
+	}
+	if n.v6 == nil || local.Is4() {
+		return false
+	}
 	n.v6.mu.Lock()
 	defer n.v6.mu.Unlock()
 	return local == n.v6.linkLocal || slices.ContainsFunc(n.v6.addrs, func(a autoAddress) bool { return a.addr == local })
@@ -225,6 +249,9 @@ func (n *NIC) SetMTU(mtu int) {
 func (n *NIC) shut() {
 	n.end(net.ErrClosed)
 	n.shutting.Do(func() {
+		if n.ether != nil {
+			n.ether.layer.shut()
+		}
 		n.gate.Lock()
 		if n.v6 != nil {
 			n.stop6()

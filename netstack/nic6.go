@@ -148,6 +148,10 @@ func (n *NIC) settle(now time.Time) {
 		n.stack.log.Debug("IPv6 default route", "there", routed)
 	}
 
+	if n.ether != nil {
+		n.ether.learnt6()
+	}
+
 	// The stack has one MTU for both versions of IP. That of IPv6 is never more than
 	// the link's, and IPv4 does not mind less.
 	if mtu := v.auto.mtu(v.linkMTU); mtu != n.ep.MTU() {
@@ -195,6 +199,9 @@ func (v *nic6) ready() bool {
 // by now, preferred ones first, and the link-local one, with a zone.
 func (n *NIC) Addresses() []netip.Addr {
 	all := slices.Clone(n.addrs)
+	if n.ether != nil {
+		all = append(all, n.ether.leasedAddresses()...)
+	}
 	if n.v6 == nil {
 		return all
 	}

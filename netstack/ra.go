@@ -28,6 +28,7 @@ type routerAdvert struct {
 	lifetime time.Duration // as a default router; 0: it is none
 	mtu      uint32        // 0: not said
 	prefixes []advertisedPrefix
+	onLink   []advertisedPrefix // with the L flag
 	servers  []advertisedServer
 }
 
@@ -77,7 +78,7 @@ func parseRouterAdvert(p header.IPv6) (ra routerAdvert, ok bool) {
 func (ra *routerAdvert) add(option []byte) {
 	switch {
 	case option[0] == optionPrefix && len(option) == 32:
-		const autonomous = 0x40
+		const onLink, autonomous = 0x80, 0x40
 		prefix := netip.PrefixFrom(netip.AddrFrom16([16]byte(option[16:])), int(option[2]))
 		// RFC 4862 §5.5.3 (a), (c), (d): with the A flag, the lifetimes in order,
 		// and as long as an interface identifier leaves it.
@@ -88,6 +89,10 @@ func (ra *routerAdvert) add(option []byte) {
 		}
 		if option[3]&autonomous != 0 && p.preferred <= p.valid && prefix.Bits() == 64 && isGlobal(p.prefix.Addr()) {
 			ra.prefixes = append(ra.prefixes, p)
+		}
+		// RFC 4861 §6.3.4: with the L flag, and not the link-local prefix.
+		if option[3]&onLink != 0 && prefix.IsValid() && prefix.Bits() > 0 && isGlobal(p.prefix.Addr()) {
+			ra.onLink = append(ra.onLink, p)
 		}
 	case option[0] == optionMTU && len(option) == 8:
 		ra.mtu = binary.BigEndian.Uint32(option[4:])

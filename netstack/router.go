@@ -50,9 +50,13 @@ func (s *Stack) AddRouted(cfg *RoutedConfig) (*Router, error) {
 	for _, a := range cfg.Addresses {
 		addresses = append(addresses, netip.PrefixFrom(a, a.BitLen()))
 	}
+	if len(addresses) == 0 {
+		return nil, errNoAddress
+	}
 	if err := s.add(&r.base, r, addresses, cfg.MTU, slices.ContainsFunc(cfg.Addresses, netip.Addr.Is6)); err != nil {
 		return nil, err
 	}
+	r.routeAll()
 	if cfg.Forwarder != nil {
 		var err error
 		if r.forward, err = newForwarding(cfg.Forwarder, r); err != nil {

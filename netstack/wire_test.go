@@ -53,8 +53,8 @@ func (w *wire) Put(b *link.Batch) {
 	var copies [][]byte
 	for i := range b.Frames {
 		f := &b.Frames[i]
-		clear(f.Push(link.Headroom)) // as the layers below write their headers
-		f.Pop(link.Headroom)
+		clear(f.Push(link.Headroom - etherMax)) // as the layers below write their headers
+		f.Pop(link.Headroom - etherMax)
 		copies = append(copies, f.AppendTo(nil))
 	}
 	w.mu.Lock()

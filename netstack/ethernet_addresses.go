@@ -1,0 +1,119 @@
+package netstack
+
+import (
+	"net/netip"
+	"slices"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+)
+
+// leased reports whether a is an address that DHCP has given.
+func (n *EthernetNIC) leased(a netip.Addr) bool { return slices.Contains(n.leasedAddresses(), a) }
+
+func (n *EthernetNIC) leasedAddresses() (list []netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.leases {
+		list = append(list, p.Addr())
+	}
+	return list
+}
+
+// static are the interface's own routes of one version of IP: its subnets, and what it
+// was set up with.
+func (c *EthernetConfig) static(is func(netip.Addr) bool) (own []netip.Prefix, r routes) {
+	for _, a := range c.Addresses {
+		if is(a.Addr()) {
+			own = append(own, a)
+			r = append(r, route{prefix: a.Masked(), source: a.Addr()})
+		}
+	}
+	for _, x := range append(slices.Clone(c.Routes), c.gateways()...) {
+		if is(x.Prefix.Addr()) {
+			r = append(r, route{prefix: x.Prefix.Masked(), via: x.Via})
+		}
+	}
+	return own, r
+}
+
+// settle4 makes the layer and the stack agree with what is known of IPv4.
+func (n *EthernetNIC) settle4() {
+	own, r := n.cfg.static(netip.Addr.Is4)
+	n.layer.set4(own, r)
+	n.route(&n.routed4, r)
+}
+
+// settle6 does the same for IPv6, when there are no routers to be heard.
+func (n *EthernetNIC) settle6() {
+	own, r := n.cfg.static(netip.Addr.Is6)
+	if v := n.nic.v6; v != nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		n.learnt6()
+		return
+	}
+	n.layer.set6(own, r)
+	n.route(&n.routed6, r)
+}
+
+// learnt6 is settle6 where what routers say has changed, under n.nic.v6.mu.
+func (n *EthernetNIC) learnt6() {
+	v := n.nic.v6
+	own, r := n.cfg.static(netip.Addr.Is6)
+	own = append(own, netip.PrefixFrom(v.linkLocal, 64))
+	for _, a := range v.addrs {
+		own = append(own, netip.PrefixFrom(a.addr, 128))
+	}
+	for _, p := range v.auto.onLink() {
+		r = append(r, route{prefix: p})
+	}
+	n.route(&n.routed6, r)
+	// The stack has the default route from the NIC, which knows when there is an address
+	// to go with it.
+	for _, via := range v.auto.routers {
+		r = append(r, route{prefix: netip.PrefixFrom(netip.IPv6Unspecified(), 0), via: via.value})
+	}
+	n.layer.set6(own, r)
+}
+
+// route gives the stack those of r that it does not have, and takes away the others.
+// Who is next on the way is the layer's business: the stack wants to know which
+// interface it is, and what to send from.
+func (n *EthernetNIC) route(has *[]tcpip.Route, r routes) {
+	var want []tcpip.Route
+	for _, x := range r {
+		subnet, err := tcpip.NewSubnet(toAddress(x.prefix.Addr()), tcpip.MaskFromBytes(netmask(x.prefix)))
+		if err != nil {
+			panic("BUG: netstack: " + err.Error())
+		}
+		y := tcpip.Route{Destination: subnet, NIC: n.nic.id}
+		if x.via.IsValid() {
+			y.Gateway = toAddress(x.via)
+		}
+		if x.source.IsValid() {
+			y.SourceHint = toAddress(x.source)
+		}
+		want = append(want, y)
+	}
+	gv := n.nic.stack.gv
+	for _, y := range *has {
+		if !slices.ContainsFunc(want, y.Equal) {
+			gv.RemoveRoutes(y.Equal)
+		}
+	}
+	for _, y := range want {
+		if !slices.ContainsFunc(*has, y.Equal) {
+			gv.AddRoute(y)
+		}
+	}
+	*has = want
+}
+
+// netmask is a prefix's length as a mask.
+func netmask(p netip.Prefix) []byte {
+	m := make([]byte, p.Addr().BitLen()/8)
+	for i := range p.Bits() {
+		m[i/8] |= 0x80 >> (i % 8)
+	}
+	return m
+}
