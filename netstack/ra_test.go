@@ -19,7 +19,13 @@ func TestParseRouterAdvert(t *testing.T) {
 		return ra
 	}
 	one := func(p netip.Prefix) *routerAdvert {
-		return zero(func(ra *routerAdvert) { ra.prefixes = []advertisedPrefix{{p, 2 * time.Hour, time.Hour}} })
+		return zero(func(ra *routerAdvert) {
+			ra.prefixes = []advertisedPrefix{{p, 2 * time.Hour, time.Hour}}
+			ra.onLink = ra.prefixes
+		})
+	}
+	onLink := func(p netip.Prefix) *routerAdvert {
+		return zero(func(ra *routerAdvert) { ra.onLink = []advertisedPrefix{{p, 2 * time.Hour, time.Hour}} })
 	}
 	with := func(change func(*advert)) *advert {
 		a := newAdvert().auto(prefixA)
@@ -56,9 +62,9 @@ func TestParseRouterAdvert(t *testing.T) {
 		{"half an option's head", option(1), nil},
 
 		// Options that are skipped.
-		{"a prefix without the A flag", newAdvert().prefix(prefixA, 0x80, 7200, 3600), zero(nil)},
+		{"a prefix without the A flag", newAdvert().prefix(prefixA, 0x80, 7200, 3600), onLink(prefixA)},
 		{"a prefix preferred for longer than valid", newAdvert().prefix(prefixA, 0x40, 60, 61), zero(nil)},
-		{"a prefix of 63 bits", prefix("2001:db8::/63"), zero(nil)},
+		{"a prefix of 63 bits", prefix("2001:db8::/63"), onLink(netip.MustParsePrefix("2001:db8::/63"))},
 		{"a prefix of 255 bits", with(func(a *advert) { a.options[2] = 255 }), zero(nil)},
 		{"the link-local prefix", prefix("fe80::/64"), zero(nil)},
 		{"a multicast prefix", prefix("ff02::/64"), zero(nil)},
