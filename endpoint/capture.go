@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,8 +40,10 @@ func (e *CaptureLossError) Error() string {
 }
 
 // Capture writes what the endpoint sends and receives to w, in pcapng format, as
-// two interfaces: "outer" has the UDP datagrams, "inner" the IP packets of all
-// sessions. It ends with stop or with the endpoint, or when w fails, and there is one
+// interfaces: "outer" has the UDP datagrams, "inner" the IP packets of all sessions,
+// "inner ethernet" and "inner ppp", if there are any, Ethernet frames (of a VLAN
+// pseudowire without its tag) and PPP frames that pass as they are. Frames of other
+// types are in the datagrams only. It ends with stop or with the endpoint, or when w fails, and there is one
 // at a time ([ErrCapturing]).
 //
 // Whole blocks are written by one goroutine, a second after a packet at the
@@ -71,8 +74,9 @@ func (e *Endpoint) Capture(w io.Writer) (stop func() error, err error) {
 		return nil, ErrCapturing
 	}
 	b := pcapng.AppendSection(nil, pcapng.Application)
-	b = pcapng.AppendInterface(b, pcapng.LinkRaw, pcapng.Outer)
-	b = pcapng.AppendInterface(b, pcapng.LinkRaw, pcapng.Inner)
+	for _, kind := range [...]recordKind{outer, inner} {
+		b = r.describe(b, kind)
+	}
 	if _, err := w.Write(b); err != nil {
 		e.recorder.CompareAndSwap(r, nil)
 		close(r.done)
@@ -122,30 +126,58 @@ func (e *Endpoint) received(b []byte, from netip.AddrPort, to netip.Addr) {
 	}
 }
 
-// inner has IP packets of a session captured.
-func (e *Endpoint) inner(d pcapng.Direction, packets []link.Frame) {
-	if r := e.recorder.Load(); r != nil {
-		for i := range packets {
-			r.take(record{number: inner, direction: d}, &packets[i])
-		}
+// captured has frames of the session captured.
+func (s *Session) captured(d pcapng.Direction, frames []link.Frame) {
+	r := s.tunnel.ep.recorder.Load()
+	if r == nil {
+		return
+	}
+	kind := inner
+	switch {
+	case s.ppp != nil || s.kind == PseudowireIP:
+	case s.ethernet():
+		kind = innerEthernet
+	case s.kind == PseudowirePPP:
+		kind = innerPPP
+	default:
+		return
+	}
+	for i := range frames {
+		r.take(record{kind: kind, direction: d}, &frames[i])
 	}
 }
 
 // outer takes a datagram.
 func (r *recorder) outer(d pcapng.Direction, f *link.Frame, peer netip.AddrPort, local netip.Addr) {
-	r.take(record{number: outer, direction: d, peer: peer, local: local}, f)
+	r.take(record{kind: outer, direction: d, peer: peer, local: local}, f)
 }
 
-// The numbers of a capture's interfaces.
+// A recordKind is what a packet of a capture is.
+type recordKind uint8
+
 const (
-	outer = iota
+	outer recordKind = iota
 	inner
+	innerEthernet
+	innerPPP
+	recordKinds
 )
+
+// recordInterfaces are the interfaces that kinds of packets are of.
+var recordInterfaces = [recordKinds]struct {
+	link pcapng.LinkType
+	name string
+}{
+	outer:         {pcapng.LinkRaw, pcapng.Outer},
+	inner:         {pcapng.LinkRaw, pcapng.Inner},
+	innerEthernet: {pcapng.LinkEthernet, pcapng.InnerEthernet},
+	innerPPP:      {pcapng.LinkPPP, pcapng.InnerPPP},
+}
 
 // A record is a packet on its way into a capture.
 type record struct {
 	at        time.Time
-	number    uint8 // of the interface
+	kind      recordKind
 	direction pcapng.Direction
 	n         int            // bytes
 	peer      netip.AddrPort // of a datagram
@@ -162,8 +194,8 @@ type recorder struct {
 	mu       sync.Mutex
 	records  []record
 	packets  []byte // of the records, one after the other
-	received [2]uint64
-	lost     [2]uint64
+	received [recordKinds]uint64
+	lost     [recordKinds]uint64
 	ended    bool
 
 	wake     chan struct{} // there is enough for a turn
@@ -171,11 +203,12 @@ type recorder struct {
 	done     chan struct{}
 	err      error // w's, when done
 
-	locals  map[netip.AddrPort]netip.Addr // the writer's: our addresses, as peers know us
-	spare   []record                      // the writer's: what it swaps with
-	written []byte
-	headers []byte
-	blocks  []byte
+	locals     map[netip.AddrPort]netip.Addr // the writer's: our addresses, as peers know us
+	interfaces []recordKind                  // the writer's: as they are numbered
+	spare      []record                      // the writer's: what it swaps with
+	written    []byte
+	headers    []byte
+	blocks     []byte
 }
 
 // take takes a packet, or counts that it could not.
@@ -186,9 +219,9 @@ func (r *recorder) take(rec record, f *link.Frame) {
 	if r.ended {
 		return
 	}
-	r.received[rec.number]++
+	r.received[rec.kind]++
 	if len(r.packets)+rec.n > captureRoom || len(r.records) >= captureRoom/128 {
-		r.lost[rec.number]++
+		r.lost[rec.kind]++
 		return
 	}
 	rec.at = time.Now() // here, so that times are in order
@@ -237,7 +270,7 @@ func (r *recorder) flush(end bool) error {
 		packet := rest[:rec.n]
 		rest = rest[rec.n:]
 		headers := r.headers[:0]
-		if rec.number == outer {
+		if rec.kind == outer {
 			src, dst := netip.AddrPortFrom(r.local(rec.peer, rec.local), r.addr.Port()), rec.peer
 			if rec.direction == pcapng.Inbound {
 				src, dst = dst, src
@@ -245,12 +278,13 @@ func (r *recorder) flush(end bool) error {
 			headers = pcapng.AppendHeaders(headers, src, dst, packet)
 			r.headers = headers
 		}
-		b = pcapng.AppendPacket(b, int(rec.number), rec.at, rec.direction, headers, packet)
+		b = r.describe(b, rec.kind)
+		b = pcapng.AppendPacket(b, r.number(rec.kind), rec.at, rec.direction, headers, packet)
 	}
 	r.spare, r.written = records, packets
 	if end {
-		for n := range received {
-			b = pcapng.AppendStatistics(b, n, time.Now(), received[n], lost[n])
+		for n, kind := range r.interfaces {
+			b = pcapng.AppendStatistics(b, n, time.Now(), received[kind], lost[kind])
 		}
 	}
 	r.blocks = b
@@ -259,6 +293,18 @@ func (r *recorder) flush(end bool) error {
 	}
 	_, err := r.w.Write(b)
 	return err
+}
+
+// number is that of a kind's interface, -1 if it has none yet.
+func (r *recorder) number(kind recordKind) int { return slices.Index(r.interfaces, kind) }
+
+// describe appends the description of a kind's interface, if it has none yet.
+func (r *recorder) describe(b []byte, kind recordKind) []byte {
+	if r.number(kind) >= 0 {
+		return b
+	}
+	r.interfaces = append(r.interfaces, kind)
+	return pcapng.AppendInterface(b, recordInterfaces[kind].link, recordInterfaces[kind].name)
 }
 
 // end takes no more packets. It may be called often.
@@ -274,8 +320,12 @@ func (r *recorder) stop() error {
 	if r.err != nil {
 		return r.err
 	}
-	if lost := r.lost[outer] + r.lost[inner]; lost > 0 {
-		return &CaptureLossError{Lost: lost, Total: r.received[outer] + r.received[inner]}
+	var lost, total uint64
+	for kind := range recordKinds {
+		lost, total = lost+r.lost[kind], total+r.received[kind]
+	}
+	if lost > 0 {
+		return &CaptureLossError{Lost: lost, Total: total}
 	}
 	return nil
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -42,6 +44,7 @@ type Endpoint struct {
 
 	ids        idSpace         // our tunnel ids, half-open tunnels' too
 	tunnels    idTable[Tunnel] // by our tunnel id; written under mu
+	sessions   sessionTable    // of L2TPv3; written under mu
 	half       *halfOpen       // nil: nobody is answered
 	answering  control.Config  // of tunnels that a peer opens
 	accepted   chan *Session
@@ -57,7 +60,8 @@ type Endpoint struct {
 	mu       sync.Mutex
 	closing  bool
 	err      error
-	all      map[*Tunnel]struct{}
+	all      map[*Tunnel]struct{} // those with a control connection
+	statics  map[netip.AddrPort]*Tunnel
 	byPeer   map[peerID]*Tunnel // tunnels that were not dialled, and are established
 	byAddr   map[netip.AddrPort][]*Tunnel
 	nextLoop int
@@ -106,7 +110,7 @@ func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 		random:   &lockedReader{r: full.Rand},
 		accepted: make(chan *Session, acceptBacklog),
 		read:     make(chan struct{}), done: make(chan struct{}),
-		all: map[*Tunnel]struct{}{}, byPeer: map[peerID]*Tunnel{}, byAddr: map[netip.AddrPort][]*Tunnel{},
+		all: map[*Tunnel]struct{}{}, statics: map[netip.AddrPort]*Tunnel{}, byPeer: map[peerID]*Tunnel{}, byAddr: map[netip.AddrPort][]*Tunnel{},
 	}
 	if a := e.cfg.Answer; a != nil {
 		e.half = newHalfOpen(&a.Limits)
@@ -217,10 +221,7 @@ func (e *Endpoint) shut(reason error) {
 	}
 	e.closing = true
 	e.err = reason
-	tunnels := make([]*Tunnel, 0, len(e.all))
-	for t := range e.all {
-		tunnels = append(tunnels, t)
-	}
+	tunnels := e.everyTunnel()
 	e.mu.Unlock()
 	go func() {
 		e.cancel()
@@ -237,6 +238,18 @@ func (e *Endpoint) shut(reason error) {
 		e.endCapture()
 		close(e.done)
 	}()
+}
+
+// everyTunnel is all tunnels. mu is held.
+func (e *Endpoint) everyTunnel() []*Tunnel {
+	return slices.AppendSeq(slices.Collect(maps.Keys(e.all)), maps.Values(e.statics))
+}
+
+// takeLoop is the next one for a tunnel. mu is held.
+func (e *Endpoint) takeLoop() *machine.Loop {
+	l := e.loops[e.nextLoop]
+	e.nextLoop = (e.nextLoop + 1) % len(e.loops)
+	return l
 }
 
 // resolve finds the peer's address, of a family that the socket can reach.
@@ -306,9 +319,8 @@ func (o *owner) traffic() (sent, received uint64) {
 // when the peer has opened it, else zero; replaces what goes when it is established, if
 // anything. mu is held.
 func (e *Endpoint) add(id uint32, way *udp.Path, caller peerID, replaces *Tunnel, m *control.Tunnel, o *owner) *Tunnel {
-	t := newTunnel(e, id, way, caller, e.loops[e.nextLoop], m)
+	t := newTunnel(e, id, way, caller, e.takeLoop(), m)
 	t.replaces, o.tunnel = replaces, t
-	e.nextLoop = (e.nextLoop + 1) % len(e.loops)
 	e.tunnels.set(id, t)
 	e.all[t] = struct{}{}
 	e.index(t)

@@ -47,9 +47,9 @@ func TestASessionEndsWhenItsAddressesChange(t *testing.T) {
 				defer done()
 				local, peer := client.Addresses()[0].Addr(), client.PeerAddress()
 				tell := func(events ...ppp.Event) {
-					client.runner.Do(func(now time.Time) {
+					client.ppp.runner.Do(func(now time.Time) {
 						for _, ev := range events {
-							client.output(now, nil, ev)
+							client.ppp.output(now, nil, ev)
 						}
 					})
 					time.Sleep(time.Second)
@@ -79,11 +79,11 @@ func TestASessionEndsWhenItsKeysAreLost(t *testing.T) {
 		put(server, packet("read"))
 		wantPacket(t, got, packet("read"))
 
-		server.sealing.Lock()
+		server.sending.Lock()
 		for range 3000 { // which the line loses
 			server.carries.Load().encryption.Sealer.Seal(nil, ppp.ProtocolIPv4, packet("lost"))
 		}
-		server.sealing.Unlock()
+		server.sending.Unlock()
 		for range 99 {
 			put(server, packet("garbage"))
 		}

@@ -10,22 +10,24 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
 
-// flow counts a session's IP packets, and PPP's own frames.
+// flow counts a session's frames, and PPP's own.
 type flow struct {
 	packetsIn, bytesIn, droppedIn, packetsOut, bytesOut, droppedOut atomic.Uint64
 	ownIn, ownOut                                                   atomic.Uint64
+	cookieDiscards, invalid, unnumbered, late, outOfSequence        atomic.Uint64 // in version 3
 }
 
 // A carriage is what a session carries at the moment: the loop replaces it as a
-// whole, the data path reads it. A protocol that PPP has not opened has MTU 0.
+// whole, the data path reads it. What does not pass has MTU 0.
 type carriage struct {
+	mtu                      int // bytes, where no PPP ends
 	mtu4, mtu6               int // bytes
 	negotiated4, negotiated6 int // what PPP allows, which the path may not
 	encryption               *ppp.Encryption
 }
 
-// mtu is the longest packet of the protocol, 0 when it is not carried.
-func (c *carriage) mtu(protocol uint16) int {
+// mtuOf is the longest packet of the protocol, 0 when it is not carried.
+func (c *carriage) mtuOf(protocol uint16) int {
 	switch protocol {
 	case ppp.ProtocolIPv4:
 		return c.mtu4
@@ -47,10 +49,32 @@ func protocolOf(first byte) uint16 {
 	return 0
 }
 
-// receive takes the payload of one data message: IP packets go straight to the
-// attached sink, by in; the rest is PPP's own business. On the reader, whose alone
-// the Opener is.
+// receive takes the frame of one data message, and adds what is to be handed on to in.
+// On the reader, or in its place ([ordering]).
 func (s *Session) receive(frame []byte, in *inflow) {
+	switch {
+	case s.ppp != nil:
+		s.ppp.receive(frame, in)
+		return
+	case s.kind == PseudowireVLAN:
+		var ok bool
+		if frame, ok = untag(frame); !ok {
+			s.flow.invalid.Add(1)
+			return
+		}
+	case s.kind == PseudowireEthernet && len(frame) < ethernetHeaderLen,
+		s.kind == PseudowireIP && (len(frame) == 0 || protocolOf(frame[0]) == 0),
+		len(frame) == 0:
+		s.flow.invalid.Add(1)
+		return
+	}
+	in.add(s, frame)
+}
+
+// receive takes a frame: IP packets go straight to the attached sink, by in; the rest
+// is PPP's own business. The Opener is the caller's alone.
+func (p *pppEnd) receive(frame []byte, in *inflow) {
+	s := p.session
 	protocol, packet, ok := ppp.ParseFrame(frame)
 	carries := s.carries.Load()
 	switch {
@@ -61,77 +85,126 @@ func (s *Session) receive(frame []byte, in *inflow) {
 		var err error
 		if protocol, packet, err = carries.encryption.Opener.Open(packet); err != nil {
 			s.flow.droppedIn.Add(1)
-			if errors.Is(err, ppp.ErrOutOfStep) && !s.lostKeys.Swap(true) {
-				s.runner.Do(s.link.OutOfStep)
+			if errors.Is(err, ppp.ErrOutOfStep) && !p.lostKeys.Swap(true) {
+				p.runner.Do(p.link.OutOfStep)
 			}
 			return
 		}
 	case protocol != ppp.ProtocolIPv4 && protocol != ppp.ProtocolIPv6:
 		s.flow.ownIn.Add(1)
-		if !s.runner.Handle(frame) {
+		if !p.runner.Handle(frame) {
 			s.flow.droppedIn.Add(1)
+		}
+		if p.silent.Load() && p.silent.Swap(false) {
+			p.runner.Do(p.link.Open)
 		}
 		return
 	case carries.encryption != nil: // in the clear
 		s.flow.droppedIn.Add(1)
 		return
 	}
-	if carries.mtu(protocol) == 0 || len(packet) == 0 || protocolOf(packet[0]) != protocol {
+	if carries.mtuOf(protocol) == 0 || len(packet) == 0 || protocolOf(packet[0]) != protocol {
 		s.flow.droppedIn.Add(1)
 		return
 	}
 	in.add(s, packet)
 }
 
-// Put sends IP packets to the peer. One of a protocol that PPP has not opened, or
-// longer than the MTU, is dropped and counted.
+// Put sends frames to the peer. An IP packet that is longer than the MTU, or of a
+// protocol that PPP has not opened, is dropped and counted, and so is what is no frame
+// of the session's type. Other frames may be longer than the MTU, up to what a datagram
+// holds: whoever makes them is told the MTU, whoever bridges them cannot make them
+// shorter, and in pieces they arrive after all.
 func (s *Session) Put(b *link.Batch) {
 	m := b.Mark()
 	defer b.Restore(m)
 	carries := s.carries.Load()
 	kept, bytes := b.Frames[:0], 0
 	for _, f := range b.Frames {
-		first := f.Peek(1)
-		if first == nil || f.Len() > carries.mtu(protocolOf(first[0])) {
+		if !s.sends(&f, carries) {
 			s.flow.droppedOut.Add(1)
 			continue
 		}
 		bytes += f.Len()
 		kept = append(kept, f)
 	}
-	s.tunnel.ep.inner(pcapng.Outbound, kept)
-	if carries.encryption != nil {
+	s.captured(pcapng.Outbound, kept)
+	switch {
+	case carries.encryption != nil:
 		s.seal(kept, carries.encryption.Sealer)
-	} else {
+	case s.ppp != nil:
 		for i := range kept {
 			f := &kept[i]
 			protocol := protocolOf(f.Peek(1)[0])
 			ppp.PutHeader(f.Push(ppp.HeaderLen), protocol)
-			s.pushHeader(f)
 		}
-		s.sendData(kept)
+		s.encapsulate(kept)
+	case s.kind == PseudowireVLAN:
+		s.sendTagged(kept)
+	default:
+		s.encapsulate(kept)
 	}
 	s.flow.bytesOut.Add(uint64(bytes))
 }
+
+// sends tells whether the session carries a frame of the owner's.
+func (s *Session) sends(f *link.Frame, carries *carriage) bool {
+	switch {
+	case s.ppp != nil:
+		first := f.Peek(1)
+		return first != nil && f.Len() <= carries.mtuOf(protocolOf(first[0]))
+	case s.kind == PseudowireIP:
+		first := f.Peek(1)
+		return first != nil && protocolOf(first[0]) != 0 && f.Len() <= carries.mtu
+	case s.ethernet():
+		return f.Len() >= ethernetHeaderLen && f.Len() <= frameMax && carries.mtu > 0
+	}
+	return f.Len() > 0 && f.Len() <= frameMax && carries.mtu > 0
+}
+
+// frameMax is the longest frame that fits into a datagram of UDP over IPv4 with what
+// stands in front of it, in bytes.
+const frameMax = 65507 - wire.V3DataHeaderMax - vlanTagLen
 
 // seal encrypts packets and sends them. What overtakes on the way is lost to the
 // peer, so sealing and sending are one.
 func (s *Session) seal(packets []link.Frame, sealer *ppp.Sealer) {
 	b := link.NewBatch()
 	defer b.Free()
-	s.sealing.Lock()
-	defer s.sealing.Unlock()
+	s.sending.Lock()
+	defer s.sending.Unlock()
 	for i := range packets {
 		p := &packets[i]
 		f := b.Add(p.Len()+ppp.EncryptionLen, nil, nil)
 		sealer.Seal(f.Head()[:0], protocolOf(p.Peek(1)[0]), p.Head(), p.Body, p.Tail)
 		ppp.PutHeader(f.Push(ppp.HeaderLen), ppp.ProtocolMPPE)
-		s.pushHeader(f)
 	}
-	s.sendData(b.Frames)
+	s.transmit(b.Frames, s.encap.numbered.Load())
 }
 
-func (s *Session) sendData(frames []link.Frame) {
+// encapsulate sends frames as the encapsulation has them. Numbering and sending are
+// one, else the numbers of those who send at the same time would be out of order.
+func (s *Session) encapsulate(frames []link.Frame) {
+	numbered := s.encap.numbered.Load()
+	if numbered {
+		s.sending.Lock()
+		defer s.sending.Unlock()
+	}
+	s.transmit(frames, numbered)
+}
+
+// transmit puts the headers in front of frames and sends them. sending is held if they
+// are numbered.
+func (s *Session) transmit(frames []link.Frame, numbered bool) {
+	if numbered {
+		for i := range frames {
+			s.encap.pushNumbered(&frames[i])
+		}
+	} else {
+		for i := range frames {
+			s.encap.push(&frames[i])
+		}
+	}
 	path := s.tunnel.path.Load()
 	sent, err := s.tunnel.ep.send(frames, path)
 	s.heed(path)
@@ -142,24 +215,19 @@ func (s *Session) sendData(frames []link.Frame) {
 	}
 }
 
-// pushHeader puts the data header in front. Sequence numbers are sent when the
-// LAC asks for them (Sequencing Required AVP, RFC 2661 §4.4.6, §5.4), and not
-// looked at: PPP without compression needs no order, MPPE has its own, and IP
-// expects none.
-func (s *Session) pushHeader(f *link.Frame) {
-	if s.sequenced {
-		wire.PutSequencedHeader(f.Push(wire.SequencedHeaderLen), s.peerTunnel, s.peerID, uint16(s.ns.Add(1)-1))
-		return
-	}
-	wire.PutDataHeader(f.Push(wire.DataHeaderLen), s.peerTunnel, s.peerID)
-}
-
 // sendFrame sends one of PPP's own frames. On the loop.
 func (s *Session) sendFrame(frame []byte) {
 	s.flow.ownOut.Add(1)
 	b := link.NewBatch()
 	defer b.Free()
-	s.pushHeader(b.Add(0, frame, nil))
+	f := b.Add(0, frame, nil)
+	if s.encap.numbered.Load() {
+		s.sending.Lock()
+		defer s.sending.Unlock()
+		s.encap.pushNumbered(f)
+	} else {
+		s.encap.push(f)
+	}
 	if _, err := s.tunnel.ep.send(b.Frames, s.tunnel.path.Load()); err != nil {
 		s.tunnel.ep.counters.socketErrors.Add(1)
 	}

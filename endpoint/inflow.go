@@ -7,32 +7,59 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
 
-// An inflow collects the IP packets that come in for one session in a row, for its
-// sink to get them in one batch. The reader's alone; the packets lie where the
-// socket has put them, and are handed on before it is read again.
+// An inflow collects the frames that come in for one session in a row, for its sink to
+// get them in one batch. The reader has one; the frames lie where the socket has put
+// them, and are handed on before it is read again.
 type inflow struct {
 	session *Session // whose they are; nil: there are none
 	batch   *link.Batch
+	order   *ordering // of session, locked; nil: it has none
 }
 
-func (in *inflow) add(s *Session, packet []byte) {
-	if in.session != s || len(in.batch.Frames) == link.BatchMax {
+func newInflow() inflow { return inflow{batch: link.NewBatch()} }
+
+func (in *inflow) add(s *Session, frame []byte) {
+	if in.session != s {
 		in.flush()
+		in.session = s
+	} else if len(in.batch.Frames) == link.BatchMax {
+		in.deliver()
 	}
-	in.session = s
-	in.batch.Add(0, packet, nil)
+	in.batch.Add(0, frame, nil)
+}
+
+// enter begins with the frames of a session that keeps them in order: until flush
+// nobody else hands on any.
+func (in *inflow) enter(s *Session, o *ordering) {
+	if in.order == o {
+		return
+	}
+	in.flush()
+	o.mu.Lock()
+	in.session, in.order = s, o
 }
 
 // flush hands on what has been collected.
 func (in *inflow) flush() {
-	if in.session != nil {
-		in.session.deliver(in.batch)
-		in.batch.Reset()
-		in.session = nil
+	if in.session == nil {
+		return
+	}
+	in.deliver()
+	in.session = nil
+	if in.order != nil {
+		in.order.mu.Unlock()
+		in.order = nil
 	}
 }
 
-// deliver hands packets that have come in to the attached sink.
+func (in *inflow) deliver() {
+	if len(in.batch.Frames) > 0 {
+		in.session.deliver(in.batch)
+		in.batch.Reset()
+	}
+}
+
+// deliver hands frames that have come in to the attached sink.
 func (s *Session) deliver(b *link.Batch) {
 	sink := s.sink.Load()
 	if sink == nil {
@@ -44,7 +71,7 @@ func (s *Session) deliver(b *link.Batch) {
 	}
 }
 
-// await keeps packets for the first sink. When it comes meanwhile, await returns
+// await keeps frames for the first sink. When it comes meanwhile, await returns
 // it, and leaves it the rest.
 func (s *Session) await(b *link.Batch) (sink *link.Sink) {
 	n := 0
@@ -65,13 +92,13 @@ func (s *Session) await(b *link.Batch) (sink *link.Sink) {
 	return sink
 }
 
-// hasCome counts packets that are not dropped, and has them captured.
-func (s *Session) hasCome(packets []link.Frame) {
+// hasCome counts frames that are not dropped, and has them captured.
+func (s *Session) hasCome(frames []link.Frame) {
 	bytes := 0
-	for i := range packets {
-		bytes += packets[i].Len()
+	for i := range frames {
+		bytes += frames[i].Len()
 	}
-	s.flow.packetsIn.Add(uint64(len(packets)))
+	s.flow.packetsIn.Add(uint64(len(frames)))
 	s.flow.bytesIn.Add(uint64(bytes))
-	s.tunnel.ep.inner(pcapng.Inbound, packets)
+	s.captured(pcapng.Inbound, frames)
 }

@@ -123,5 +123,5 @@ func (t *Tunnel) refuseSession() (r wire.Result, refused bool) {
 func (s *Session) unauthenticated() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.user == "" && s.state != SessionConfiguring && s.state != SessionUp
+	return s.ppp.user == "" && s.state != SessionConfiguring && s.state != SessionUp
 }

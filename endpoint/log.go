@@ -39,7 +39,10 @@ func (l tagged) write(level slog.Level, msg string, args []any) {
 	var caller [1]uintptr
 	runtime.Callers(3, caller[:])
 	r := slog.NewRecord(time.Now(), level, msg, caller[0])
-	r.AddAttrs(slog.Any("tunnel", l.tunnel.id), slog.Any("peer", l.tunnel.Peer()))
+	if !l.tunnel.static() {
+		r.AddAttrs(slog.Any("tunnel", l.tunnel.id))
+	}
+	r.AddAttrs(slog.Any("peer", l.tunnel.Peer()))
 	if l.session != 0 {
 		r.AddAttrs(slog.Any("session", l.session))
 	}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/udp"
-	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
 // An MTUSetter is a [link.Sink] that wants to know how long the packets may be that
@@ -23,11 +22,16 @@ const (
 )
 
 // MTU is the largest inner IP packet, in bytes; 0 while none may flow. It is what PPP
-// has negotiated, or less when the path to the peer turns out to be narrow; ten
-// minutes later it is tried again whether the path still is.
+// has negotiated, what an Ethernet frame may have behind its header of 14 octets (4 more
+// if it has a tag), or the length of another pseudowire's frames; or less when the path
+// to the peer turns out to be narrow; ten minutes later it is tried again whether the
+// path still is.
 func (s *Session) MTU() int { return s.carries.Load().least() }
 
 func (c *carriage) least() int {
+	if c.mtu > 0 {
+		return c.mtu
+	}
 	if c.mtu4 == 0 || c.mtu6 == 0 {
 		return max(c.mtu4, c.mtu6)
 	}
@@ -36,6 +40,10 @@ func (c *carriage) least() int {
 
 // fit makes the MTUs what PPP has negotiated and the path lets through.
 func (c *carriage) fit(path int) {
+	if c.negotiated4 == 0 && c.negotiated6 == 0 {
+		c.mtu4, c.mtu6 = 0, 0
+		return
+	}
 	path = max(path, c.floor())
 	c.mtu4, c.mtu6 = min(c.negotiated4, path), min(c.negotiated6, path)
 }
@@ -50,15 +58,16 @@ func (c *carriage) floor() int {
 
 // measure has PPP find out whether packets as long as the MTU come through, which
 // nobody may tell if they do not. On the loop.
-func (s *Session) measure() {
-	s.runner.Do(func(now time.Time) {
+func (p *pppEnd) measure() {
+	s := p.session
+	p.runner.Do(func(now time.Time) {
 		if s.MTU() == 0 {
 			return
 		}
-		s.proved = 0
+		p.proved = 0
 		s.carry(func(*carriage) {})
 		c := s.carries.Load()
-		s.link.Measure(now, max(c.mtu4, c.mtu6), c.floor())
+		p.link.Measure(now, max(c.mtu4, c.mtu6), c.floor())
 	})
 }
 
@@ -75,31 +84,52 @@ func (s *Session) pathMTU() int {
 	if known > 0 {
 		datagram = min(datagram, known)
 	}
-	mtu := datagram - wire.SequencedHeaderLen - ppp.HeaderLen - ppp.EncryptionLen
-	if s.proved > 0 {
-		mtu = min(mtu, s.proved)
+	mtu := datagram - s.encap.overhead()
+	switch {
+	case s.ppp != nil:
+		mtu -= ppp.HeaderLen + ppp.EncryptionLen
+		if s.ppp.proved > 0 {
+			mtu = min(mtu, s.ppp.proved)
+		}
+	case s.kind == PseudowireVLAN:
+		mtu -= ethernetHeaderLen + vlanTagLen
+	case s.kind == PseudowireEthernet:
+		mtu -= ethernetHeaderLen
 	}
 	return mtu
 }
 
-// carry changes what the session carries. On the loop.
+// carry changes what PPP carries. On the loop.
 func (s *Session) carry(change func(*carriage)) {
 	c := *s.carries.Load()
-	was := c.least()
 	change(&c)
 	c.fit(s.pathMTU())
-	mtu := c.least()
-	if mtu < was {
-		s.tellMTU(mtu)
-	}
-	s.carries.Store(&c)
-	if mtu > was {
-		s.tellMTU(mtu)
-	}
-	if mtu > 0 {
+	s.carriesNow(&c)
+	if c.least() > 0 {
 		s.setState(SessionUp)
 	} else {
 		s.setState(SessionNegotiating)
+	}
+}
+
+// carryFrames sets what a session without PPP's end carries. On the loop.
+func (s *Session) carryFrames() {
+	mtu := max(s.pathMTU(), leastMTU4)
+	if s.mtuMax > 0 {
+		mtu = min(mtu, s.mtuMax)
+	}
+	s.carriesNow(&carriage{mtu: mtu})
+}
+
+// carriesNow has a carriage used, and the attached sink told. On the loop.
+func (s *Session) carriesNow(c *carriage) {
+	was, mtu := s.carries.Load().least(), c.least()
+	if mtu < was {
+		s.tellMTU(mtu)
+	}
+	s.carries.Store(c)
+	if mtu > was {
+		s.tellMTU(mtu)
 	}
 }
 
@@ -120,12 +150,16 @@ func (s *Session) heed(path *udp.Path) {
 	if was := s.pathMax.Load(); now == was || !s.pathMax.CompareAndSwap(was, now) {
 		return
 	}
-	s.runner.Do(func(time.Time) {
+	s.tunnel.loop.Do(func(time.Time) {
 		was := s.MTU()
-		if was == 0 {
+		if was == 0 || s.hungUp {
 			return // it is looked at when something may flow
 		}
-		s.carry(func(*carriage) {})
+		if s.ppp != nil {
+			s.carry(func(*carriage) {})
+		} else {
+			s.carryFrames()
+		}
 		if mtu := s.MTU(); mtu != was {
 			s.log.Info("the path to the peer has another MTU", "mtu inside", mtu, "was", was)
 		}

@@ -117,7 +117,7 @@ func TestSessionsEndWithTheirTunnelsError(t *testing.T) {
 		defer lac.Close()
 		client, _ := calling(t, lac, lns, lnsAddr)
 		// LCP Code-Reject of code 9.
-		client.runner.Handle([]byte{0xff, 3, 0xc0, 0x21, 7, 1, 0, 8, 9, 1, 0, 4})
+		client.ppp.runner.Handle([]byte{0xff, 3, 0xc0, 0x21, 7, 1, 0, 8, 9, 1, 0, 4})
 		go talk(client)
 		time.Sleep(time.Minute)
 		n.SetDefault(dead)

@@ -17,19 +17,34 @@ func (t *traffic) add(o traffic) {
 // traffic is what all sessions that the tunnel has had have sent and received. On
 // the loop.
 func (t *Tunnel) traffic() (sent, received uint64) {
-	sum := t.past
-	for _, s := range *t.sessions.Load() {
+	t.mu.Lock()
+	sum, sessions := t.buried, *t.sessions.Load()
+	t.mu.Unlock()
+	for _, s := range sessions {
 		sum.add(s.flow.traffic())
 	}
 	return sum.sent, sum.received
 }
 
+// bury takes out a session that has ended, and keeps what it has counted, in one step
+// for those who add up. Who calls it may call setSession.
+func (t *Tunnel) bury(s *Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.setSession(s.id, nil)
+	t.buried.add(s.flow.traffic())
+	t.past.add(s.flow.public())
+}
+
 // Probe is for an owner that suspects the peer to be gone: the host was suspended,
 // or its address or route has changed. A Hello goes out at once, and an Echo-Request
 // in each session, as by [Session.Probe]; when nothing comes for 10 s the tunnel ends
-// with a [TimeoutError]. Whatever comes makes all as it was.
+// with a [TimeoutError]. Whatever comes makes all as it was. A tunnel of static sessions
+// has no Hello.
 func (t *Tunnel) Probe() {
-	t.runner.Do(t.machine.Probe)
+	if !t.static() {
+		t.runner.Do(t.machine.Probe)
+	}
 	for _, s := range *t.sessions.Load() {
 		s.Probe()
 	}
@@ -37,6 +52,10 @@ func (t *Tunnel) Probe() {
 
 // Probe is [Tunnel.Probe] for the session alone: LCP Echo-Requests go out (RFC 1661
 // §5.8), and when nothing comes for 5 s the session ends with a [TimeoutError].
-// Nothing happens while PPP is being negotiated, which finds out by itself, or when
-// the peer does not know them.
-func (s *Session) Probe() { s.runner.Do(s.link.Probe) }
+// Nothing happens while PPP is being negotiated, which finds out by itself, when the
+// peer does not know them, or where no PPP ends.
+func (s *Session) Probe() {
+	if s.ppp != nil {
+		s.ppp.runner.Do(s.ppp.link.Probe)
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
-	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
 
 // counters are what an endpoint counts: see [Counters].
@@ -25,7 +24,7 @@ type counters struct {
 // call only, and the next read writes over it.
 func (e *Endpoint) receiveAll() {
 	defer close(e.read)
-	in := inflow{batch: link.NewBatch()}
+	in := newInflow()
 	defer in.batch.Free()
 	for failures := 0; ; {
 		runs, err := e.sock.Read()
@@ -61,7 +60,11 @@ func (e *Endpoint) receiveAll() {
 
 func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, in *inflow) {
 	e.counters.received.Add(1)
-	if v, ok := wire.Version(datagram); !ok || v != 2 {
+	switch v, ok := wire.Version(datagram); {
+	case ok && v == 3:
+		e.receiveV3(from, datagram, in)
+		return
+	case !ok || v != 2:
 		e.counters.unknownVersion.Add(1)
 		return
 	}
@@ -105,6 +108,29 @@ func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, 
 			return
 		}
 		s.receive(payload, in)
+	}
+}
+
+// receiveV3 takes a datagram of L2TPv3.
+func (e *Endpoint) receiveV3(from netip.AddrPort, datagram []byte, in *inflow) {
+	control, id, rest, err := wire.ParseV3(datagram)
+	switch {
+	case control: // nobody here speaks it
+		e.counters.unknownVersion.Add(1)
+		return
+	case err != nil:
+		e.counters.malformed.Add(1)
+		e.log.Debug("malformed datagram", "peer", from, "error", err)
+		return
+	}
+	s, known := e.sessions.get(id, from)
+	switch {
+	case s != nil:
+		s.receiveV3(rest, in)
+	case known:
+		e.counters.wrongPeer.Add(1)
+	default:
+		e.counters.unknownSession.Add(1)
 	}
 }
 

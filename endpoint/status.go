@@ -58,17 +58,21 @@ type Counters struct {
 
 // TunnelStatus is one tunnel's.
 type TunnelStatus struct {
-	ID, PeerID uint32 // ours; the peer's, 0 while unknown
+	ID, PeerID uint32 // ours; the peer's, 0 while unknown; 0 both if Static
 	Peer       netip.AddrPort
 	PeerName   string // the peer's Host Name
+	Version    int    // of L2TP: 2 or 3
+	Static     bool   // no control connection: [Endpoint.Static]
 	Dialed     bool   // we opened it
 	Up         bool
 	Sessions   []SessionStatus // by our id
+	Traffic    Traffic         // of all sessions that it has had
 }
 
 // SessionStatus is one session's.
 type SessionStatus struct {
-	ID          uint32 // ours
+	ID, PeerID  uint32 // ours; the peer's, 0 while unknown
+	Type        PseudowireType
 	State       SessionState
 	Dialed      bool   // we opened it
 	User        string // the caller's, when we answered
@@ -76,17 +80,48 @@ type SessionStatus struct {
 	PeerAddress netip.Addr
 	DNS         []netip.Addr
 	LinkLocal   netip.Addr // of IPv6; the zero value: no IPv6
-	MTU         int        // bytes of an inner packet
-	Encryption  string     // "none", "MPPE 128 bit"
+	MTU         int        // bytes: see [Session.MTU]
+	Encryption  string     // "none", "MPPE 128 bit"; empty where no PPP ends
 	Since       time.Time
 	Traffic     Traffic
 }
 
-// Traffic counts a session's inner IP packets and their bytes. Dropped ones are
-// not among the others.
+// Traffic counts a session's frames and their bytes: inner IP packets where PPP ends
+// here. Dropped ones are not among the others; they are Linux's "errors".
 type Traffic struct {
 	PacketsIn, BytesIn, DroppedIn    uint64
 	PacketsOut, BytesOut, DroppedOut uint64
+
+	// Of L2TPv3; all but OutOfSequence are among DroppedIn.
+	CookieDiscards   uint64 // the cookie was wrong or missing
+	SequenceDiscards uint64 // too late, duplicates, or without the number that they need
+	Invalid          uint64 // no frame of the session's type, or none with the sublayer
+	OutOfSequence    uint64 // overtaken by others, and put in their place
+}
+
+func (t *Traffic) add(o Traffic) {
+	t.PacketsIn += o.PacketsIn
+	t.BytesIn += o.BytesIn
+	t.DroppedIn += o.DroppedIn
+	t.PacketsOut += o.PacketsOut
+	t.BytesOut += o.BytesOut
+	t.DroppedOut += o.DroppedOut
+	t.CookieDiscards += o.CookieDiscards
+	t.SequenceDiscards += o.SequenceDiscards
+	t.Invalid += o.Invalid
+	t.OutOfSequence += o.OutOfSequence
+}
+
+// public is what a flow has counted, for others.
+func (f *flow) public() Traffic {
+	t := Traffic{
+		PacketsIn: f.packetsIn.Load(), BytesIn: f.bytesIn.Load(), DroppedIn: f.droppedIn.Load(),
+		PacketsOut: f.packetsOut.Load(), BytesOut: f.bytesOut.Load(), DroppedOut: f.droppedOut.Load(),
+		CookieDiscards: f.cookieDiscards.Load(), SequenceDiscards: f.unnumbered.Load() + f.late.Load(),
+		Invalid: f.invalid.Load(), OutOfSequence: f.outOfSequence.Load(),
+	}
+	t.DroppedIn += t.CookieDiscards + t.SequenceDiscards + t.Invalid
+	return t
 }
 
 // Status is the endpoint's, with all its tunnels.
@@ -109,31 +144,38 @@ func (e *Endpoint) Status() Status {
 		h.mu.Unlock()
 	}
 	e.mu.Lock()
-	tunnels := make([]*Tunnel, 0, len(e.all))
-	for t := range e.all {
-		tunnels = append(tunnels, t)
-	}
+	tunnels := e.everyTunnel()
 	e.mu.Unlock()
 	for _, t := range tunnels {
 		st.Tunnels = append(st.Tunnels, t.Status())
 	}
-	slices.SortFunc(st.Tunnels, func(a, b TunnelStatus) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(st.Tunnels, func(a, b TunnelStatus) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), a.Peer.Compare(b.Peer))
+	})
 	return st
 }
 
 // Status is the tunnel's, with all its sessions.
 func (t *Tunnel) Status() TunnelStatus {
-	t.mu.Lock()
-	st := TunnelStatus{ID: t.id, PeerID: t.peerID, Peer: t.Peer(), PeerName: t.peerName, Dialed: t.dialed()}
-	t.mu.Unlock()
+	st := TunnelStatus{ID: t.id, Peer: t.Peer(), Version: 2, Static: t.static(), Dialed: t.dialed() && !t.static()}
+	if st.Static {
+		st.Version = 3
+	}
 	select {
 	case <-t.done:
 	case <-t.up:
 		st.Up = true
 	default:
 	}
-	for _, s := range *t.sessions.Load() {
+	t.mu.Lock()
+	st.PeerID, st.PeerName, st.Traffic = t.peerID, t.peerName, t.past
+	sessions := *t.sessions.Load()
+	t.mu.Unlock()
+	for _, s := range sessions {
 		st.Sessions = append(st.Sessions, s.Status())
+	}
+	for i := range st.Sessions {
+		st.Traffic.add(st.Sessions[i].Traffic)
 	}
 	slices.SortFunc(st.Sessions, func(a, b SessionStatus) int { return cmp.Compare(a.ID, b.ID) })
 	return st
@@ -141,19 +183,18 @@ func (t *Tunnel) Status() TunnelStatus {
 
 // Status is the session's.
 func (s *Session) Status() SessionStatus {
-	f := &s.flow
 	st := SessionStatus{
-		ID: s.id, Dialed: !s.answer, Addresses: s.Addresses(), MTU: s.MTU(), Encryption: s.carries.Load().encryption.String(), Since: s.created,
-		Traffic: Traffic{
-			PacketsIn: f.packetsIn.Load(), BytesIn: f.bytesIn.Load(), DroppedIn: f.droppedIn.Load(),
-			PacketsOut: f.packetsOut.Load(), BytesOut: f.bytesOut.Load(), DroppedOut: f.droppedOut.Load(),
-		},
+		ID: s.id, Type: s.kind, Dialed: !s.answer, MTU: s.MTU(), Since: s.created, Traffic: s.flow.public(),
+		Addresses: s.Addresses(), PeerAddress: s.PeerAddress(), DNS: s.DNS(), User: s.User(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.localID != [8]byte{} {
-		st.LinkLocal = LinkLocal(s.localID)
+	st.State, st.PeerID = s.state, s.peerID
+	if p := s.ppp; p != nil {
+		st.Encryption = s.carries.Load().encryption.String()
+		if p.localID != [8]byte{} {
+			st.LinkLocal = LinkLocal(p.localID)
+		}
 	}
-	st.State, st.User, st.PeerAddress, st.DNS = s.state, s.user, s.remote, s.dns
 	return st
 }

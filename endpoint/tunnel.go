@@ -18,7 +18,9 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
-// A Tunnel is one control connection with its sessions (RFC 2661 §5).
+// A Tunnel is one control connection with its sessions (RFC 2661 §5), or what stands in
+// its place for static sessions with a peer ([Endpoint.Static]): that is up from the
+// first of them to the last, and only they open in it.
 type Tunnel struct {
 	ep       *Endpoint
 	id       uint32 // ours: peers put it into their headers
@@ -32,11 +34,12 @@ type Tunnel struct {
 	log      tagged
 
 	loop    *machine.Loop
-	machine *control.Tunnel // the loop's
+	machine *control.Tunnel // the loop's; nil: static
 	runner  *machine.Runner[control.Event]
-	// sessions in the order of our ids. The loop replaces them, the reader only looks.
+	// sessions in the order of our ids. The loop replaces them, or who holds the
+	// endpoint's lock if they are static; the reader only looks.
 	sessions atomic.Pointer[[]*Session]
-	past     traffic // of sessions that have ended; the loop's
+	standing int // static sessions that are not over; under the endpoint's lock
 
 	up   chan struct{} // closed when established
 	done chan struct{} // closed when down, after all its sessions
@@ -46,6 +49,8 @@ type Tunnel struct {
 	peerID   uint32
 	peerName string
 	err      error
+	buried   traffic // of sessions that have ended
+	past     Traffic // the same
 }
 
 func newTunnel(e *Endpoint, id uint32, way *udp.Path, caller peerID, loop *machine.Loop, m *control.Tunnel) *Tunnel {
@@ -90,7 +95,8 @@ func (t *Tunnel) adopt(from netip.AddrPort, avps []byte) bool {
 	return true
 }
 
-// PeerID is the peer's Assigned Tunnel ID; 0 until the tunnel is established.
+// PeerID is the peer's Assigned Tunnel ID; 0 until the tunnel is established, and of
+// static sessions.
 func (t *Tunnel) PeerID() uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -115,8 +121,8 @@ func (t *Tunnel) Err() error {
 	return t.err
 }
 
-// Close closes the tunnel's sessions, then itself by a StopCCN, and waits until the
-// peer has acknowledged that, for at most two seconds.
+// Close closes the tunnel's sessions, then itself by a StopCCN if it has a control
+// connection, and waits until the peer has acknowledged that, for at most two seconds.
 func (t *Tunnel) Close() error {
 	grace := time.NewTimer(closeGrace)
 	defer grace.Stop()
@@ -125,7 +131,9 @@ func (t *Tunnel) Close() error {
 		wg.Go(s.terminate)
 	}
 	wg.Wait()
-	t.stop()
+	if !t.static() {
+		t.stop()
+	}
 	select {
 	case <-t.done:
 	case <-grace.C:
@@ -153,6 +161,9 @@ func (t *Tunnel) stop() {
 // flow, and the other one too unless the peer does not want it, when that failed ([PeerError], [AuthError], …), or when ctx is done, which
 // abandons it.
 func (t *Tunnel) OpenPPP(ctx context.Context, cfg *PPPConfig) (*Session, error) {
+	if t.static() {
+		return nil, ErrStatic
+	}
 	s, err := newCaller(t, cfg)
 	if err != nil {
 		return nil, err
@@ -160,21 +171,12 @@ func (t *Tunnel) OpenPPP(ctx context.Context, cfg *PPPConfig) (*Session, error) 
 	if !t.runner.Do(func(now time.Time) { s.call(now) }) {
 		return nil, net.ErrClosed
 	}
-	select {
-	case <-s.ready:
-		return s, nil
-	case <-s.done:
-		return nil, s.Err()
-	case <-t.done: // perhaps before the session was begun
-		if err := s.Err(); err != nil {
-			return nil, err
-		}
-		return nil, t.Err()
-	case <-ctx.Done():
-		go s.Close()
-		return nil, ctx.Err()
-	}
+	return s.established(ctx)
 }
+
+// ErrStatic is the error of what needs a control connection, which the tunnel of static
+// sessions does not have.
+var ErrStatic = errors.New("a tunnel of static sessions has no control connection")
 
 // noSessions are those of many tunnels.
 var noSessions []*Session
@@ -290,7 +292,8 @@ func (t *Tunnel) called(id uint32) *Session {
 		t.runner.Do(func(now time.Time) { t.machine.Hangup(now, id, r) })
 		return nil
 	}
-	s := newAnswerer(t, id)
+	s := newAnswerer(t)
+	s.named(id)
 	t.setSession(id, s)
 	return s
 }

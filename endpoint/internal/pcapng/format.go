@@ -9,6 +9,7 @@ type LinkType uint16
 const (
 	LinkNull     LinkType = 0   // BSD loopback: an address family of the host's in four octets
 	LinkEthernet LinkType = 1   //
+	LinkPPP      LinkType = 9   // with FF 03 or without
 	LinkRaw      LinkType = 101 // an IP packet, of whichever version
 	LinkLoop     LinkType = 108 // OpenBSD loopback: as LinkNull, in network byte order
 	LinkSLL      LinkType = 113 // Linux "cooked", version 1
@@ -27,13 +28,16 @@ const (
 	Outbound
 )
 
-// What the captures of an endpoint say of themselves: the section's application,
-// and the names of the interfaces with its UDP datagrams and with the IP packets
-// of its sessions.
+// What the captures of an endpoint say of themselves: the section's application, and
+// the names of the interfaces with its UDP datagrams, and with the IP packets, the
+// Ethernet frames and the PPP frames of its sessions. The last two are there when
+// there are such frames.
 const (
-	Application = "l2tpnet"
-	Outer       = "outer"
-	Inner       = "inner"
+	Application   = "l2tpnet"
+	Outer         = "outer"
+	Inner         = "inner"
+	InnerEthernet = "inner ethernet"
+	InnerPPP      = "inner ppp"
 )
 
 // Block types.
