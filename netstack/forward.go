@@ -128,6 +128,7 @@ func newForwarding(f *Forwarder, r *Router) (*forwarding, error) {
 			},
 			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocolCUBIC, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 			SecureRNG:          r.stack.rand,
+			Clock:              newClock(),
 		}),
 	}
 	w.ep = newLinkEndpoint(w.gv, forwardNIC, int(r.ep.MTU()), header.IPv6MinimumSize, r)

@@ -129,6 +129,7 @@ func New(cfg *Config) (*Stack, error) {
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocolCUBIC, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 		HandleLocal:        true, // the stack's own addresses can be dialled
 		SecureRNG:          s.rand,
+		Clock:              newClock(),
 	})
 	if err := tuneTCP(s.gv, tcpBuffer, tcpBufferMax); err != nil {
 		s.Close()
