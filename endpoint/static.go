@@ -28,7 +28,9 @@ type StaticConfig struct {
 	// SublayerDefault if there are sequence numbers, else SublayerNone. Linux has
 	// SublayerDefault unless told otherwise.
 	Sublayer Sublayer
-	// Sequencing is in which directions frames have numbers. Zero: SequencingNone.
+	// Sequencing is in which directions frames have numbers. Zero: SequencingNone. With
+	// SublayerNone there is no place for them: SequencingSend has none either then, as
+	// in Linux, and what insists on the peer's is refused.
 	Sequencing Sequencing
 	// ReorderTimeout is how long a frame that has overtaken others waits for them, where
 	// we keep frames in order. Zero: it does not wait, and those that come later are
@@ -69,8 +71,8 @@ func (c *StaticConfig) Validate() error {
 	errs = append(errs, err)
 	_, err = ParseSequencing(string(full.Sequencing))
 	errs = append(errs, err)
-	check(full.Sequencing == SequencingNone || full.Sublayer != SublayerNone, "expected the default sublayer, which has the sequence numbers, for sequencing %s, found none", full.Sequencing)
 	ordered := full.Sequencing == SequencingRecv || full.Sequencing == SequencingBoth
+	check(!ordered || full.Sublayer != SublayerNone, "expected the default sublayer, which has the sequence numbers, for sequencing %s, found none", full.Sequencing)
 	check(c.ReorderTimeout >= 0 && c.ReorderTimeout <= time.Minute, "expected a reorder timeout of 0 to 1 minute, found %v", c.ReorderTimeout)
 	check(c.ReorderTimeout == 0 || ordered, "expected sequencing recv or both, which keep frames in order, with a reorder timeout, found %s", full.Sequencing)
 	check(c.ReorderMax >= 0 && c.ReorderMax <= reorderMost, "expected a reorder queue of 0 to %d frames, found %d", reorderMost, c.ReorderMax)
@@ -168,7 +170,7 @@ func newStatic(t *Tunnel, cfg *StaticConfig) (s *Session, err error) {
 	s.named(cfg.SessionID)
 	s.peerID, s.tag, s.mtuMax = cfg.PeerSessionID, cfg.VLAN, cfg.MTU
 	sublayer := cfg.Sublayer == SublayerDefault
-	s.encap.v3(cfg.PeerSessionID, cfg.Cookie, sublayer, cfg.Sequencing != SequencingNone)
+	s.encap.v3(cfg.PeerSessionID, cfg.Cookie, sublayer, sublayer && cfg.Sequencing != SequencingNone)
 	s.arrival = arrival{cookie: slices.Clone(cfg.PeerCookie), sublayer: sublayer}
 	if cfg.Sequencing == SequencingRecv || cfg.Sequencing == SequencingBoth {
 		s.keepOrder(cfg.ReorderTimeout, cfg.ReorderMax)
