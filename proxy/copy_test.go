@@ -49,7 +49,7 @@ func newFlow(t *testing.T, first string) *flow {
 	ctx, f.cancel = context.WithCancelCause(t.Context())
 	go func() {
 		defer close(f.ended)
-		f.up, f.down, f.err = splice(ctx, client, target, []byte(first))
+		f.up, f.down, f.err = splice(ctx, client, target, []byte(first), nil)
 	}()
 	t.Cleanup(func() { f.cancel(nil); <-f.ended })
 	return f
@@ -169,7 +169,7 @@ func TestWhatIsCompleteStaysComplete(t *testing.T) {
 	client := finishing{near.(*net.TCPConn), complete}
 	target := resetting{Conn: client, answer: bytes.NewReader(answer), after: complete}
 	go func() {
-		if _, _, err := splice(t.Context(), client, target, nil); !isReset(err) {
+		if _, _, err := splice(t.Context(), client, target, nil, nil); !isReset(err) {
 			t.Errorf("the flow ended with %v, want the target's reset", err)
 		}
 		ln.Close()
@@ -234,7 +234,7 @@ func TestWithoutHalfClose(t *testing.T) {
 	far, target := net.Pipe()
 	ended := make(chan error)
 	go func() {
-		_, _, err := splice(t.Context(), near, target, nil)
+		_, _, err := splice(t.Context(), near, target, nil, nil)
 		ended <- err
 	}()
 	go func() {
@@ -258,7 +258,7 @@ func TestBuffersGrowAndGoBack(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			splice(t.Context(), sizes, target, nil)
+			splice(t.Context(), sizes, target, nil, nil)
 		}()
 		exchange := func(b []byte) {
 			t.Helper()

@@ -216,7 +216,7 @@ func (s *server) dialContext(ctx context.Context) (context.Context, context.Canc
 func (s *server) carry(ctx context.Context, client, target net.Conn, first []byte, name string) {
 	log := s.log.With("client", client.RemoteAddr(), "target", name)
 	log.Debug("connected", "local", target.LocalAddr())
-	up, down, err := splice(ctx, client, target, first)
+	up, down, err := splice(ctx, client, target, first, nil)
 	if err != nil {
 		log.Debug("cut short", "up", up, "down", down, "error", err)
 		return

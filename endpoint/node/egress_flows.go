@@ -43,7 +43,12 @@ func (e *Egress) tcp(t *netstack.TCPFlow) {
 	log := e.state.log.With("client", t.Source(), "protocol", "tcp", "destination", to)
 	log.Debug("egress opened", "local", far.LocalAddr())
 	f.expires(longest(e.TCPIdle, defaultEgressTCPIdle))
-	up, down, err := proxy.Splice(f.ctx, client, &farConn{far, f})
+	bytes := &e.state.bytes
+	up, down, err := proxy.Splice(f.ctx, client, far, func(up, down int) {
+		bytes.up.Add(uint64(up))
+		bytes.down.Add(uint64(down))
+		f.idle.touch()
+	})
 	log.Debug("egress ended", "up", up, "down", down, "error", err)
 }
 
@@ -82,45 +87,6 @@ func reset(c net.Conn) {
 		l.SetLinger(0)
 	}
 	c.Close()
-}
-
-// A farConn is a connection to the far end: what goes through is counted, and
-// keeps the flow.
-type farConn struct {
-	net.Conn
-	flow *egressFlow
-}
-
-func (c *farConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 {
-		c.flow.moved(&c.flow.egress.state.bytes.down, n)
-	}
-	return n, err
-}
-
-func (c *farConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	if n > 0 {
-		c.flow.moved(&c.flow.egress.state.bytes.up, n)
-	}
-	return n, err
-}
-
-// CloseWrite is that of the connection below. One that cannot be half closed is
-// closed.
-func (c *farConn) CloseWrite() error {
-	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return h.CloseWrite()
-	}
-	return c.Conn.Close()
-}
-
-func (c *farConn) SetLinger(seconds int) error {
-	if l, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok {
-		return l.SetLinger(seconds)
-	}
-	return nil
 }
 
 // udp carries one flow, until it has been idle, an error has come back or the
