@@ -31,11 +31,12 @@ import (
 )
 
 type grammar struct {
-	Connect connectCmd `cmd:"" help:"Dial an L2TP server and open listeners whose connections go through the tunnel."`
-	Serve   serveCmd   `cmd:"" help:"Answer L2TP calls, as an LNS."`
-	Ping    pingCmd    `cmd:"" help:"Dial an L2TP server and ping a host through the tunnel."`
-	Decode  decodeCmd  `cmd:"" help:"Tell in words what a capture has of L2TP and PPP."`
-	Demo    demoCmd    `cmd:"" help:"A server, a web site behind it, a client and its SOCKS proxy, all in one process on loopback."`
+	Connect    connectCmd    `cmd:"" help:"Dial an L2TP server and open listeners whose connections go through the tunnel."`
+	Serve      serveCmd      `cmd:"" help:"Answer L2TP calls, as an LNS."`
+	Ping       pingCmd       `cmd:"" help:"Dial an L2TP server and ping a host through the tunnel."`
+	Pseudowire pseudowireCmd `cmd:"" help:"Be one end of a static L2TPv3 pseudowire, as of ip l2tp or QEMU, with the same listeners."`
+	Decode     decodeCmd     `cmd:"" help:"Tell in words what a capture has of L2TP and PPP."`
+	Demo       demoCmd       `cmd:"" help:"A server, a web site behind it, a client and its SOCKS proxy, all in one process on loopback."`
 
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }

@@ -81,6 +81,7 @@ type Client struct {
 	mu        sync.Mutex
 	run       *clientRun // nil: not started
 	recording *recording // nil: no capture
+	static    *staticWay // of the Pseudowire that the Client is inside of; nil: it dials
 }
 
 // Dial starts c and returns it when it is connected for the first time. When no
@@ -91,18 +92,26 @@ func Dial(ctx context.Context, c *Client) (*Client, error) {
 	if err := c.start(true); err != nil {
 		return nil, err
 	}
+	if err := c.connected(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// connected waits for the first connection.
+func (c *Client) connected(ctx context.Context) error {
 	run := c.running()
 	select {
 	case <-run.once:
-		return c, nil
+		return nil
 	case <-run.done:
-		return nil, run.err
+		return run.err
 	case <-ctx.Done():
 		c.Close()
 		if last := run.lastError(); last != nil {
-			return nil, fmt.Errorf("%w: %w", ctx.Err(), last)
+			return fmt.Errorf("%w: %w", ctx.Err(), last)
 		}
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 

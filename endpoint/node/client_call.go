@@ -54,11 +54,12 @@ type pppInside struct {
 
 func (i pppInside) gateway() netip.Addr { return i.session.PeerAddress() }
 
-// joinPPP makes the NIC that a session's PPP has negotiated.
-func joinPPP(ctx context.Context, stack *netstack.Stack, session *endpoint.Session) (inside, error) {
+// joinPPP makes the NIC that a session's PPP has negotiated, with DNS servers besides
+// those that the peer has named.
+func joinPPP(ctx context.Context, stack *netstack.Stack, session *endpoint.Session, dns ...netip.Addr) (inside, error) {
 	id, _ := session.InterfaceIDs()
 	nic, err := stack.AddIP(session, &netstack.IPConfig{
-		Addresses: session.Addresses(), DNS: session.DNS(), MTU: session.MTU(), InterfaceID: id,
+		Addresses: session.Addresses(), DNS: append(dns, session.DNS()...), MTU: session.MTU(), InterfaceID: id,
 		Name: "tunnel", // the same for each connection, so that IPv6 addresses are, too
 	})
 	if err != nil {

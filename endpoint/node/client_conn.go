@@ -61,6 +61,9 @@ func (r *clientRun) dial(ctx context.Context, t *target, to netip.AddrPort, pati
 			c.close()
 		}
 	}()
+	r.mu.Lock()
+	r.ep = c.ep
+	r.mu.Unlock()
 	r.stack.SetReceiveWindow(c.ep.Status().ReceiveBuffer / 2) // the other half is the system's overhead
 	if err := r.c.capture(c.ep); err != nil {
 		return nil, &CaptureError{err}
@@ -133,8 +136,11 @@ func (c *clientConn) Done() <-chan struct{}    { return c.session.Done() }
 func (c *clientConn) Err() error               { return c.session.Err() }
 func (c *clientConn) Changed() <-chan struct{} { return c.inside.Changed() }
 
-// Probe asks the peer whether it is there.
+// Probe asks the peer whether it is there. On a static pseudowire nobody would answer.
 func (c *clientConn) Probe() {
+	if c.run.c.static != nil {
+		return
+	}
 	c.run.log.Info("this machine has slept: is the server still there?")
 	c.session.Tunnel().Probe()
 }
@@ -159,6 +165,9 @@ func (c *clientConn) close() {
 	c.run.mu.Lock()
 	if c.run.conn == c {
 		c.run.conn = nil
+	}
+	if c.run.ep == c.ep {
+		c.run.ep = nil
 	}
 	c.run.mu.Unlock()
 	if c.inside != nil {

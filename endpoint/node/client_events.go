@@ -72,8 +72,8 @@ type ClientStatus struct {
 	Connects int               // how often the tunnel was up
 	Err      error             // why the last connection was lost, or the last attempts failed
 	Next     time.Time         // when waiting: until when
-	Endpoint endpoint.Status   // of the connection that stands, else the zero value
-	Counters netstack.Counters // of the same
+	Endpoint endpoint.Status   // of the connection that stands or is attempted, else the zero value
+	Counters netstack.Counters // of the connection that stands, else the zero value
 }
 
 // A DownError is the error of what needs the tunnel while it is down, or was lost. It

@@ -33,9 +33,10 @@ type clientRun struct {
 	err    error // why it is done
 
 	mu      sync.Mutex
-	status  ClientStatus  // but for what the connection knows better
-	conn    *clientConn   // that stands
-	changed chan struct{} // closed when status.State changes, and then another
+	status  ClientStatus       // but for what the connection knows better
+	ep      *endpoint.Endpoint // of the connection that stands, or of the attempt
+	conn    *clientConn        // that stands
+	changed chan struct{}      // closed when status.State changes, and then another
 	rebinds map[rebinder]struct{}
 }
 
@@ -79,6 +80,9 @@ func newClientRun(c *Client) (_ *clientRun, err error) {
 
 // newWay is how the Client comes to its sessions.
 func (c *Client) newWay() (way, error) {
+	if c.static != nil {
+		return c.static, nil
+	}
 	w := &call{
 		tunnel: endpoint.TunnelConfig{Secret: c.Secret, HelloInterval: c.HelloInterval, HideAVPs: c.HideAVPs},
 		ppp: endpoint.PPPConfig{
@@ -230,10 +234,13 @@ func (c *Client) Status() ClientStatus {
 		return ClientStatus{}
 	}
 	r.mu.Lock()
-	s, conn := r.status, r.conn
+	s, conn, ep := r.status, r.conn, r.ep
 	r.mu.Unlock()
+	if ep != nil {
+		s.Endpoint = ep.Status()
+	}
 	if conn != nil && s.State == StateConnected {
-		s.Endpoint, s.Counters = conn.ep.Status(), conn.inside.Counters()
+		s.Counters = conn.inside.Counters()
 	}
 	return s
 }

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/endpoint/node"
+)
+
+type pseudowireCmd struct {
+	Local string `placeholder:"ADDR:PORT" help:"UDP address of this end, as the other end knows it; :PORT is all addresses of this machine."`
+	wireFlags
+	insideFlags
+	pppFlags
+	listenFlags `set:"socks=127.0.0.1:1080, or none when there is a -L"`
+	Device      string `placeholder:"NAME" help:"Network interface to use. Default: as the routes say."`
+	Verbose     int    `short:"v" type:"counter" help:"Log to standard error what happens, and how Linux and QEMU make the other end; -vv more."`
+	captureFlag
+}
+
+// silence is how long nothing has come before a word is said of it: who has set up one
+// end only, or both differently, is told nothing by the protocol.
+const silence = 5 * time.Second
+
+func (cmd *pseudowireCmd) Run(p *program) (err error) {
+	wire, err := cmd.pseudowire()
+	if err != nil {
+		return err
+	}
+	wire.Logger = p.logger(cmd.Verbose)
+	services, err := cmd.listenFlags.open(defaultSocks, wire.Logger)
+	if err != nil {
+		return err
+	}
+	defer services.close()
+	record, err := cmd.create(p)
+	if err != nil {
+		return err
+	}
+	w := &wireEnd{p: p, cmd: cmd, greeting: services.describe()}
+	wire.Events = w.tell
+	if err := record.begin(wire); err != nil {
+		return cmp.Or(err, record.end())
+	}
+	defer func() { err = cmp.Or(err, record.end()) }()
+	if cmd.Verbose > 0 {
+		for _, line := range cmd.otherEnd() {
+			fmt.Fprintln(p.stderr, line)
+		}
+	}
+	watched := make(chan struct{})
+	ctx, stop := context.WithCancel(p.ctx)
+	go func() {
+		defer close(watched)
+		w.watch(ctx, wire)
+	}()
+	defer func() { stop(); <-watched }()
+	if _, err := node.OpenPseudowire(p.ctx, wire); err != nil {
+		return cmd.explain(err)
+	}
+	defer wire.Close()
+	return services.serve(p.ctx, wire, func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-wire.Done():
+			return wire.Err()
+		}
+	})
+}
+
+// pseudowire makes one of the flags.
+func (cmd *pseudowireCmd) pseudowire() (*node.Pseudowire, error) {
+	if missing := cmd.missing(); len(missing) > 0 {
+		return nil, usage(fmt.Errorf("expected %s, found none", strings.Join(missing, ", ")), pseudowireExample)
+	}
+	if err := cmp.Or(checkUDP("local", cmd.Local), checkUDP("remote", cmd.Remote)); err != nil {
+		return nil, usage(err, "")
+	}
+	static, err := cmd.static()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.insideFlags.check(cmd.PW.ethernet()); err != nil {
+		return nil, err
+	}
+	ppp := cmd.PW.kind == endpoint.PseudowirePPP
+	switch {
+	case ppp:
+		if static.PPP, err = cmd.config(); err != nil {
+			return nil, err
+		}
+		static.PPP.MRU = cmd.MTU
+	case cmd.User != "" && cmd.PasswordFile != "":
+		return nil, usage(errors.New("expected --pw ppp with --user, found another type"), "")
+	default:
+		static.MTU = cmd.MTU
+	}
+	if !ppp && len(cmd.Address) == 0 && !cmd.DHCP && (cmd.NoIPv6 || !cmd.PW.ethernet()) {
+		return nil, usage(errors.New("expected --address or --dhcp, found none"), "for example: --address 10.77.0.5/24 --gateway 10.77.0.1")
+	}
+	if err := static.Validate(); err != nil {
+		return nil, usage(oneLine(err), hintOf(err))
+	}
+	wire := &node.Pseudowire{Local: cmd.Local, Remote: cmd.Remote, Device: cmd.Device, Static: static, NoIPv6: cmd.NoIPv6}
+	cmd.insideFlags.apply(wire)
+	return wire, nil
+}
+
+// pseudowireExample has the least that both ends have to agree on.
+const pseudowireExample = "for example: l2tpnet pseudowire --local 192.0.2.1:1701 --remote 192.0.2.7:1701 --session-id 1 --peer-session-id 2 --address 10.77.0.5/24"
+
+// missing are the flags without which there is no pseudowire.
+func (cmd *pseudowireCmd) missing() (flags []string) {
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"--local", cmd.Local != ""}, {"--remote", cmd.Remote != ""},
+		{"--session-id", cmd.SessionID != 0}, {"--peer-session-id", cmd.PeerSessionID != 0},
+	} {
+		if !f.set {
+			flags = append(flags, f.name)
+		}
+	}
+	return flags
+}
+
+// hintOf tells what to write where package endpoint has found something wrong.
+func hintOf(err error) string {
+	if strings.Contains(err.Error(), "reorder timeout") {
+		return "--reorder-timeout is for --seq recv and both"
+	}
+	return ""
+}
+
+// explain says what has kept a pseudowire from being opened.
+func (cmd *pseudowireCmd) explain(err error) error {
+	if socket, ok := errors.AsType[*node.SocketError](err); ok {
+		return explainListen(socket.Err, socket.Local, flagsOfWire)
+	}
+	if auth, ok := errors.AsType[*endpoint.AuthError](err); ok && !auth.Tunnel {
+		return explainDial(err)
+	}
+	if capture, ok := errors.AsType[*node.CaptureError](err); ok {
+		return cannotCapture(capture.Err)
+	}
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	if attempt, ok := errors.AsType[*node.AttemptError](err); ok && attempt.Address.IsValid() {
+		return err
+	}
+	return usage(oneLine(err), "")
+}
+
+// flagsOfWire say which socket a pseudowire has.
+const flagsOfWire = "--local or --device"
+
+// A wireEnd is what the user is told of a pseudowire.
+type wireEnd struct {
+	p        *program
+	cmd      *pseudowireCmd
+	greeting string
+	greeted  bool // the events' goroutine's
+}
+
+func (w *wireEnd) tell(e node.Event) {
+	switch e := e.(type) {
+	case node.Connected:
+		if !w.greeted {
+			w.greeted = true
+			w.p.printf("%v pseudowire to %s%s", w.cmd.PW, describe(&e), w.greeting)
+			return
+		}
+		w.p.printf("again: %v pseudowire to %s\n", w.cmd.PW, describe(&e))
+	case node.Changed:
+		w.p.printf("now address %s, DNS %s\n", addressList(reachable(e.Addresses)), addressList(e.DNS))
+	case node.Disconnected:
+		if !e.Next.IsZero() {
+			fmt.Fprintf(w.p.stderr, "l2tpnet: the pseudowire is down: %v; opening it again in %s\n", e.Err, inSeconds(e.Next))
+		}
+	}
+}
+
+// watch says so, once, when nothing has come from the other end for a while.
+func (w *wireEnd) watch(ctx context.Context, wire *node.Pseudowire) {
+	select {
+	case <-time.After(silence):
+	case <-ctx.Done():
+		return
+	}
+	if words, hint := diagnose(wire.Status().Endpoint); words != "" {
+		fmt.Fprintf(w.p.stderr, "l2tpnet: %s\nhint: %s\n", words, hint)
+	}
+}
+
+// diagnose says what is wrong with a pseudowire that nothing has come out of; "":
+// something has.
+func diagnose(st endpoint.Status) (words, hint string) {
+	var in endpoint.Traffic
+	for _, t := range st.Tunnels {
+		in = t.Traffic
+	}
+	switch {
+	case in.PacketsIn > 0:
+		return "", ""
+	case in.CookieDiscards > 0:
+		return "frames come with another cookie than --peer-cookie, and are dropped", "--peer-cookie is the other end's cookie, --cookie its peer_cookie"
+	case in.SequenceDiscards > 0:
+		return "frames come without the numbers that --seq expects, and are dropped", "the other end has to number them: seq send or both, and l2spec_type default"
+	case in.Invalid > 0:
+		return "what comes are no frames of this pseudowire's type", "--l2spec has to be the other end's: Linux has l2spec_type default when it is not set, most others none"
+	case st.Counters.UnknownSession > 0:
+		return "frames come for another session id, and are dropped", "--session-id is the other end's peer_session_id, --peer-session-id its session_id"
+	case st.Counters.WrongPeer > 0:
+		return "frames come from another address or port than --remote, and are dropped", "--remote is the address and the port that the other end sends from"
+	}
+	return "nothing has come from the other end yet", "do UDP datagrams come through? -v shows how Linux and QEMU make the other end"
+}
+
+// otherEnd is how the other end is made.
+func (cmd *pseudowireCmd) otherEnd() (lines []string) {
+	remote, err := netip.ParseAddrPort(cmd.Remote)
+	if err != nil {
+		return nil // a name, which may have more than one
+	}
+	local := netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+	if at, err := netip.ParseAddrPort(cmd.Local); err == nil {
+		local = at
+	} else if _, port, err := net.SplitHostPort(cmd.Local); err == nil {
+		n, _ := strconv.ParseUint(port, 10, 16)
+		local = netip.AddrPortFrom(local.Addr(), uint16(n))
+	}
+	local = seenFrom(remote, local)
+	if commands := cmd.linux(local, remote); len(commands) > 0 {
+		lines = append(append(lines, "the other end on Linux:"), indented(commands)...)
+	}
+	if option := cmd.qemu(local, remote); option != "" {
+		lines = append(append(lines, "the other end in QEMU:"), indented([]string{option})...)
+	}
+	return lines
+}
+
+func indented(lines []string) (in []string) {
+	for _, line := range lines {
+		in = append(in, "    "+line)
+	}
+	return in
+}
