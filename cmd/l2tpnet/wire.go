@@ -37,7 +37,7 @@ func (f *wireFlags) static() (endpoint.StaticConfig, error) {
 	if f.ReorderTimeout < 0 {
 		return c, usage(fmt.Errorf("--reorder-timeout: expected a time such as 100ms, found %v", time.Duration(f.ReorderTimeout)), "")
 	}
-	if endpoint.Sublayer(f.L2spec) == endpoint.SublayerNone && f.numbers() {
+	if endpoint.Sublayer(f.L2spec) == endpoint.SublayerNone && (f.Seq == "recv" || f.Seq == "both") {
 		return c, usage(fmt.Errorf("expected --l2spec default with --seq %s, since numbers are in that sublayer, found none", f.Seq), "")
 	}
 	return c, nil
