@@ -214,6 +214,9 @@ func (s *Session) disconnected(now time.Time, err error) {
 	} else {
 		s.tunnel.bury(s)
 	}
+	if s.ppp == nil {
+		s.carries.Store(&carriage{})
+	}
 	if s.ppp == nil || s.ppp.down {
 		s.finish()
 		return
@@ -225,6 +228,9 @@ func (s *Session) disconnected(now time.Time, err error) {
 func (s *Session) finish() {
 	if s.ppp != nil {
 		s.ppp.runner.Stop()
+	}
+	if o := s.arrival.order; o != nil && o.waits {
+		o.runner.Stop()
 	}
 	s.mu.Lock()
 	s.state = SessionDown
