@@ -14,10 +14,11 @@ import (
 	"github.com/l2tpnet/l2tpnet/proxy"
 )
 
-// An Egress lets the clients of a [Server] out, as slirp does: each TCP
+// An Egress lets the clients of a [Server], or of a [LAN], out, as slirp does: each TCP
 // connection, each UDP flow and each echo request of theirs goes on through an
 // ordinary socket of the host's, and no privilege is needed. The zero value is
-// ready to use. An Egress is for one Server.
+// ready to use. An Egress is for one of them; what follows of a client holds for each
+// session of a Server, and for each address of a LAN.
 //
 // A client reaches what the host itself would reach, but for the host: its
 // loopback addresses, those of its interfaces, link-local ones, the metadata
@@ -110,21 +111,22 @@ func (k egressKind) String() string { return [...]string{"tcp", "udp", "echo"}[k
 
 // egressState is what an Egress has beside its settings.
 type egressState struct {
-	once   sync.Once
-	life   context.Context // until Close
-	end    context.CancelFunc
-	log    *slog.Logger
-	dialer proxy.Dialer
-	policy policy
-	echo   echoes
-	counts [egressKinds]egressCounts
-	bytes  struct{ up, down atomic.Uint64 }
+	once    sync.Once
+	life    context.Context // until Close
+	end     context.CancelFunc
+	log     *slog.Logger
+	dialer  proxy.Dialer
+	policy  policy
+	perHost bool // clients are told apart by their addresses
+	echo    echoes
+	counts  [egressKinds]egressCounts
+	bytes   struct{ up, down atomic.Uint64 }
 
 	mu       sync.Mutex
 	closed   bool
 	running  sync.WaitGroup // entered under mu, unless closed
 	flows    int
-	clients  map[*netstack.Port]*egressClient
+	clients  map[egressOwner]*egressClient
 	noticing map[string]*notice
 }
 
@@ -154,7 +156,7 @@ func (e *Egress) begin() {
 		}
 		s.policy = policy{allow: e.AllowHost, interfaces: net.InterfaceAddrs}
 		s.echo.listen = listenEcho
-		s.clients = make(map[*netstack.Port]*egressClient)
+		s.clients = make(map[egressOwner]*egressClient)
 		s.noticing = make(map[string]*notice)
 	})
 }

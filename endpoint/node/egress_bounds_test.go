@@ -147,7 +147,7 @@ func TestEgressDNSFlow(t *testing.T) {
 		s := &x.egress.state
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		for f := range s.clients[c.port].udp {
+		for f := range s.clients[egressOwner{port: c.port}].udp {
 			if f.idle != nil {
 				f.idle.mu.Lock()
 				defer f.idle.mu.Unlock()
@@ -233,7 +233,7 @@ func TestEgressFlowsForThoseWhoHaveLittle(t *testing.T) {
 	take := func(n int) (got int) {
 		port := new(netstack.Port)
 		for range n {
-			if f, err := e.enter(egressTCP, t.Context(), port); err == nil {
+			if f, err := e.enter(egressTCP, t.Context(), egressOwner{port: port}); err == nil {
 				in = append(in, f)
 				got++
 				f.dialled()
@@ -290,7 +290,7 @@ func TestEgressEvicts(t *testing.T) {
 		e.begin()
 		one, two := new(netstack.Port), new(netstack.Port)
 		enter := func(p *netstack.Port, kind egressKind) *egressFlow {
-			f, err := e.enter(kind, t.Context(), p)
+			f, err := e.enter(kind, t.Context(), egressOwner{port: p})
 			if err != nil {
 				return nil
 			}

@@ -103,7 +103,8 @@ func (e *Egress) ping(r *netstack.EchoRequest) {
 		r.Refuse(netstack.ErrProhibited)
 		return
 	}
-	if err := e.enterEcho(r.Port()); err != nil {
+	owner := e.state.owner(r.Port(), from)
+	if err := e.enterEcho(owner); err != nil {
 		e.limits(egressEcho, from, err)
 		return
 	}
@@ -111,11 +112,11 @@ func (e *Egress) ping(r *netstack.EchoRequest) {
 	if err == nil {
 		// Counted first: the reply may be there before send returns, which leaves.
 		e.state.counts[egressEcho].opened.Add(1)
-		if err = s.send(&echoWait{request: r, leave: func() { e.leaveEcho(r.Port()) }}); err != nil {
+		if err = s.send(&echoWait{request: r, leave: func() { e.leaveEcho(owner) }}); err != nil {
 			e.state.counts[egressEcho].opened.Add(^uint64(0))
 		}
 	} else {
-		e.leaveEcho(r.Port())
+		e.leaveEcho(owner)
 	}
 	if err != nil {
 		e.fails(egressEcho, from, to, err)
@@ -123,11 +124,11 @@ func (e *Egress) ping(r *netstack.EchoRequest) {
 	}
 }
 
-func (e *Egress) enterEcho(port *netstack.Port) error {
+func (e *Egress) enterEcho(owner egressOwner) error {
 	s := &e.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.clients[port]
+	c := s.clients[owner]
 	switch {
 	case s.closed:
 		return net.ErrClosed
@@ -135,21 +136,21 @@ func (e *Egress) enterEcho(port *netstack.Port) error {
 		return errors.New("too many echo requests wait for their replies")
 	case c == nil:
 		c = newEgressClient()
-		s.clients[port] = c
+		s.clients[owner] = c
 	}
 	c.echoes++
 	s.counts[egressEcho].open.Add(1)
 	return nil
 }
 
-func (e *Egress) leaveEcho(port *netstack.Port) {
+func (e *Egress) leaveEcho(owner egressOwner) {
 	s := &e.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts[egressEcho].open.Add(-1)
-	c := s.clients[port]
+	c := s.clients[owner]
 	if c.echoes--; c.idle() {
-		delete(s.clients, port)
+		delete(s.clients, owner)
 	}
 }
 

@@ -22,7 +22,7 @@ func (e *Egress) tcp(t *netstack.TCPFlow) {
 		t.Refuse(netstack.ErrProhibited)
 		return
 	}
-	f, err := e.enter(egressTCP, t.Context(), t.Port())
+	f, err := e.enter(egressTCP, t.Context(), e.state.owner(t.Port(), t.Source().Addr()))
 	if err != nil {
 		e.limits(egressTCP, from, err)
 		t.Refuse(netstack.ErrProhibited)
@@ -97,7 +97,7 @@ func (e *Egress) udp(u *netstack.UDPFlow) {
 		u.Refuse(netstack.ErrProhibited)
 		return
 	}
-	f, err := e.enter(egressUDP, u.Context(), u.Port())
+	f, err := e.enter(egressUDP, u.Context(), e.state.owner(u.Port(), u.Source().Addr()))
 	if err != nil {
 		e.limits(egressUDP, from, err)
 		u.Refuse(netstack.ErrProhibited)

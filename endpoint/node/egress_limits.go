@@ -15,7 +15,21 @@ import (
 	"github.com/l2tpnet/l2tpnet/netstack"
 )
 
-// An egressClient is one session, as long as it has flows.
+// An egressOwner is whom flows are counted by: a session, or a host of an Ethernet
+// segment, of which all have the same port.
+type egressOwner struct {
+	port *netstack.Port
+	host netip.Addr // zero: a session
+}
+
+func (s *egressState) owner(port *netstack.Port, from netip.Addr) egressOwner {
+	if !s.perHost {
+		from = netip.Addr{}
+	}
+	return egressOwner{port, from}
+}
+
+// An egressClient is one owner, as long as it has flows.
 type egressClient struct {
 	flows, dials, echoes int
 	udp                  map[*egressFlow]struct{}
@@ -29,7 +43,7 @@ func (c *egressClient) idle() bool { return c.flows == 0 && c.dials == 0 && c.ec
 type egressFlow struct {
 	egress *Egress
 	kind   egressKind
-	port   *netstack.Port
+	owner  egressOwner
 	dials  bool // is being opened
 
 	asksDNS bool // ends soon after an answer
@@ -48,14 +62,14 @@ var (
 
 // enter lets a flow in, or tells the limit that forbids it. Each that has been
 // let in must leave.
-func (e *Egress) enter(kind egressKind, session context.Context, port *netstack.Port) (*egressFlow, error) {
+func (e *Egress) enter(kind egressKind, session context.Context, owner egressOwner) (*egressFlow, error) {
 	s := &e.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, net.ErrClosed
 	}
-	c := s.clients[port]
+	c := s.clients[owner]
 	if c == nil {
 		c = newEgressClient()
 	}
@@ -75,10 +89,10 @@ func (e *Egress) enter(kind egressKind, session context.Context, port *netstack.
 	if kind == egressTCP && c.dials >= most(e.DialsPerClient, defaultEgressDialsPerClient) {
 		return nil, fmt.Errorf("%d connections of the client's are being opened, which is the limit", c.dials)
 	}
-	f := &egressFlow{egress: e, kind: kind, port: port, dials: kind == egressTCP}
+	f := &egressFlow{egress: e, kind: kind, owner: owner, dials: kind == egressTCP}
 	f.ctx, f.cancel = context.WithCancelCause(session)
 	f.stop = context.AfterFunc(s.life, func() { f.cancel(net.ErrClosed) })
-	s.clients[port] = c
+	s.clients[owner] = c
 	s.flows++
 	c.flows++
 	if f.dials {
@@ -112,7 +126,7 @@ func (f *egressFlow) dialled() {
 	f.egress.state.mu.Lock()
 	defer f.egress.state.mu.Unlock()
 	if f.dials && !f.left {
-		f.egress.state.clients[f.port].dials--
+		f.egress.state.clients[f.owner].dials--
 	}
 	f.dials = false
 }
@@ -137,11 +151,11 @@ func (s *egressState) discount(f *egressFlow) {
 	f.left = true
 	s.counts[f.kind].open.Add(-1)
 	s.flows--
-	c := s.clients[f.port]
+	c := s.clients[f.owner]
 	c.flows--
 	delete(c.udp, f)
 	if c.idle() {
-		delete(s.clients, f.port)
+		delete(s.clients, f.owner)
 	}
 }
 

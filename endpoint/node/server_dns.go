@@ -4,7 +4,9 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync"
 
+	"github.com/l2tpnet/l2tpnet/netstack"
 	"github.com/l2tpnet/l2tpnet/proxy"
 )
 
@@ -13,10 +15,16 @@ const resolvConf = "/etc/resolv.conf"
 
 // resolvers are the servers that the gateway forwards questions to; nil: it does not.
 func (s *Server) resolvers() func() []netip.AddrPort {
+	return resolvers(s.ForwardDNS, s.Egress, s.DNS)
+}
+
+// resolvers are the servers that a gateway forwards questions to: those that it is given,
+// or the host's where clients reach what the host reaches and are told of no others.
+func resolvers(forward []netip.AddrPort, egress *Egress, told []netip.Addr) func() []netip.AddrPort {
 	switch {
-	case len(s.ForwardDNS) > 0:
-		return proxy.FixedServers(s.ForwardDNS...)
-	case s.Egress != nil && s.Egress.Dialer == nil && s.DNS == nil:
+	case len(forward) > 0:
+		return proxy.FixedServers(forward...)
+	case egress != nil && egress.Dialer == nil && told == nil:
 		return proxy.HostServers(resolvConf)
 	}
 	return nil
@@ -32,22 +40,29 @@ func (s *Server) openDNS() error {
 	if s.Egress != nil && s.Egress.Dialer != nil {
 		d.Dialer = s.Egress.Dialer
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	stop, err := serveDNS(d, s.stack, s.addresses.gateways(), &s.running)
 	s.stopDNS = stop
-	for _, a := range s.addresses.gateways() {
+	return err
+}
+
+// serveDNS has addresses of a stack answer questions, by UDP and TCP, until stop is called.
+// What has been begun when there is an error has to be stopped as well.
+func serveDNS(d *proxy.DNS, stack *netstack.Stack, addresses []netip.Addr, running *sync.WaitGroup) (stop context.CancelFunc, err error) {
+	ctx, stop := context.WithCancel(context.Background())
+	for _, a := range addresses {
 		at := netip.AddrPortFrom(a, 53).String()
-		conn, err := s.stack.ListenPacket("udp", at)
+		conn, err := stack.ListenPacket("udp", at)
 		if err != nil {
-			return err
+			return stop, err
 		}
-		s.running.Go(func() { d.Serve(ctx, conn) })
-		ln, err := s.stack.Listen("tcp", at)
+		running.Go(func() { d.Serve(ctx, conn) })
+		ln, err := stack.Listen("tcp", at)
 		if err != nil {
-			return err
+			return stop, err
 		}
-		s.running.Go(func() { d.ServeTCP(ctx, ln) })
+		running.Go(func() { d.ServeTCP(ctx, ln) })
 	}
-	return nil
+	return stop, nil
 }
 
 // sourceOf is what the questions of a session are counted by, whichever of its
