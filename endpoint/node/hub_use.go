@@ -1,0 +1,153 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/endpoint/bridge"
+	"github.com/l2tpnet/l2tpnet/netstack"
+)
+
+var errNoLAN = errors.New("the hub has no stack of its own, only ports")
+
+// inside is our stack, if there is one and the hub is open.
+func (h *Hub) inside() (*netstack.Stack, error) {
+	switch {
+	case h.done == nil:
+		return nil, errors.New("node: the hub has not been started")
+	case h.Err() != nil:
+		return nil, h.Err()
+	case h.lan == nil:
+		return nil, errNoLAN
+	}
+	return h.lan.stack, nil
+}
+
+// Endpoints are the sockets of the ports, for [endpoint.Endpoint.Capture] and the like.
+func (h *Hub) Endpoints() []*endpoint.Endpoint { return h.endpoints }
+
+// Dial is DialContext without a context.
+func (h *Hub) Dial(network, address string) (net.Conn, error) {
+	return h.DialContext(context.Background(), network, address)
+}
+
+// DialContext opens a connection from our stack into the segment, or where its gateway
+// leads, as [netstack.Stack.DialContext] does. Where we are the gateway no name is
+// resolved.
+func (h *Hub) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	stack, err := h.inside()
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	return stack.DialContext(ctx, network, address)
+}
+
+// Listen opens a TCP listener in the segment, as [netstack.Stack.Listen] does.
+func (h *Hub) Listen(network, address string) (net.Listener, error) {
+	stack, err := h.inside()
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+	}
+	return stack.Listen(network, address)
+}
+
+// ListenPacket opens a UDP socket in the segment, as [netstack.Stack.ListenPacket] does.
+func (h *Hub) ListenPacket(network, address string) (net.PacketConn, error) {
+	stack, err := h.inside()
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+	}
+	return stack.ListenPacket(network, address)
+}
+
+// LookupHost resolves a name by the segment's DNS servers, as
+// [netstack.Stack.LookupHost] does.
+func (h *Hub) LookupHost(ctx context.Context, host string) ([]string, error) {
+	stack, err := h.inside()
+	if err != nil {
+		return nil, &net.DNSError{Name: host, Err: err.Error(), UnwrapErr: err}
+	}
+	return stack.LookupHost(ctx, host)
+}
+
+// Ping sends one ICMP echo request and waits for the reply, as [netstack.Stack.Ping]
+// does.
+func (h *Hub) Ping(ctx context.Context, addr netip.Addr, opts *netstack.PingOptions) (*netstack.PingReply, error) {
+	stack, err := h.inside()
+	if err != nil {
+		return nil, &net.OpError{Op: "ping", Net: "ip", Addr: &net.IPAddr{IP: addr.AsSlice(), Zone: addr.Zone()}, Err: err}
+	}
+	return stack.Ping(ctx, addr, opts)
+}
+
+// A HubStatus says what a hub is doing.
+type HubStatus struct {
+	Ports     []HubPortStatus // the pseudowires
+	Stations  []HubStation    // that are known, by port
+	Endpoints []endpoint.Status
+	LAN       *LANStatus // nil: none
+}
+
+// A HubPortStatus is one port's.
+type HubPortStatus struct {
+	Remote  netip.AddrPort
+	Bridge  bridge.PortStatus
+	Session endpoint.SessionStatus
+}
+
+// A HubStation is a MAC address that has been heard, and where.
+type HubStation struct {
+	MAC   net.HardwareAddr
+	Port  string
+	Heard time.Duration // ago; 0 for our own
+}
+
+// A LANStatus is our own stack's.
+type LANStatus struct {
+	MAC       net.HardwareAddr
+	Addresses []netip.Addr
+	DNS       []netip.Addr
+	Bridge    bridge.PortStatus
+	Leases    []netstack.DHCPv4Lease
+	DHCP      *netstack.DHCPv4Counters // nil: no server
+	Egress    *EgressStatus            // nil: none
+	Inside    netstack.Counters
+}
+
+// Status is how all is; the zero value before StartHub.
+func (h *Hub) Status() HubStatus {
+	var st HubStatus
+	if h.done == nil || h.bridge == nil {
+		return st
+	}
+	for _, p := range h.ports {
+		st.Ports = append(st.Ports, HubPortStatus{p.session.Tunnel().Peer(), p.port.Status(), p.session.Status()})
+	}
+	for _, s := range h.bridge.Stations() {
+		st.Stations = append(st.Stations, HubStation{s.Address, s.Port.Name(), s.Heard})
+	}
+	for _, ep := range h.endpoints {
+		st.Endpoints = append(st.Endpoints, ep.Status())
+	}
+	if h.lan != nil {
+		st.LAN = new(h.lan.status())
+	}
+	return st
+}
+
+func (l *lanStack) status() LANStatus {
+	st := LANStatus{
+		MAC: l.nic.MAC(), Addresses: l.nic.Addresses(), DNS: l.nic.DNS(), Bridge: l.port.Status(), Inside: l.nic.Counters(),
+	}
+	if l.dhcp != nil {
+		st.Leases, st.DHCP = l.dhcp.Leases(), new(l.dhcp.Counters())
+	}
+	if l.Egress != nil {
+		st.Egress = new(l.Egress.Status())
+	}
+	return st
+}

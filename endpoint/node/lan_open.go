@@ -1,0 +1,119 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/bridge"
+	"github.com/l2tpnet/l2tpnet/endpoint/link"
+	"github.com/l2tpnet/l2tpnet/netstack"
+	"github.com/l2tpnet/l2tpnet/proxy"
+)
+
+// lanPort is the name of our own stack's port.
+const lanPort = "lan"
+
+// A lanStack is a LAN at work: a stack on a port of a bridge.
+//
+//	ports ◄──► Bridge ◄──► Port ◄──► EthernetNIC ─┬─ Stack: Dial, Listen, DNS forwarder
+//	                                              ├─ DHCP server
+//	                                              └─ Forwarder: Egress
+type lanStack struct {
+	*LAN
+	stack   *netstack.Stack
+	nic     *netstack.EthernetNIC
+	port    *bridge.Port
+	dhcp    *netstack.DHCPv4Server
+	stopDNS context.CancelFunc
+	running sync.WaitGroup
+}
+
+// A lateSink is one that is known later than who sends to it. Until then what is sent is
+// dropped.
+type lateSink struct {
+	to atomic.Pointer[netstack.EthernetNIC]
+}
+
+func (s *lateSink) Put(b *link.Batch) {
+	if nic := s.to.Load(); nic != nil {
+		nic.Put(b)
+	}
+}
+
+// openLAN joins a stack to a bridge whose links carry so many bytes of IP packets.
+func openLAN(cfg *LAN, b *bridge.Bridge, mtu int, log *slog.Logger, random io.Reader) (_ *lanStack, err error) {
+	l := &lanStack{LAN: new(*cfg)}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if l.MTU != 0 {
+		mtu = l.MTU
+	}
+	if random == nil {
+		random = rand.Reader
+	}
+	if l.MAC == nil {
+		l.MAC = make(net.HardwareAddr, 6)
+		if _, err := io.ReadFull(random, l.MAC); err != nil {
+			return nil, err
+		}
+		l.MAC[0] = l.MAC[0]&^1 | 2 // one interface's, and no manufacturer's
+	}
+	servers := l.resolvers()
+	if l.dhcp, err = l.dhcpServer(mtu, servers != nil); err != nil {
+		return nil, err
+	}
+	if l.stack, err = netstack.New(&netstack.Config{Logger: log, Rand: random}); err != nil {
+		return nil, err
+	}
+	// The bridge floods what comes before the interface is there to all, as it does anyway.
+	in := &lateSink{}
+	if l.port, err = b.Attach(lanPort, in, &bridge.PortConfig{Addresses: []net.HardwareAddr{l.MAC}, Edge: true}); err != nil {
+		return nil, err
+	}
+	if l.nic, err = l.stack.AddEthernet(l.port, l.ethernet(mtu, l.dhcp, servers != nil)); err != nil {
+		return nil, err
+	}
+	in.to.Store(l.nic)
+	if servers == nil {
+		return l, nil
+	}
+	d := &proxy.DNS{Servers: servers, Dialer: &net.Dialer{}, Logger: log}
+	if l.Egress != nil && l.Egress.Dialer != nil {
+		d.Dialer = l.Egress.Dialer
+	}
+	var at []netip.Addr
+	for _, p := range l.addresses() {
+		at = append(at, p.Addr())
+	}
+	l.stopDNS, err = serveDNS(d, l.stack, at, &l.running)
+	return l, err
+}
+
+// resolvers are the servers that questions are forwarded to; nil: they are not.
+func (l *LAN) resolvers() func() []netip.AddrPort { return resolvers(l.ForwardDNS, l.Egress, l.DNS) }
+
+// close ends all that is open. What has not been opened is nil.
+func (l *lanStack) close() {
+	if l.stopDNS != nil {
+		l.stopDNS()
+	}
+	if l.Egress != nil {
+		l.Egress.Close()
+	}
+	if l.port != nil {
+		l.port.Close()
+	}
+	l.running.Wait()
+	if l.stack != nil {
+		l.stack.Close()
+	}
+}
