@@ -55,8 +55,8 @@ func (p *Port) advertise(to netip.Addr) {
 	p.send(icmpv6Packet(p.v6.linkLocal, to, header.NDPHopLimit, p.v6.advertisement(p.mtu())))
 }
 
-// advertisement is a Router Advertisement (RFC 4861 §4.2). It has no source
-// link-layer address: there is none on a PPP link.
+// advertisement is a Router Advertisement (RFC 4861 §4.2). On a PPP link there is no
+// source link-layer address.
 func (v *port6) advertisement(mtu int) []byte {
 	m := make([]byte, raMinLen, 128)
 	m[0], m[4] = byte(header.ICMPv6RouterAdvert), advertHopLimit
@@ -67,14 +67,21 @@ func (v *port6) advertisement(mtu int) []byte {
 	m = append(m, optionMTU, 1, 0, 0)
 	m = binary.BigEndian.AppendUint32(m, uint32(mtu))
 	if v.prefix.IsValid() {
-		// Not L: no other host of the prefix is on the link, and what is not for the
-		// session itself is for its router.
-		const autonomous = 0x40
-		m = append(m, optionPrefix, 4, byte(v.prefix.Bits()), autonomous)
+		// Not L on a PPP link: no other host of the prefix is there, and what is not for
+		// the session itself is for its router.
+		const onLink, autonomous = 0x80, 0x40
+		flags := byte(autonomous)
+		if v.mac != (mac{}) {
+			flags |= onLink
+		}
+		m = append(m, optionPrefix, 4, byte(v.prefix.Bits()), flags)
 		m = binary.BigEndian.AppendUint32(m, wireSeconds[uint32](advertValid))
 		m = binary.BigEndian.AppendUint32(m, wireSeconds[uint32](advertLifetime))
 		m = append(m, 0, 0, 0, 0)
 		m = append(m, v.prefix.Addr().AsSlice()...)
+	}
+	if v.mac != (mac{}) {
+		m = append(m, linkOption(optionSourceLink, v.mac)...)
 	}
 	if len(v.dns) > 0 {
 		m = append(m, optionRDNSS, byte(1+2*len(v.dns)), 0, 0)

@@ -30,6 +30,16 @@ type EthernetConfig struct {
 	DHCP   bool   // have an IPv4 address leased, with router, DNS servers and MTU (RFC 2131)
 	NoIPv6 bool   // neither a link-local address nor those that routers advertise prefixes for
 	Name   string // what IPv6 addresses depend on, with prefix and AddressKey, as in [IPConfig]
+
+	// With a Forwarder, or something to advertise, the interface is the gateway of its
+	// segment: what the hosts there send to other networks is the Forwarder's ([Flow.Port]
+	// is the same for all of them), and the Stack itself reaches the segment only.
+	Forwarder *Forwarder     // nil, with Advertise: what is for other networks is dropped
+	Advertise *Advertisement // nil: it is no IPv6 router
+
+	// DHCPServer gives the hosts of the segment their IPv4 addresses, whether the interface
+	// is their gateway or not. nil: nobody is answered
+	DHCPServer *DHCPv4Server
 }
 
 // A Route is a way to other networks.
@@ -45,14 +55,19 @@ type Route struct {
 //
 // Neighbors are found by ARP (RFC 826) and Neighbor Discovery (RFC 4861).
 type EthernetNIC struct {
-	nic   *NIC
-	layer *etherLayer
-	cfg   EthernetConfig
+	nic    *NIC    // nil: a gateway
+	router *Router // of a gateway
+	port   *Port   // its only one
+	layer  *etherLayer
+	cfg    EthernetConfig
+
+	dhcp    *leasing      // nil: no DHCP
+	routed4 []tcpip.Route // as the stack has them
+	routed6 []tcpip.Route
 
 	mu      sync.Mutex
-	leases  []netip.Prefix // that DHCP has given
-	routed4 []tcpip.Route  // as the stack has them
-	routed6 []tcpip.Route
+	held    *lease        // that DHCP has given; nil: none
+	changed chan struct{} // closed when something changes, and then another
 }
 
 // AddEthernet adds an interface that sends frames to out. With static addresses it can
@@ -87,7 +102,7 @@ func (s *Stack) chooseMAC(want net.HardwareAddr) (m mac, err error) {
 }
 
 func (s *Stack) addEthernet(out link.Sink, cfg *EthernetConfig, at mac, vlan uint16) (*EthernetNIC, error) {
-	n := &EthernetNIC{cfg: *cfg}
+	n := &EthernetNIC{cfg: *cfg, changed: make(chan struct{})}
 	if err := n.cfg.check(); err != nil {
 		return nil, fmt.Errorf("netstack: %w", err)
 	}
@@ -97,6 +112,14 @@ func (s *Stack) addEthernet(out link.Sink, cfg *EthernetConfig, at mac, vlan uin
 	}
 	nic := &NIC{ether: n}
 	n.layer = newEtherLayer(out, at, vlan, &nic.counters)
+	n.layer.server = cfg.DHCPServer
+	if cfg.isGateway() {
+		if err := n.addGateway(s, ip.InterfaceID); err != nil {
+			n.layer.shut()
+			return nil, err
+		}
+		return n, nil
+	}
 	n.nic, n.layer.above, nic.out = nic, nic, etherDown{n.layer}
 	if err := s.addNIC(nic, ip); err != nil {
 		n.layer.shut()
@@ -104,6 +127,9 @@ func (s *Stack) addEthernet(out link.Sink, cfg *EthernetConfig, at mac, vlan uin
 	}
 	n.settle4()
 	n.settle6()
+	if cfg.DHCP {
+		n.lease()
+	}
 	return n, nil
 }
 
@@ -111,6 +137,11 @@ var linkLocalPrefix = netip.MustParsePrefix("fe80::/64")
 
 // check looks for what makes no sense.
 func (c *EthernetConfig) check() error {
+	if c.isGateway() {
+		if err := c.checkGateway(); err != nil {
+			return err
+		}
+	}
 	for _, a := range c.Addresses {
 		// RFC 3021: in a subnet of two addresses both are hosts'.
 		if ip := a.Addr(); a.IsValid() && ip.Is4() && a.Bits() < 31 && (ip == a.Masked().Addr() || isBroadcast(ip, []netip.Prefix{a})) {
@@ -159,13 +190,37 @@ func (n *EthernetNIC) MAC() net.HardwareAddr { return slices.Clone(n.layer.mac[:
 
 // Addresses are the interface's own now: static ones, the one that DHCP has given, then
 // those of IPv6, preferred ones first, and the link-local one, with a zone.
-func (n *EthernetNIC) Addresses() []netip.Addr { return n.nic.Addresses() }
+func (n *EthernetNIC) Addresses() []netip.Addr {
+	if n.nic == nil {
+		return n.gatewayAddresses()
+	}
+	return n.nic.Addresses()
+}
 
-// DNS are the servers that names are resolved with now.
-func (n *EthernetNIC) DNS() []netip.Addr { return n.nic.DNS() }
+// DNS are the servers that names are resolved with now. A gateway has none.
+func (n *EthernetNIC) DNS() []netip.Addr {
+	if n.nic == nil {
+		return nil
+	}
+	return n.nic.DNS()
+}
 
 // Counters are the interface's counters so far, in IP packets and their bytes.
-func (n *EthernetNIC) Counters() Counters { return n.nic.Counters() }
+func (n *EthernetNIC) Counters() Counters {
+	if n.nic == nil {
+		return n.router.Counters()
+	}
+	return n.nic.Counters()
+}
+
+// SetMTU says what the MTU is now, of IP packets in bytes, as [NIC.SetMTU] does.
+func (n *EthernetNIC) SetMTU(mtu int) {
+	if n.nic == nil {
+		n.port.SetMTU(mtu)
+		return
+	}
+	n.nic.SetMTU(mtu)
+}
 
 // Fail ends what goes through the interface at once, because what carried it is gone:
 // conns fail with err (nil: net.ErrClosed), and so does what is begun later. It may be
@@ -174,8 +229,17 @@ func (n *EthernetNIC) Fail(err error) {
 	if err == nil {
 		err = net.ErrClosed
 	}
+	if n.nic == nil {
+		n.failGateway(err)
+		return
+	}
 	n.nic.end(err)
 }
 
 // Close removes the interface from its stack, as [NIC.Close] does.
-func (n *EthernetNIC) Close() error { return n.nic.Close() }
+func (n *EthernetNIC) Close() error {
+	if n.nic == nil {
+		return n.closeGateway()
+	}
+	return n.nic.Close()
+}

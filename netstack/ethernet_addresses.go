@@ -10,13 +10,41 @@ import (
 // leased reports whether a is an address that DHCP has given.
 func (n *EthernetNIC) leased(a netip.Addr) bool { return slices.Contains(n.leasedAddresses(), a) }
 
-func (n *EthernetNIC) leasedAddresses() (list []netip.Addr) {
+func (n *EthernetNIC) leasedAddresses() []netip.Addr {
+	if l := n.current(); l != nil {
+		return []netip.Addr{l.addr.Addr()}
+	}
+	return nil
+}
+
+// current is the lease that there is now, or nil.
+func (n *EthernetNIC) current() *lease {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, p := range n.leases {
-		list = append(list, p.Addr())
+	return n.held
+}
+
+// leasedDNS are the servers that DHCP has told.
+func (n *EthernetNIC) leasedDNS() []netip.Addr {
+	if l := n.current(); l != nil {
+		return l.dns
 	}
-	return list
+	return nil
+}
+
+// notify says that something has changed.
+func (n *EthernetNIC) notify() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// Changed is closed when Addresses, DNS or the routes change next.
+func (n *EthernetNIC) Changed() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.changed
 }
 
 // static are the interface's own routes of one version of IP: its subnets, and what it
@@ -39,6 +67,12 @@ func (c *EthernetConfig) static(is func(netip.Addr) bool) (own []netip.Prefix, r
 // settle4 makes the layer and the stack agree with what is known of IPv4.
 func (n *EthernetNIC) settle4() {
 	own, r := n.cfg.static(netip.Addr.Is4)
+	if l := n.current(); l != nil {
+		own = append(own, l.addr)
+		for _, x := range l.routes {
+			r = append(r, route{prefix: x.Prefix, via: x.Via, source: l.addr.Addr()})
+		}
+	}
 	n.layer.set4(own, r)
 	n.route(&n.routed4, r)
 }

@@ -104,6 +104,9 @@ func (e *etherLayer) solicited(m header.ICMPv6, src, dst netip.Addr) {
 		return
 	}
 	flags, to := byte(neighborOverride), src
+	if e.router {
+		flags |= neighborRouter
+	}
 	if src.IsUnspecified() {
 		to, at = allNodes, groupMAC(allNodes)
 	} else {
@@ -145,7 +148,7 @@ func (e *etherLayer) advertised(m header.ICMPv6, dst netip.Addr) {
 		return
 	}
 	if e.has(target) {
-		e.duplicate(target)
+		e.clash(target, linkAddress(m[neighborLen:], optionTargetLink))
 		return
 	}
 	at := linkAddress(m[neighborLen:], optionTargetLink)

@@ -229,3 +229,13 @@ func (e *etherLayer) ask(addr netip.Addr, at mac) {
 	}
 	e.send(to, etherARP, arpPacket{op: arpRequest, sender: e.mac, senderAddr: src, target: at, wantAddr: addr}.bytes())
 }
+
+// probe asks whether somebody has an address that we want to have (RFC 5227 §2.1.1).
+func (e *etherLayer) probe(addr netip.Addr) {
+	e.send(broadcastMAC, etherARP, arpPacket{op: arpRequest, sender: e.mac, senderAddr: netip.IPv4Unspecified(), wantAddr: addr}.bytes())
+}
+
+// announce tells all that an address is here (RFC 5227 §2.3).
+func (e *etherLayer) announce(addr netip.Addr) {
+	e.send(broadcastMAC, etherARP, arpPacket{op: arpRequest, sender: e.mac, senderAddr: addr, wantAddr: addr}.bytes())
+}

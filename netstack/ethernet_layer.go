@@ -40,14 +40,18 @@ type etherLayer struct {
 	mac      mac
 	vlan     uint16 // the tag that its frames have; 0: none
 	counters *counters
+	router   bool // it forwards, and says so in Neighbor Advertisements
+
+	server *DHCPv4Server                  // answers requests of DHCP; nil: they are the stack's
+	client func(message []byte, from mac) // is told its replies; nil: nobody waits for any
+	clash  func(addr netip.Addr, by mac)  // is told which host has an address that might be ours
 
 	gate     sync.RWMutex // read-locked by a Put; locked for good by shut
 	shutting sync.Once
 
-	groups atomic.Pointer[map[mac]struct{}]             // those that it is in
-	vlans  atomic.Pointer[map[uint16]*etherLayer]       // its sub-interfaces
-	dhcp   atomic.Pointer[func(udp []byte) (took bool)] // who has DHCP: a client, or a server
-	hints  pacer                                        // ICMP errors to the stack
+	groups atomic.Pointer[map[mac]struct{}]       // those that it is in
+	vlans  atomic.Pointer[map[uint16]*etherLayer] // its sub-interfaces
+	hints  pacer                                  // ICMP errors to the stack
 
 	// A leaf: nobody is called with it.
 	mu        sync.RWMutex
@@ -61,7 +65,7 @@ type etherLayer struct {
 }
 
 func newEtherLayer(out link.Sink, at mac, vlan uint16, c *counters) *etherLayer {
-	e := &etherLayer{out: out, mac: at, vlan: vlan, counters: c}
+	e := &etherLayer{out: out, mac: at, vlan: vlan, counters: c, clash: func(netip.Addr, mac) {}}
 	e.neighbors.way = e.wayTo
 	e.groups.Store(&map[mac]struct{}{})
 	e.vlans.Store(&map[uint16]*etherLayer{})
@@ -100,6 +104,10 @@ func (e *etherLayer) set6(own []netip.Prefix, r routes) {
 // 4291 §2.8), under e.mu.
 func (e *etherLayer) join() {
 	groups := make(map[mac]struct{})
+	if e.router && len(e.own6) > 0 {
+		groups[groupMAC(allRouters)] = struct{}{}
+		groups[groupMAC(allDHCPServers)] = struct{}{}
+	}
 	if len(e.own4) > 0 {
 		groups[groupMAC(netip.AddrFrom4([4]byte{224, 0, 0, 1}))] = struct{}{}
 	}
@@ -250,7 +258,7 @@ func (e *etherLayer) enter(f *link.Frame) *etherLayer {
 		e.arpIn(p)
 		return nil
 	case etherIPv4:
-		return e.enter4(p, dst)
+		return e.enter4(p, dst, src)
 	case etherIPv6:
 		return e.enter6(p)
 	}
@@ -259,7 +267,7 @@ func (e *etherLayer) enter(f *link.Frame) *etherLayer {
 }
 
 // enter4 looks at an IPv4 packet, or what calls itself that.
-func (e *etherLayer) enter4(p []byte, dst mac) *etherLayer {
+func (e *etherLayer) enter4(p []byte, dst, src mac) *etherLayer {
 	if len(p) < header.IPv4MinimumSize || p[0]>>4 != 4 {
 		e.counters.malformed.Add(1)
 		return nil
@@ -271,10 +279,8 @@ func (e *etherLayer) enter4(p []byte, dst mac) *etherLayer {
 		e.counters.martian.Add(1)
 		return nil
 	}
-	if p[9] == byte(header.UDPProtocolNumber) {
-		if dhcp := e.dhcp.Load(); dhcp != nil && e.isDHCP(p) && (*dhcp)(p) {
-			return nil
-		}
+	if p[9] == byte(header.UDPProtocolNumber) && e.dhcp4(p, src) {
+		return nil
 	}
 	return e
 }
@@ -298,9 +304,13 @@ func (e *etherLayer) arpIn(p []byte) {
 		e.counters.malformed.Add(1)
 		return
 	}
-	if a.senderAddr.IsUnspecified() || a.senderAddr.IsMulticast() || e.has(a.senderAddr) {
-		e.conflict(a)
-	} else {
+	// RFC 5227 §2.1.1: who asks for an address without having one wants that one itself.
+	wanted := a.senderAddr
+	if a.op == arpRequest && a.senderAddr.IsUnspecified() {
+		wanted = a.wantAddr
+	}
+	e.clash(wanted, a.sender)
+	if !a.senderAddr.IsUnspecified() && !a.senderAddr.IsMulticast() && !e.has(a.senderAddr) {
 		e.do(func(now time.Time) {
 			_, onLink := e.routes4.next(a.senderAddr)
 			forUs := e.hasLocked(a.wantAddr)
@@ -313,15 +323,6 @@ func (e *etherLayer) arpIn(p []byte) {
 		e.send(a.sender, etherARP, arpPacket{op: arpReply, sender: e.mac, senderAddr: a.wantAddr, target: a.sender, wantAddr: a.senderAddr}.bytes())
 	}
 }
-
-// conflict is called when another host says that it has an address of ours.
-func (e *etherLayer) conflict(a arpPacket) { e.counters.martian.Add(1) }
-
-// duplicate is the same for IPv6.
-func (e *etherLayer) duplicate(a netip.Addr) { e.counters.martian.Add(1) }
-
-// isDHCP reports whether an IPv4 packet is one of DHCP's.
-func (e *etherLayer) isDHCP(p []byte) bool { return false }
 
 // send sends a packet of the layer's own.
 func (e *etherLayer) send(to mac, kind uint16, p []byte) {

@@ -47,6 +47,10 @@ type NIC struct {
 	gate     sync.RWMutex // read-locked by a Put; locked for good by shut
 	shutting sync.Once
 	counters counters
+
+	mtus  sync.Mutex // of what follows, and held while the stack is told
+	fits  int        // the session's MTU
+	limit int        // what DHCP says; 0: nothing
 }
 
 // base is what a NIC and a Router have in common.
@@ -78,7 +82,7 @@ func (s *Stack) AddIP(out link.Sink, cfg *IPConfig) (*NIC, error) {
 
 // addNIC adds n, which knows its way out.
 func (s *Stack) addNIC(n *NIC, cfg *IPConfig) error {
-	n.given = uint32(cmp.Or(cfg.MTU, defaultMTU))
+	n.given, n.fits = uint32(cmp.Or(cfg.MTU, defaultMTU)), maxMTU
 	n.down.out, n.down.back, n.down.counters, n.down.most = n.out, n, &n.counters, n.given
 	n.down.mtu.Store(n.given)
 	if cfg.InterfaceID != [8]byte{} {
@@ -230,11 +234,33 @@ func (n *NIC) SetMTU(mtu int) {
 		return
 	}
 	defer n.gate.RUnlock()
-	least := minMTU
+	n.mtus.Lock()
+	defer n.mtus.Unlock()
+	n.fits = mtu
+	n.setMTU()
+}
+
+// limitMTU says what the network has said that the MTU is. 0: nothing.
+func (n *NIC) limitMTU(mtu int) {
+	n.mtus.Lock()
+	defer n.mtus.Unlock()
+	if n.limit == mtu {
+		return
+	}
+	n.limit = mtu
+	n.setMTU()
+}
+
+// setMTU makes the stack agree with both, under n.mtus.
+func (n *NIC) setMTU() {
+	least, now := minMTU, n.given
 	if n.v6 != nil {
 		least = minMTU6
 	}
-	now := min(uint32(max(mtu, least)), n.given)
+	now = min(now, uint32(max(n.fits, least)))
+	if n.limit != 0 {
+		now = min(now, uint32(max(n.limit, least)))
+	}
 	n.down.mtu.Store(now)
 	if n.v6 == nil {
 		n.ep.mtu.Store(now)
@@ -250,7 +276,7 @@ func (n *NIC) shut() {
 	n.end(net.ErrClosed)
 	n.shutting.Do(func() {
 		if n.ether != nil {
-			n.ether.layer.shut()
+			n.ether.shut()
 		}
 		n.gate.Lock()
 		if n.v6 != nil {

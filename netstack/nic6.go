@@ -170,6 +170,9 @@ func (n *NIC) settle(now time.Time) {
 		n.stack.log.Debug("IPv6 DNS servers", "servers", servers)
 	}
 
+	if changed && n.ether != nil {
+		n.ether.notify()
+	}
 	if changed {
 		close(v.changed)
 		v.changed = make(chan struct{})
@@ -223,6 +226,9 @@ func (n *NIC) DNS() []netip.Addr {
 	n.stack.mu.Lock()
 	all := slices.Clone(n.dns)
 	n.stack.mu.Unlock()
+	if n.ether != nil {
+		all = append(all, n.ether.leasedDNS()...)
+	}
 	if n.v6 == nil {
 		return all
 	}

@@ -27,6 +27,8 @@ type PortConfig struct {
 	Prefix    netip.Prefix // of 64 bits, advertised to the session, which makes its addresses from it, and routed to it. Zero: none
 	Delegated netip.Prefix // for the networks behind the session: routed to it, and given when it asks by DHCPv6. Zero: none
 	DNS       []netip.Addr // IPv6 addresses of the servers that the session is told to ask, 8 at most
+
+	segment bool // an Ethernet segment, with the Router's addresses in it
 }
 
 // A Port joins one session to a [Router]. It is the [link.Sink] for what comes
@@ -42,7 +44,8 @@ type Port struct {
 	gate                 sync.RWMutex // read-locked by a Put; locked for good by shut
 	shutting             sync.Once
 	counters             counters
-	complaints           pacer // ICMP errors to the session
+	complaints           pacer       // ICMP errors to the session
+	ether                *etherLayer // below, where the session is an Ethernet segment; nil: point to point
 
 	v6 *port6 // nil: no IPv6
 }
@@ -86,7 +89,7 @@ func (p *Port) configure(cfg *PortConfig) error {
 			return fmt.Errorf("%v is not a prefix of unicast addresses", a)
 		}
 		for _, own := range p.router.addrs {
-			if a.Contains(own) {
+			if a.Contains(own) && !cfg.segment {
 				return fmt.Errorf("%v has the server's own address %v in it", a, own)
 			}
 		}
@@ -120,7 +123,11 @@ func (p *Port) admit4(h header.IPv4) verdict {
 	if p.router.table4.lookup(addr4(binary.BigEndian.Uint32(h[12:]))) != p {
 		return verdict{drop: &p.counters.spoofed}
 	}
-	return p.destined(p.router.table4.lookup(addr4(binary.BigEndian.Uint32(h[16:]))), h)
+	to := p.router.table4.lookup(addr4(binary.BigEndian.Uint32(h[16:])))
+	if to == p && p.ether != nil && p.ether.has(netip.AddrFrom4([4]byte(h[16:]))) {
+		to = nil
+	}
+	return p.destined(to, h)
 }
 
 // destined is the verdict on a packet, which came from where it should, for what is
@@ -159,6 +166,9 @@ func (p *Port) send(packet []byte) {
 
 func (p *Port) shut() {
 	p.end(net.ErrClosed)
+	if p.ether != nil {
+		p.ether.shut()
+	}
 	p.shutting.Do(p.gate.Lock)
 }
 

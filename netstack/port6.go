@@ -16,6 +16,7 @@ import (
 // reach the stack or other sessions.
 type port6 struct {
 	linkLocal         netip.Addr // ours
+	mac               mac        // ours, on Ethernet; zero: there is none
 	prefix, delegated netip.Prefix
 	dns               []netip.Addr
 	solicited, asked  pacer // by Router Solicitations, and by DHCP
@@ -26,6 +27,7 @@ type port6 struct {
 }
 
 var (
+	allRouters     = netip.MustParseAddr("ff02::2")
 	allNodes       = netip.MustParseAddr("ff02::1")
 	allDHCPServers = netip.MustParseAddr("ff02::1:2") // All_DHCP_Relay_Agents_and_Servers, RFC 8415 §7.1
 )
@@ -48,7 +50,11 @@ func (p *Port) admit6(h header.IPv6) verdict {
 	if p.router.table6.lookup(toAddr6([16]byte(h[8:]))) != p {
 		return verdict{drop: &p.counters.spoofed}
 	}
-	return p.destined(p.router.table6.lookup(toAddr6([16]byte(h[24:]))), h)
+	to := p.router.table6.lookup(toAddr6([16]byte(h[24:])))
+	if to == p && p.ether != nil && p.ether.has(dst) {
+		to = nil
+	}
+	return p.destined(to, h)
 }
 
 // onLink deals with a packet that is for this link only.
@@ -194,8 +200,12 @@ func newIPv6(src, dst netip.Addr, hopLimit uint8, protocol tcpip.TransportProtoc
 // udpChecksum is what the checksum of p, an IPv6 packet with UDP in it, must be. It
 // has no zero, which stands for none (RFC 8200 §8.1).
 func udpChecksum(p header.IPv6) uint16 {
-	u := header.UDP(p.Payload())
-	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, p.SourceAddress(), p.DestinationAddress(), uint16(len(u)))
+	return udpSum(p.SourceAddress(), p.DestinationAddress(), header.UDP(p.Payload()))
+}
+
+// udpSum is what the checksum of u must be.
+func udpSum(src, dst tcpip.Address, u header.UDP) uint16 {
+	sum := header.PseudoHeaderChecksum(header.UDPProtocolNumber, src, dst, uint16(len(u)))
 	sum = checksum.Checksum(u[header.UDPMinimumSize:], checksum.Checksum(u[:6], sum)) // without itself
 	if ^sum == 0 {
 		return 0xffff

@@ -89,12 +89,15 @@ func (s *Stack) lookup(ctx context.Context, f family, host string) ([]netip.Addr
 }
 
 // servers are the DNS servers to ask, in order: those that the NICs were set up
-// with, then those that routers advertise.
+// with, then those that DHCP has told, and those that routers advertise.
 func (s *Stack) servers() []netip.Addr {
 	s.mu.Lock()
 	all := slices.Clone(s.dns)
 	s.mu.Unlock()
 	for _, n := range s.nics() {
+		if n.ether != nil {
+			all = append(all, n.ether.leasedDNS()...)
+		}
 		if n.v6 != nil {
 			n.v6.mu.Lock()
 			all = append(all, n.v6.dns...)

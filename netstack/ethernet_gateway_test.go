@@ -1,0 +1,98 @@
+package netstack
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// answerTCP is a Forwarder that says where it was asked to go.
+func answerTCP() *Forwarder {
+	return &Forwarder{TCP: func(f *TCPFlow) {
+		if f.Destination().Port() == 81 {
+			f.Refuse(syscall.ECONNREFUSED)
+			return
+		}
+		c, err := f.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		io.WriteString(c, f.Source().Addr().String()+" to "+f.Destination().String())
+	}}
+}
+
+// A host of the segment reaches other networks through the gateway, over IPv4 and,
+// with what that advertises, over IPv6; and the gateway itself.
+func TestEthernetGateway(t *testing.T) {
+	prefix := netip.MustParsePrefix("2001:db8:7::/64")
+	server := netip.MustParseAddr("2001:db8:7::1")
+	p := newEtherPair(t,
+		&EthernetConfig{Addresses: prefixes("10.0.0.1/24"), Gateway: addrB},
+		&EthernetConfig{
+			Addresses: prefixes("10.0.0.2/24", "2001:db8:7::1/64"), Forwarder: answerTCP(),
+			Advertise: &Advertisement{Prefix: prefix, DNS: []netip.Addr{server}}, MTU: 1300,
+		})
+	if err := p.nicA.WaitIPv6(patience(t)); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(p.nicA.Addresses(), prefix.Contains)
+	if i < 0 {
+		t.Fatalf("the addresses are %v, want one of %v", p.nicA.Addresses(), prefix)
+	}
+	own := p.nicA.Addresses()[i]
+	if dns := p.nicA.DNS(); !slices.Contains(dns, server) {
+		t.Errorf("the DNS servers are %v, want %v", dns, server)
+	}
+	if mtu := p.nicA.nic.ep.MTU(); mtu != 1300 {
+		t.Errorf("the MTU is %d, want the advertised 1300", mtu)
+	}
+	for to, from := range map[string]string{"203.0.113.5": "10.0.0.1", "2001:db8:1::5": own.String()} {
+		c, err := p.a.DialContext(patience(t), "tcp", netip.AddrPortFrom(netip.MustParseAddr(to), 80).String())
+		if err != nil {
+			t.Errorf("to %s: %v", to, err)
+			continue
+		}
+		if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), from+" to ") {
+			t.Errorf("to %s: %q, %v", to, got, err)
+		}
+		c.Close()
+		if _, err = p.a.DialContext(patience(t), "tcp", netip.AddrPortFrom(netip.MustParseAddr(to), 81).String()); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("to %s, port 81: %v, want the far end's refusal", to, err)
+		}
+	}
+	for _, to := range []netip.Addr{addrB, server} {
+		transfer(t, p.a, p.b, to, 100<<10)
+		if _, err := p.a.Ping(patience(t), to, nil); err != nil {
+			t.Errorf("ping %v: %v", to, err)
+		}
+	}
+	for _, to := range []netip.Addr{addrA, own} {
+		transfer(t, p.b, p.a, to, 100<<10)
+		if _, err := p.b.Ping(patience(t), to, nil); err != nil {
+			t.Errorf("ping %v: %v", to, err)
+		}
+	}
+}
+
+func TestAGatewayThatMakesNoSense(t *testing.T) {
+	s := newStack(t, nil)
+	f := answerTCP()
+	for want, cfg := range map[string]*EthernetConfig{
+		"needs an address":  {Forwarder: f},
+		"leased by DHCP":    {Forwarder: f, Addresses: prefixes("10.0.0.2/24"), DHCP: true},
+		"no routes":         {Forwarder: f, Addresses: prefixes("10.0.0.2/24"), Gateway: addrA},
+		"IPv6 prefix of 64": {Addresses: prefixes("10.0.0.2/24"), Advertise: &Advertisement{}},
+		"64 bits":           {Addresses: prefixes("10.0.0.2/24"), Advertise: &Advertisement{Prefix: netip.MustParsePrefix("2001:db8::/56")}},
+		"NoIPv6":            {Addresses: prefixes("10.0.0.2/24"), NoIPv6: true, Advertise: &Advertisement{Prefix: netip.MustParsePrefix("2001:db8::/64")}},
+		"resolves no names": {Addresses: prefixes("10.0.0.2/24"), Forwarder: f, DNS: []netip.Addr{addrA}},
+	} {
+		if _, err := s.AddEthernet(discard, cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q in it", cfg, err, want)
+		}
+	}
+}
