@@ -45,10 +45,15 @@ type AnswerConfig struct {
 	// Methods are the PPP authentications that callers are asked for, the
 	// first one first, the next when it is refused. Nil: MS-CHAPv2, CHAP, and EAP with MS-CHAPv2.
 	Methods []AuthMethod
-	// Authenticate answers for the callers' names. Required.
+	// Authenticate answers for the callers' names. Required, unless there is RawPPP.
 	Authenticate Authenticator
-	// Pool gives the callers their addresses. Required.
+	// Pool gives the callers their addresses. Required, unless there is RawPPP.
 	Pool AddressPool
+	// RawPPP tells of a call whether its PPP is to pass as it is, to be switched to
+	// another session ([Switch]); [Endpoint.Accept] gives such a session as soon as the
+	// call stands. It must not wait. Calls for which it says no are refused where there
+	// is no Authenticate or Pool. Nil: PPP ends here.
+	RawPPP func(Call) bool
 	// PlacesCalls takes outgoing calls too (OCRQ, RFC 2661 §7.5): whatever the
 	// number, this endpoint is at its end, and PPP's server.
 	PlacesCalls bool
@@ -228,7 +233,7 @@ func (c *Config) withDefaults() (Config, error) {
 		return full, nil
 	}
 	answer := *full.Answer
-	if answer.Authenticate == nil || answer.Pool == nil {
+	if answer.RawPPP == nil && !answer.endsPPP() {
 		return full, fmt.Errorf("expected an Authenticator and an AddressPool to answer calls with, found none")
 	}
 	answer.MRU = orDefault(answer.MRU, defaultMRU)
@@ -236,6 +241,9 @@ func (c *Config) withDefaults() (Config, error) {
 	full.Answer = &answer
 	return full, errors.Join(checkMRU(answer.MRU), checkMPPE(answer.MPPE, answer.Methods))
 }
+
+// endsPPP tells whether PPP can end here.
+func (a *AnswerConfig) endsPPP() bool { return a != nil && a.Authenticate != nil && a.Pool != nil }
 
 // checkMPPE refuses encryption without a method that gives keys for it.
 func checkMPPE(m MPPE, methods []AuthMethod) error {

@@ -119,9 +119,13 @@ func (t *Tunnel) refuseSession() (r wire.Result, refused bool) {
 	return r, true
 }
 
-// unauthenticated tells of a call whether nothing is known of its caller yet.
+// unauthenticated tells of a call whether nothing is known of its caller yet. Where PPP
+// passes as it is, nothing is until the call stands; then it is its owner's to judge.
 func (s *Session) unauthenticated() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ppp == nil {
+		return s.state != SessionUp
+	}
 	return s.ppp.user == "" && s.state != SessionConfiguring && s.state != SessionUp
 }

@@ -2,7 +2,6 @@ package endpoint
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/machine"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
-	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
 // A pppEnd is an end of PPP in a session: its frames are negotiated here, and IP
@@ -212,7 +210,7 @@ func (p *pppEnd) output(now time.Time, packet []byte, event ppp.Event) {
 		s.carry(func(*carriage) {})
 		s.log.Info("long packets do not come through, nor does word of it", "mtu inside", s.MTU(), "longest", ev.MTU)
 	case ppp.Settled:
-		p.settled()
+		s.settled()
 	case ppp.Notice:
 		s.log.Info("the peer says", "in", ev.Packet, "text", shown(ev.Text))
 	case ppp.Down:
@@ -235,22 +233,6 @@ func (p *pppEnd) moved(other bool) bool {
 		p.runner.Do(func(now time.Time) { p.link.Close(now, "other addresses than before") })
 	}
 	return other
-}
-
-// settled tells those who wait that the session is complete. On the loop, once.
-func (p *pppEnd) settled() {
-	s := p.session
-	close(s.ready)
-	if !s.answer || s.tunnel.static() { // or its owner waits for this very session
-		return
-	}
-	select {
-	case s.tunnel.ep.accepted <- s:
-	default:
-		s.tunnel.ep.counters.notAccepted.Add(1)
-		s.setErr(fmt.Errorf("%d sessions wait to be accepted", acceptBacklog))
-		s.hangup(wire.Result{Code: wire.CallNoFacilities})
-	}
 }
 
 // lifetime is a context that ends with the session. A [context.WithCancel] for each

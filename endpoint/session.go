@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -41,6 +42,7 @@ type Session struct {
 	sending sync.Mutex               // of numbers and of the Sealer, with what they are for
 	pathMax atomic.Int32             // of which the MTUs are made: the path's MaxDatagram
 	sink    atomic.Pointer[link.Sink]
+	partner atomic.Pointer[Session] // whom it is switched to, or nil
 	waiting waitingRoom
 	flow    flow
 
@@ -49,9 +51,10 @@ type Session struct {
 
 	mu      sync.Mutex // what others may ask for
 	state   SessionState
-	peerID  uint32 // the peer's session id, as in encap
-	err     error  // why it is over, or is going to be
-	after   func() // of AfterDone
+	peerID  uint32   // the peer's session id, as in encap
+	raw     *rawCall // of a call whose PPP passes as it is
+	err     error    // why it is over, or is going to be
+	after   func()   // of AfterDone
 	created time.Time
 }
 
@@ -90,9 +93,18 @@ func (s *Session) call(now time.Time) {
 			CalledNumber: c.Number, SubAddress: c.SubAddress, MinimumBPS: c.MinimumBPS, MaximumBPS: c.MaximumBPS,
 		}))
 	} else {
-		s.named(s.tunnel.machine.Call(now, control.CallConfig{Line: control.Line{SequencingRequired: s.wants}}))
+		s.named(s.tunnel.machine.Call(now, s.callConfig()))
 	}
 	s.tunnel.setSession(s.id, s)
+}
+
+// callConfig is what the peer is told of a call.
+func (s *Session) callConfig() control.CallConfig {
+	r := s.raw
+	if r == nil {
+		return control.CallConfig{Line: control.Line{SequencingRequired: s.wants}}
+	}
+	return control.CallConfig{CalledNumber: r.CalledNumber, CallingNumber: r.CallingNumber, SubAddress: r.SubAddress, Line: r.line}
 }
 
 // Tunnel is the tunnel that the session runs in. That of a static session
@@ -197,8 +209,12 @@ func (s *Session) connected(now time.Time, ev control.SessionUp) {
 	s.mu.Lock()
 	s.peerID = ev.PeerSession
 	s.mu.Unlock()
-	s.setState(SessionNegotiating)
 	s.log.Info("session connected", "peer session", ev.PeerSession)
+	if s.ppp == nil {
+		s.connectedRaw(ev)
+		return
+	}
+	s.setState(SessionNegotiating)
 	s.ppp.open(now, ev.Proxy)
 }
 
@@ -216,6 +232,7 @@ func (s *Session) disconnected(now time.Time, err error) {
 	}
 	if s.ppp == nil {
 		s.carries.Store(&carriage{})
+		s.setErr(publicError(err))
 	}
 	if s.ppp == nil || s.ppp.down {
 		s.finish()
@@ -246,6 +263,7 @@ func (s *Session) finish() {
 	}
 	s.log.Log(s.tunnel.ep.ctx, level, "session down", "reason", reason(err))
 	close(s.done)
+	s.endPartner()
 	if after != nil {
 		go after()
 	}
@@ -273,6 +291,21 @@ func (s *Session) established(ctx context.Context) (*Session, error) {
 	}
 }
 
+// settled tells those who wait that the session is complete. On the loop, once.
+func (s *Session) settled() {
+	close(s.ready)
+	if !s.answer || s.tunnel.static() { // or its owner waits for this very session
+		return
+	}
+	select {
+	case s.tunnel.ep.accepted <- s:
+	default:
+		s.tunnel.ep.counters.notAccepted.Add(1)
+		s.setErr(fmt.Errorf("%d sessions wait to be accepted", acceptBacklog))
+		s.hangup(wire.Result{Code: wire.CallNoFacilities})
+	}
+}
+
 // LinkLocal is the link-local address with an interface identifier.
 func LinkLocal(id [8]byte) netip.Addr {
 	a := [16]byte{0xfe, 0x80}
@@ -284,10 +317,15 @@ func LinkLocal(id [8]byte) netip.Addr {
 // before the first one was attached are handed to it at once. Nil takes the sink
 // away: frames are dropped and counted then. An [MTUSetter] is told the MTU.
 func (s *Session) Attach(sink link.Sink) {
+	s.part()
 	if sink == nil {
 		s.sink.Store(nil)
 		return
 	}
+	s.attach(sink)
+}
+
+func (s *Session) attach(sink link.Sink) {
 	s.waiting.leave(sink, func() { s.sink.Store(&sink) })
 	if _, ok := sink.(MTUSetter); ok {
 		s.tunnel.loop.Do(func(time.Time) { s.tellMTU(s.MTU()) })

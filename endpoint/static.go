@@ -127,8 +127,8 @@ func (e *Endpoint) Static(ctx context.Context, peer string, cfg *StaticConfig) (
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if cfg.PPPServer && e.cfg.Answer == nil {
-		return nil, errors.New("expected an AnswerConfig to answer PPP with, found none")
+	if cfg.PPPServer && !e.cfg.Answer.endsPPP() {
+		return nil, errors.New("expected an AnswerConfig with an Authenticator and an AddressPool to answer PPP with, found none")
 	}
 	to, err := e.resolve(ctx, peer)
 	if err != nil {

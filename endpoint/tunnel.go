@@ -243,12 +243,12 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.ep.forget(t)
 		close(t.gone)
 	case control.IncomingCall:
-		if s := t.called(ev.Session); s != nil {
+		if s := t.called(ev.Session, Call{CalledNumber: ev.CalledNumber, CallingNumber: ev.CallingNumber, SubAddress: ev.SubAddress}); s != nil {
 			s.log.Info("call", "from", shown(ev.CallingNumber), "to", shown(ev.CalledNumber))
 			t.runner.Do(func(now time.Time) { t.machine.AcceptCall(now, ev.Session) })
 		}
 	case control.OutgoingCallRequest:
-		if s := t.called(ev.Session); s != nil {
+		if s := t.called(ev.Session, Call{CalledNumber: ev.CalledNumber, SubAddress: ev.SubAddress}); s != nil {
 			s.log.Info("call to be placed", "to", shown(ev.CalledNumber))
 			t.runner.Do(func(now time.Time) { t.machine.AcceptOutgoing(now, ev.Session) })
 		}
@@ -281,8 +281,11 @@ func (t *Tunnel) send(packet []byte) {
 
 // called is a session for a peer that wants to open one with us; nil when we answer
 // none, and it is refused.
-func (t *Tunnel) called(id uint32) *Session {
-	if t.ep.cfg.Answer == nil {
+func (t *Tunnel) called(id uint32, c Call) *Session {
+	a := t.ep.cfg.Answer
+	c.Peer, c.PeerName = t.Peer(), t.PeerName()
+	raw := a != nil && a.RawPPP != nil && a.RawPPP(c)
+	if !raw && !a.endsPPP() {
 		t.runner.Do(func(now time.Time) {
 			t.machine.Hangup(now, id, wire.Result{Code: wire.CallNoFacilitiesEver})
 		})
@@ -292,7 +295,12 @@ func (t *Tunnel) called(id uint32) *Session {
 		t.runner.Do(func(now time.Time) { t.machine.Hangup(now, id, r) })
 		return nil
 	}
-	s := newAnswerer(t)
+	var s *Session
+	if raw {
+		s = newRawAnswerer(t, c)
+	} else {
+		s = newAnswerer(t)
+	}
 	s.named(id)
 	t.setSession(id, s)
 	return s

@@ -1,0 +1,162 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+	"github.com/l2tpnet/l2tpnet/endpoint/link"
+)
+
+// A Call is what a peer has told of a session of L2TPv2 that it opens (RFC 2661
+// §4.4.3, §4.4.5). The words are the peer's and may hold anything.
+type Call struct {
+	Peer     netip.AddrPort
+	PeerName string // the peer's Host Name
+	// CalledNumber, CallingNumber and SubAddress are those of ICRQ, or of OCRQ without
+	// CallingNumber.
+	CalledNumber, CallingNumber, SubAddress string
+	// ProxyUser is who the caller has said to the LAC that it is, where the LAC tells it
+	// (Proxy Authen Name): not yet when AnswerConfig.RawPPP is asked.
+	ProxyUser string
+}
+
+// A rawCall is what [Tunnel.OpenRawPPP] passes on.
+type rawCall struct {
+	Call
+	line control.Line
+}
+
+// Call is what the peer has told of a session whose PPP passes as it is; ok tells
+// whether this is one that a peer has opened.
+func (s *Session) Call() (c Call, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.raw == nil || !s.answer {
+		return c, false
+	}
+	return s.raw.Call, true
+}
+
+// OpenRawPPP opens a session whose PPP does not end here: what is put into it and comes
+// out of it are PPP frames, with or without FF 03, for [Switch]. Where from is a session
+// that was accepted so (AnswerConfig.RawPPP), the peer is told what from's has told: the
+// numbers, the line's speeds, whether frames have numbers, and what it has negotiated
+// with the caller, so that the other end of the switch may take it up (RFC 2661
+// §4.4.5). Nil: there is nothing to tell.
+//
+// It returns when the call stands, when that failed, or when ctx is done, which abandons
+// it.
+func (t *Tunnel) OpenRawPPP(ctx context.Context, from *Session) (*Session, error) {
+	if t.static() {
+		return nil, ErrStatic
+	}
+	s := newSession(t, false, PseudowirePPP)
+	s.raw = &rawCall{}
+	if from != nil {
+		from.mu.Lock()
+		if from.raw != nil {
+			*s.raw = *from.raw
+		}
+		from.mu.Unlock()
+	}
+	if !t.runner.Do(func(now time.Time) { s.call(now) }) {
+		return nil, net.ErrClosed
+	}
+	return s.established(ctx)
+}
+
+// newRawAnswerer is a session that the peer opens, whose PPP passes as it is.
+func newRawAnswerer(t *Tunnel, c Call) *Session {
+	s := newSession(t, true, PseudowirePPP)
+	s.raw = &rawCall{Call: c}
+	return s
+}
+
+// connectedRaw takes that the call of a session stands in which no PPP ends. On the
+// loop.
+func (s *Session) connectedRaw(ev control.SessionUp) {
+	if s.answer {
+		s.mu.Lock()
+		s.raw.line = ev.Line
+		if ev.Proxy != nil {
+			s.raw.ProxyUser = ev.Proxy.ProxyAuthenName
+		}
+		s.mu.Unlock()
+	}
+	s.carryFrames()
+	s.setState(SessionUp)
+	s.settled()
+}
+
+// Switch joins two sessions: what comes in by one goes out by the other (tunnel
+// switching). They have the same type, whatever the versions of L2TP, the endpoints and
+// the kinds of set-up, and no PPP ends in either: see AnswerConfig.RawPPP,
+// [Tunnel.OpenRawPPP] and StaticConfig.RawPPP. When one of them ends so does the other,
+// with a [SwitchError]; a peer with a control connection is told. [Session.Attach] with
+// another sink parts them.
+//
+// Frames are as long as they come. Where the path to one peer is narrower than that to
+// the other, the datagrams of long ones are fragmented.
+func Switch(a, b *Session) error {
+	switch {
+	case a == b:
+		return errors.New("expected two sessions to switch, found one")
+	case a.ppp != nil || b.ppp != nil:
+		return errors.New("expected sessions whose PPP passes as it is (RawPPP) to switch, found one in which PPP ends")
+	case a.kind != b.kind:
+		return fmt.Errorf("expected two sessions of one type to switch, found %v and %v", a.kind, b.kind)
+	}
+	a.Attach(nil)
+	b.Attach(nil)
+	a.partner.Store(b)
+	b.partner.Store(a)
+	a.attach(b)
+	b.attach(a)
+	for _, s := range []*Session{a, b} {
+		select {
+		case <-s.done:
+			s.endPartner()
+			return fmt.Errorf("a session that was to be switched is over: %w", s.Err())
+		default:
+		}
+	}
+	return nil
+}
+
+// A SwitchError ends a session since the one has ended that it was switched to.
+type SwitchError struct{ Err error } // the other's
+
+func (e *SwitchError) Error() string {
+	return "the session that it was switched to has ended: " + reason(e.Err)
+}
+
+// Unwrap is why the other has ended.
+func (e *SwitchError) Unwrap() error { return e.Err }
+
+// part ends that s is switched, if it is, and is whom it was switched to.
+func (s *Session) part() *Session {
+	p := s.partner.Swap(nil)
+	if p != nil && p.partner.CompareAndSwap(s, nil) {
+		p.sink.Store(nil)
+	}
+	return p
+}
+
+// endPartner ends whom a session was switched to that is over.
+func (s *Session) endPartner() {
+	p := s.part()
+	if p == nil {
+		return
+	}
+	p.setErr(&SwitchError{s.Err()})
+	// RFC 2661 §4.4.2: "1 - Call disconnected due to loss of carrier".
+	p.hangup(wire.Result{Code: wire.CallLostCarrier})
+}
+
+var _ link.Sink = (*Session)(nil)
