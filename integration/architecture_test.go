@@ -60,7 +60,7 @@ var whoImportsWhom = map[string]rule{
 		ours:   []string{"endpoint/link", "endpoint/internal/control", "endpoint/internal/machine", "endpoint/internal/order", "endpoint/internal/pcapng", "endpoint/internal/ppp", "endpoint/internal/udp", "endpoint/internal/wire"},
 		others: []string{"golang.org/x/time"},
 	},
-	"endpoint/decode": {ours: []string{"endpoint/internal/pcapng", "endpoint/internal/ppp", "endpoint/internal/wire"}},
+	"endpoint/decode": {ours: []string{"endpoint/internal/order", "endpoint/internal/pcapng", "endpoint/internal/ppp", "endpoint/internal/wire"}},
 	"endpoint/host":   {ours: []string{"endpoint/link"}, others: []string{"golang.org/x/sys"}},
 	"endpoint/node":   {ours: []string{"endpoint", "endpoint/bridge", "endpoint/link", "netstack", "proxy"}, others: []string{"golang.org/x/net", "golang.org/x/time"}},
 	"netstack":        {ours: []string{"endpoint/link"}, others: []string{gvisor, "github.com/insomniacslk/dhcp", "golang.org/x/net", "golang.org/x/time"}},

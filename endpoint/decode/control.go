@@ -12,7 +12,7 @@ import (
 // control takes a control message.
 func (d *decoder) control(msg message) {
 	if len(msg.body) == 0 {
-		d.acknowledgement(msg)
+		d.acknowledgement("ZLB", &d.count.acks, msg)
 		return
 	}
 	m, err := wire.ParseMessage(msg.body, d.cfg.Secret)
@@ -34,7 +34,11 @@ func (d *decoder) control(msg message) {
 	if err != nil {
 		l.wrong = err.(*wire.Error).Reason
 	}
+	d.followed(msg, m, l)
+}
 
+// followed takes a control message that is in words, and adds what became of it.
+func (d *decoder) followed(msg message, m *wire.Message, l line) {
 	e := d.tunnelFor(msg, m)
 	if e.tunnel != nil {
 		if e.sent[1-e.end].repeated(msg.header.Ns, m.Type, maphash.Bytes(d.seed, msg.body)) {
@@ -47,10 +51,11 @@ func (d *decoder) control(msg message) {
 	d.message(msg, l)
 }
 
-// acknowledgement takes a ZLB, which says what it acknowledges by its Nr alone.
-func (d *decoder) acknowledgement(msg message) {
-	d.count.acks++
-	l := line{what: "ZLB"}
+// acknowledgement takes a ZLB, which says what it acknowledges by its Nr alone, or an
+// ACK of L2TPv3, whose AVPs only prove who sends it.
+func (d *decoder) acknowledgement(what string, count *int, msg message) {
+	*count++
+	l := line{what: what}
 	if e := d.tunnelOf(msg.src, msg.dst, msg.header.TunnelID, 0); e.tunnel != nil {
 		if kind, ok := e.sent[e.end].at(msg.header.Nr - 1); ok {
 			l.add("acknowledges %v", kind)

@@ -33,10 +33,12 @@ type Config struct {
 }
 
 // Print reads a capture, in pcap or pcapng format, and writes what it has of
-// L2TPv2 and PPP, as the package's comment shows, with a summary at the end.
+// L2TP and PPP, as the package's comment shows, with a summary at the end.
 // L2TP is what comes from or goes to a port of the configuration, the
-// datagrams of an endpoint's own capture, and control messages from and to
-// addresses that were seen to speak L2TP.
+// datagrams of an endpoint's own capture, control messages from and to
+// addresses that were seen to speak L2TP, IP packets of protocol 115, and, on
+// whatever port, datagrams with the header of L2TPv3 in which a frame with a whole
+// IP packet is found.
 //
 // A capture that ends in the middle of a packet, or is broken somewhere, is
 // no error if there was L2TP before: the summary says so. Otherwise that is the error,
@@ -74,6 +76,7 @@ func Print(w io.Writer, capture io.Reader, cfg *Config) error {
 		}
 		return fmt.Errorf("%w%s", ErrNothing, list(" in: ", d.count.elsewhere()))
 	}
+	d.sessionsV3()
 	d.summary(err)
 	return d.err
 }
@@ -82,6 +85,7 @@ func Print(w io.Writer, capture io.Reader, cfg *Config) error {
 type decoder struct {
 	printer
 	observer
+	streams
 	cfg   Config
 	count counts
 }
@@ -91,14 +95,18 @@ type counts struct {
 	packets int // in the capture
 
 	control, acks, ppp, data, headers int // of L2TP; headers are all that there was
-	dataBytes                         int
+	explicit                          int // ACKs of L2TPv3
+	dataBytes                         int // of data
+	v3                                int // data messages of L2TPv3
 	repeated, malformed, cut          int // of those above
 
 	inner, versions, fragments, links, others int             // what was passed over
 	link                                      pcapng.LinkType // of the last of links
 }
 
-func (c *counts) l2tp() int { return c.control + c.acks + c.ppp + c.data + c.headers }
+func (c *counts) l2tp() int {
+	return c.control + c.acks + c.ppp + c.data + c.headers + c.explicit + c.v3
+}
 
 // packet takes a packet of the capture.
 func (d *decoder) packet(p pcapng.Packet) {
@@ -119,6 +127,8 @@ func (d *decoder) packet(p pcapng.Packet) {
 	case isUnknownLink:
 		d.count.links++
 		d.count.link = p.Interface.Link
+	case isL2TP:
+		d.overIP(dgram)
 	case isUDP:
 		d.datagram(dgram, ours && p.Interface.Name == pcapng.Outer)
 	}
@@ -128,6 +138,10 @@ func (d *decoder) packet(p pcapng.Packet) {
 func (d *decoder) datagram(u datagram, certain bool) {
 	if d.cfg.covers(u.src.Port()) || d.cfg.covers(u.dst.Port()) {
 		certain = true
+	}
+	if v, ok := wire.Version(u.payload); ok && v == 3 {
+		d.datagramV3(u, certain)
+		return
 	}
 	if !certain && !d.known(u.src) && !d.known(u.dst) {
 		d.count.others++
@@ -141,7 +155,7 @@ func (d *decoder) datagram(u datagram, certain bool) {
 		}
 		return
 	}
-	h, body, err := parseHeader(u)
+	h, body, err := parseHeader(u, wire.ParseHeader)
 	switch {
 	case !certain && (err != nil || !h.Control && d.conversation(u.dst, h.TunnelID) == nil):
 		d.count.others++
@@ -164,13 +178,13 @@ type message struct {
 
 // parseHeader reads a header, in which the length of the whole datagram counts,
 // although the capture may have cut it.
-func parseHeader(u datagram) (h wire.Header, body []byte, err error) {
+func parseHeader(u datagram, parse func([]byte) (wire.Header, []byte, error)) (h wire.Header, body []byte, err error) {
 	if u.missing == 0 {
-		return wire.ParseHeader(u.payload)
+		return parse(u.payload)
 	}
 	whole := make([]byte, len(u.payload)+u.missing)
 	copy(whole, u.payload)
-	h, body, err = wire.ParseHeader(whole)
+	h, body, err = parse(whole)
 	header := cap(whole) - cap(body) // the body is a part of it
 	return h, body[:max(0, min(len(body), len(u.payload)-header))], err
 }
@@ -189,7 +203,11 @@ func (d *decoder) message(m message, l line) {
 	if l.repeated {
 		d.count.repeated++
 	}
-	d.print(m.src, m.dst, m.header.TunnelID, m.header.SessionID, l)
+	ids := fmt.Sprintf("%d/%d", m.header.TunnelID, m.header.SessionID)
+	if m.header.Version == 3 {
+		ids = hex32(m.header.TunnelID)
+	}
+	d.print(m.src, m.dst, ids, l)
 }
 
 func (c *Config) covers(port uint16) bool {
@@ -200,8 +218,8 @@ func (c *Config) covers(port uint16) bool {
 // not shown.
 func (d *decoder) summary(end error) {
 	c := &d.count
-	shown := list("", tally(c.control, "control message", "control messages"), tally(c.acks, "ZLB", "ZLBs"),
-		tally(c.ppp, "PPP message", "PPP messages"))
+	shown := list("", tally(c.control, "control message", "control messages"), tally(c.acks, "ZLB", "ZLBs"), tally(c.explicit, "ACK", "ACKs"),
+		tally(c.ppp, "PPP message", "PPP messages"), tally(c.v3, "L2TPv3 data packet", "L2TPv3 data packets"))
 	wrong := list("", tally(c.repeated, "retransmission", "retransmissions"), tally(c.malformed, "malformed", "malformed"),
 		tally(c.cut, "cut by the capture", "cut by the capture"))
 	size := " (" + octets(c.dataBytes) + ")"

@@ -280,7 +280,7 @@ func TestWhatIsPassedOver(t *testing.T) {
 	fragment := ipv4(lac, lns, controlMessage(0, 0, 0, sccrq))
 	fragment[6] = 0x20 // More Fragments
 	tape := newTape().packet(fragment).
-		udp(lac, lns, unhex("c803 0014 00000000 0000 0000 8008 0000 0000 0001")). // L2TPv3
+		udp(lac, lns, unhex("c804 0014 00000000 0000 0000 8008 0000 0000 0001")).
 		udp(lac, lns, unhex("c801")).
 		control(lac, lns, 0, 0, 0, sccrq).
 		packet(unhex("45"))

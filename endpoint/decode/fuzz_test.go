@@ -32,6 +32,9 @@ func FuzzPrint(f *testing.F) {
 	for _, name := range capture.Names() {
 		f.Add(recorded(f, name)[:3000])
 	}
+	for _, w := range capture.V3() {
+		f.Add(recorded(f, w.Capture)[:2000])
+	}
 	f.Add(newTalk().lcp().file)
 	f.Fuzz(func(t *testing.T, file []byte) {
 		var out bytes.Buffer
@@ -57,6 +60,19 @@ func FuzzDatagrams(f *testing.F) {
 			seed = append(append(seed, way, byte(n)), p.Payload[:n]...)
 		}
 		f.Add(seed[:min(len(seed), 4000)], []byte("tunsecret"))
+	}
+	for _, w := range capture.V3() {
+		var seed []byte
+		for _, p := range capture.Load(f, w.Capture)[:10] {
+			seed = append(append(seed, 0, byte(len(p.Payload))), p.Payload...)
+		}
+		f.Add(seed, []byte(nil))
+	}
+	for _, b := range [][]byte{
+		controlV3(0, 0, avp(0, 0, "0001"), avp(0, 61, "00000001"), avp(0, 62, "00040005")),
+		controlV3(1, 1, avp(0, 0, "000a"), avp(0, 63, "00000005"), avp(0, 65, "11223344"), avp(9, 8, "0003")),
+	} {
+		f.Add(append([]byte{0, byte(len(b))}, b...), []byte(nil))
 	}
 	f.Fuzz(func(t *testing.T, b, secret []byte) {
 		file := pcapng.AppendInterface(pcapng.AppendSection(nil, "test"), pcapng.LinkRaw, "eth0")

@@ -66,7 +66,11 @@ func (p *printer) introduce(addrs ...netip.AddrPort) {
 		}
 		p.names[a] = name(p.naming)
 		p.naming++
-		said = append(said, fmt.Sprintf("%s is %v", p.names[a], a))
+		if a.Port() == 0 { // over IP
+			said = append(said, fmt.Sprintf("%s is %v", p.names[a], a.Addr()))
+		} else {
+			said = append(said, fmt.Sprintf("%s is %v", p.names[a], a))
+		}
 	}
 	if len(said) > 0 {
 		p.printf("%s\n", strings.Join(said, ", "))
@@ -82,14 +86,15 @@ func name(n int) string {
 	return s
 }
 
-// print writes the line of a message from one address to another.
-func (p *printer) print(from, to netip.AddrPort, tunnel, session uint32, l line) {
+// print writes the line of a message from one address to another, with what its
+// header has to name the tunnel and the session.
+func (p *printer) print(from, to netip.AddrPort, ids string, l line) {
 	p.introduce(from, to)
 	begin := ""
 	if !p.now.IsZero() {
 		begin = fmt.Sprintf("%7.3f", p.now.Sub(p.begin).Seconds())
 	}
-	begin = fmt.Sprintf("%7s %s > %s %-11s", begin, p.names[from], p.names[to], fmt.Sprintf("%d/%d", tunnel, session))
+	begin = fmt.Sprintf("%7s %s > %s %-11s", begin, p.names[from], p.names[to], ids)
 	p.printf("%s", l.fold(begin))
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/pcapng"
 )
 
-// A datagram is a UDP datagram of a capture.
+// A datagram is a UDP datagram of a capture, or L2TP over IP: then the ports are 0.
 type datagram struct {
 	src, dst netip.AddrPort
 	payload  []byte
@@ -18,7 +18,8 @@ type datagram struct {
 type verdict uint8
 
 const (
-	isUDP verdict = iota
+	isUDP  verdict = iota
+	isL2TP         // L2TPv3 over IP: there are no ports
 	isOther
 	isFragment    // of an IP packet; all but the last and perhaps the first make no sense alone
 	isUnknownLink // below IP there is something that we do not know
@@ -33,6 +34,7 @@ const (
 	protocolRouting    = 43
 	protocolFragment   = 44
 	protocolDstOptions = 60
+	protocolL2TP       = 115
 
 	udpHeaderLen = 8
 )
@@ -104,13 +106,23 @@ func parseIPv4(b []byte) (datagram, verdict) {
 		total = len(b)
 	}
 	switch {
-	case header < 20 || total < header || len(b) < header || b[9] != protocolUDP:
+	case header < 20 || total < header || len(b) < header || b[9] != protocolUDP && b[9] != protocolL2TP:
 		return datagram{}, isOther
 	case binary.BigEndian.Uint16(b[6:])&0x3fff != 0: // More Fragments, Fragment Offset
 		return datagram{}, isFragment
 	}
 	src, dst := netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
-	return parseUDP(src, dst, b[header:min(total, len(b))])
+	payload := b[header:min(total, len(b))]
+	if b[9] == protocolL2TP {
+		return overIP(src, dst, payload, total-header)
+	}
+	return parseUDP(src, dst, payload)
+}
+
+// overIP is an IP packet of protocol 115 (RFC 3931 §4.1.1), with so many octets
+// unless some were cut off.
+func overIP(src, dst netip.Addr, b []byte, whole int) (datagram, verdict) {
+	return datagram{src: netip.AddrPortFrom(src, 0), dst: netip.AddrPortFrom(dst, 0), payload: b, missing: max(0, whole-len(b))}, isL2TP
 }
 
 // parseIPv6 is RFC 8200 §3 and §4.
@@ -121,11 +133,14 @@ func parseIPv6(b []byte) (datagram, verdict) {
 	src, dst := netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
 	next, length := b[6], int(binary.BigEndian.Uint16(b[4:]))
 	b = b[40:]
+	missing := max(0, length-len(b))
 	b = b[:min(length, len(b))]
 	for range 8 { // of what may come before UDP, nothing comes more often than twice
 		switch next {
 		case protocolUDP:
 			return parseUDP(src, dst, b)
+		case protocolL2TP:
+			return overIP(src, dst, b, len(b)+missing)
 		case protocolHopByHop, protocolRouting, protocolDstOptions:
 			if len(b) < 8 {
 				return datagram{}, isOther

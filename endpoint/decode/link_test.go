@@ -144,7 +144,7 @@ func TestManyAddresses(t *testing.T) {
 	p := printer{w: nowhere{}, names: map[netip.AddrPort]string{}}
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	for port := range uint16(namesMax) {
-		p.print(netip.AddrPortFrom(a, port), netip.AddrPortFrom(b, port), 0, 0, line{what: "ZLB"})
+		p.print(netip.AddrPortFrom(a, port), netip.AddrPortFrom(b, port), "0/0", line{what: "ZLB"})
 		if len(p.names) > namesMax {
 			t.Fatalf("%d names", len(p.names))
 		}

@@ -34,8 +34,11 @@ const (
 // valid.
 const bitSublayerS = 0x40000000
 
-// ErrVersion3 is the error of [ParseV3] for a datagram of another version.
-var ErrVersion3 = errors.New("wire: the header's Ver is not 3")
+// The errors of [ParseV3] that L2TPv2 does not have.
+var (
+	ErrVersion3 = errors.New("wire: the header's Ver is not 3")
+	ErrControl3 = errors.New("wire: a control message's header needs the L and S bits")
+)
 
 // ParseV3 splits a datagram of L2TPv3 over UDP (RFC 3931 §4.1.2.1, §3.2.1) into
 // its header and the rest, which is part of the datagram.
@@ -50,7 +53,7 @@ var ErrVersion3 = errors.New("wire: the header's Ver is not 3")
 // receiver (0 as long as the sender does not know it), and the rest is the AVPs,
 // which end where Length says; [ParseV3Control] also has Ns and Nr.
 //
-// The error is one of [ErrVersion3], [ErrShort], [ErrControl] and [ErrLength]; the
+// The error is one of [ErrVersion3], [ErrShort], [ErrControl3] and [ErrLength]; the
 // datagram is then to be discarded in silence.
 func ParseV3(datagram []byte) (control bool, id uint32, rest []byte, err error) {
 	if len(datagram) < V3DataHeaderLen {
@@ -130,7 +133,7 @@ func PutV3DataHeader(b []byte, session uint32, cookie []byte, sublayer bool, seq
 // and its AVPs, which are part of the message; no AVPs are a ZLB. TunnelID is the
 // Control Connection ID, 32 bits wide; there is no session in the header. Length trims
 // what follows the message. The error is one of [ErrVersion3], [ErrShort],
-// [ErrControl] and [ErrLength].
+// [ErrControl3] and [ErrLength].
 func ParseV3Control(message []byte) (h Header, avps []byte, err error) {
 	version, ok := Version(message)
 	switch {
@@ -142,7 +145,7 @@ func ParseV3Control(message []byte) (h Header, avps []byte, err error) {
 	// "The T bit MUST be set to 1 … The L and S bits MUST be set to 1"; the others
 	// are reserved.
 	if binary.BigEndian.Uint16(message)&(bitT|bitL|bitS) != bitT|bitL|bitS {
-		return h, nil, ErrControl
+		return h, nil, ErrControl3
 	}
 	if len(message) < V3ControlHeaderLen {
 		return h, nil, ErrShort

@@ -67,16 +67,16 @@ func TestParseV3Refuses(t *testing.T) {
 		{"c803 000c 00000001 0000", ErrShort},
 		{"c803 000b 00000001 0000 0000", ErrLength},
 		{"c803 000d 00000001 0000 0000", ErrLength},
-		{"8003 000c 00000001 0000 0000", ErrControl},
-		{"c003 000c 00000001 0000 0000", ErrControl},
-		{"8803 000c 00000001 0000 0000", ErrControl},
+		{"8003 000c 00000001 0000 0000", ErrControl3},
+		{"c003 000c 00000001 0000 0000", ErrControl3},
+		{"8803 000c 00000001 0000 0000", ErrControl3},
 	} {
 		if _, _, _, err := ParseV3(unhex(t, c.datagram)); !errors.Is(err, c.want) {
 			t.Errorf("%q: error %v, want %v", c.datagram, err, c.want)
 		}
 	}
-	if _, _, err := ParseV3Control(unhex(t, "0003 000c 00000001 0000 0000")); !errors.Is(err, ErrControl) {
-		t.Errorf("a data message as a control message: error %v, want %v", err, ErrControl)
+	if _, _, err := ParseV3Control(unhex(t, "0003 000c 00000001 0000 0000")); !errors.Is(err, ErrControl3) {
+		t.Errorf("a data message as a control message: error %v, want %v", err, ErrControl3)
 	}
 }
 
