@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -38,6 +39,10 @@ func newStaticWay(p *Pseudowire) (*staticWay, error) {
 	}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
+	}
+	w.cfg.Type = cmp.Or(w.cfg.Type, endpoint.PseudowireEthernet)
+	if err := w.cfg.Validate(); err != nil {
+		return nil, err
 	}
 	switch w.cfg.Type {
 	case endpoint.PseudowireEthernet, endpoint.PseudowireVLAN:
@@ -77,9 +82,6 @@ func newStaticWay(p *Pseudowire) (*staticWay, error) {
 		}
 		ppp.NoIPv6 = ppp.NoIPv6 || w.noIPv6
 		w.cfg.PPP = &ppp
-		if err := ppp.Validate(); err != nil {
-			return nil, err
-		}
 	default:
 		return nil, fmt.Errorf("expected a pseudowire of Ethernet, a VLAN, PPP or IP, found %v", w.cfg.Type)
 	}
