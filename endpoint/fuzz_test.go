@@ -3,6 +3,7 @@ package endpoint
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,10 +13,11 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
-// FuzzReceive has an endpoint that dials and answers, with a session up, take any
-// datagrams from that session's own peer, who knows the ids, and from a stranger,
-// who does not. Each datagram of the input is preceded by its length. Nothing may
-// panic; a session of another peer stands at the end, and carries packets.
+// FuzzReceive has an endpoint that dials and answers, with a session up and static
+// sessions of L2TPv3 beside it, take any datagrams from those sessions' own peer, who
+// knows the ids and the cookies, and from a stranger, who does not. Each datagram of the
+// input is preceded by its length. Nothing may panic; sessions of another peer stand at
+// the end, and carry frames.
 func FuzzReceive(f *testing.F) {
 	for _, name := range capture.Names() {
 		var input []byte
@@ -29,6 +31,13 @@ func FuzzReceive(f *testing.F) {
 		}
 		f.Add(input, false)
 		f.Add(input, true)
+	}
+	v3 := []byte("\x12\x00\x03\x00\x00\x00\x00\x00\x01abcd\x40\x00\x00\x05\x00\x00")
+	for _, id := range []byte{1, 2, 3, 4, 5} {
+		for _, number := range []byte{5, 7, 6, 8} {
+			v3[8], v3[16] = id, number
+			f.Add(append(slices.Clone(v3), append([]byte{0x22}, append(v3[1:17], frame("\x00\x01\x45\x00")...)...)...), true)
+		}
 	}
 	f.Fuzz(func(t *testing.T, input []byte, insider bool) {
 		synctest.Test(t, func(t *testing.T) { fuzzReceive(t, input, insider) })
@@ -67,6 +76,11 @@ func fuzzReceive(t *testing.T, input []byte, insider bool) {
 		s.Attach(s) // what comes in goes out again
 	}
 
+	fuzzed := staticsToFuzz(t, lns, "192.0.2.4:1701")
+	staticHonest := static(t, honestLAC, lnsAddr, &StaticConfig{SessionID: 1, PeerSessionID: 1, Sequencing: SequencingBoth})
+	echo := static(t, lns, "192.0.2.3:1701", &StaticConfig{SessionID: 1, PeerSessionID: 1, Sequencing: SequencingBoth})
+	echo.Attach(echo)
+
 	from, err := n.Listen("192.0.2.5:1701")
 	if err != nil {
 		t.Fatal(err)
@@ -77,6 +91,11 @@ func fuzzReceive(t *testing.T, input []byte, insider bool) {
 		k := min(int(input[0]), len(input)-1)
 		datagram := append([]byte(nil), input[1:1+k]...)
 		input = input[1+k:]
+		if v, _ := wire.Version(datagram); v == 3 && insider && len(datagram) > 12 {
+			// A session's own id, and its cookie.
+			datagram[4], datagram[5], datagram[6], datagram[7] = 0, 0, 0, datagram[7]%byte(len(fuzzed)+2)
+			copy(datagram[8:], fuzzCookie)
+		}
 		if insider {
 			// The peer's own ids, in whichever header the datagram has.
 			if h, _, err := wire.ParseHeader(datagram); err == nil {
@@ -104,7 +123,38 @@ func fuzzReceive(t *testing.T, input []byte, insider bool) {
 	honest.Attach(sink)
 	put(honest, packet("still here"))
 	wantPacket(t, got, packet("still here"))
+	sink, got = collect()
+	staticHonest.Attach(sink)
+	put(staticHonest, frame("still here"))
+	wantPacket(t, got, frame("still here"))
+	for _, s := range fuzzed {
+		if err := s.Err(); err != nil {
+			t.Errorf("a static session of %v has ended: %v", s.Type(), err)
+		}
+	}
 	if !insider && session.Err() != nil {
 		t.Errorf("a stranger ended a session: %v", session.Err())
 	}
+}
+
+var fuzzCookie = []byte("abcd")
+
+// staticsToFuzz are sessions of many kinds, with identifiers from 1 on, that send what
+// comes in out again. A session of PPP, the next identifier, waits for a caller.
+func staticsToFuzz(t *testing.T, e *Endpoint, peer string) (sessions []*Session) {
+	t.Helper()
+	for i, cfg := range []StaticConfig{
+		{Sequencing: SequencingBoth, ReorderTimeout: 5 * time.Millisecond, ReorderMax: 3},
+		{Type: PseudowireVLAN, VLAN: 7, Sequencing: SequencingRecv},
+		{Type: PseudowireIP, Sublayer: SublayerDefault},
+		{Type: PseudowirePPP, RawPPP: true, Sequencing: SequencingSend},
+		{Type: PseudowireHDLC},
+	} {
+		cfg.SessionID, cfg.PeerSessionID, cfg.PeerCookie = uint32(i+1), uint32(i+1), fuzzCookie
+		s := static(t, e, peer, &cfg)
+		s.Attach(s)
+		sessions = append(sessions, s)
+	}
+	go e.Static(t.Context(), peer, &StaticConfig{Type: PseudowirePPP, PPPServer: true, SessionID: 6, PeerSessionID: 6, PeerCookie: fuzzCookie})
+	return sessions
 }
