@@ -32,6 +32,20 @@ func (n *EthernetNIC) leasedDNS() []netip.Addr {
 	return nil
 }
 
+// Gateway is the IPv4 router that leads everywhere: the one that was given, or that DHCP
+// has told. Zero: none.
+func (n *EthernetNIC) Gateway() netip.Addr {
+	if n.cfg.Gateway.IsValid() {
+		return n.cfg.Gateway
+	}
+	if l := n.current(); l != nil {
+		if i := slices.IndexFunc(l.routes, func(r Route) bool { return r.Prefix.Bits() == 0 }); i >= 0 {
+			return l.routes[i].Via
+		}
+	}
+	return netip.Addr{}
+}
+
 // notify says that something has changed.
 func (n *EthernetNIC) notify() {
 	n.mu.Lock()

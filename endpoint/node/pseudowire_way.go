@@ -139,14 +139,16 @@ func (w *staticWay) join(ctx context.Context, stack *netstack.Stack, session *en
 		nic.Close()
 		return nil, err
 	}
-	return ethernetInside{nic, w.gateway}, nil
+	return ethernetInside{nic}, nil
 }
 
 // wait returns when the interface has its addresses: those of IPv4 that are leased, and
 // of IPv6 what a router that is there tells of at once.
 func (w *staticWay) wait(ctx context.Context, nic *netstack.EthernetNIC) error {
 	if w.dhcp {
-		return errors.New("no DHCP yet")
+		if err := nic.Wait(ctx); err != nil {
+			return err
+		}
 	}
 	if !w.noIPv6 {
 		short, cancel := context.WithTimeout(ctx, advertisementWait)
@@ -163,11 +165,6 @@ type ipInside struct{ *netstack.NIC }
 func (ipInside) gateway() netip.Addr { return netip.Addr{} }
 
 // An ethernetInside is the interface of a session whose frames are Ethernet's.
-type ethernetInside struct {
-	*netstack.EthernetNIC
-	router netip.Addr
-}
+type ethernetInside struct{ *netstack.EthernetNIC }
 
-func (ethernetInside) Changed() <-chan struct{} { return nil }
-
-func (i ethernetInside) gateway() netip.Addr { return i.router }
+func (i ethernetInside) gateway() netip.Addr { return i.Gateway() }
