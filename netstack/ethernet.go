@@ -61,6 +61,10 @@ type EthernetNIC struct {
 	layer  *etherLayer
 	cfg    EthernetConfig
 
+	above *EthernetNIC // whose sub-interface this is; nil: nobody's
+	subs  sync.Mutex
+	vlans map[uint16]*EthernetNIC
+
 	dhcp    *leasing      // nil: no DHCP
 	routed4 []tcpip.Route // as the stack has them
 	routed6 []tcpip.Route
@@ -213,31 +217,43 @@ func (n *EthernetNIC) Counters() Counters {
 	return n.nic.Counters()
 }
 
-// SetMTU says what the MTU is now, of IP packets in bytes, as [NIC.SetMTU] does.
+// SetMTU says what the MTU is now, of IP packets without a tag in bytes, as [NIC.SetMTU]
+// does; sub-interfaces have four octets less.
 func (n *EthernetNIC) SetMTU(mtu int) {
 	if n.nic == nil {
 		n.port.SetMTU(mtu)
-		return
+	} else {
+		n.nic.SetMTU(mtu)
 	}
-	n.nic.SetMTU(mtu)
+	for _, sub := range n.children() {
+		sub.SetMTU(mtu - tagLen)
+	}
 }
 
-// Fail ends what goes through the interface at once, because what carried it is gone:
-// conns fail with err (nil: net.ErrClosed), and so does what is begun later. It may be
-// called anywhere; Close must follow.
+// Fail ends what goes through the interface and its sub-interfaces at once, because what
+// carried it is gone: conns fail with err (nil: net.ErrClosed), and so does what is begun
+// later. It may be called anywhere; Close must follow.
 func (n *EthernetNIC) Fail(err error) {
 	if err == nil {
 		err = net.ErrClosed
 	}
 	if n.nic == nil {
 		n.failGateway(err)
-		return
+	} else {
+		n.nic.end(err)
 	}
-	n.nic.end(err)
+	for _, sub := range n.children() {
+		sub.Fail(err)
+	}
 }
 
-// Close removes the interface from its stack, as [NIC.Close] does.
+// Close removes the interface and its sub-interfaces from their stack, as [NIC.Close]
+// does. An address that DHCP has leased is given back.
 func (n *EthernetNIC) Close() error {
+	for _, sub := range n.children() {
+		sub.Close()
+	}
+	n.leave()
 	if n.nic == nil {
 		return n.closeGateway()
 	}
