@@ -39,6 +39,8 @@
 //
 // A counter is a sublayer with a number and without the S bit, as QEMU has it. With
 // the S bit, numbers that are missing and those that come late or twice are counted.
+// PPP's messages are shown as those of L2TPv2; that two directions are one session is
+// seen only where no others between the same ends have PPP at that time.
 //
 // # The states
 //

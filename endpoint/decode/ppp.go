@@ -99,12 +99,17 @@ func (d *decoder) frame(m message) {
 	if s == nil {
 		s = new(session) // that nobody remembers
 	}
+	d.controlFrame(m, &s.ppp, 1-e.end, protocol, information)
+}
+
+// controlFrame takes a frame of PPP's own protocols, which an end of a session sends.
+func (d *decoder) controlFrame(m message, s *ppp, from int, protocol uint16, information []byte) {
 	l := line{what: protocolName(protocol)}
 	if protocol < 0xc000 || protocol == protoLCP || protocol == protoPAP || protocol == protoCHAP || protocol == protoEAP {
 		p, reason := parsePacket(information)
 		switch {
 		case reason == "":
-			reason = d.packetOf(&s.ppp, 1-e.end, protocol, p, &l)
+			reason = d.packetOf(s, from, protocol, p, &l)
 		case m.missing > 0 && p.code != 0:
 			l.what += fmt.Sprintf(" %s %d", codeName(p.code), p.id)
 		}

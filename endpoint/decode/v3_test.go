@@ -313,3 +313,35 @@ A is 192.0.2.1:1701, B is 192.0.2.2:1701
 2 L2TPv3 data packets; 1 cut by the capture
 `)
 }
+
+// PPP in a pseudowire is PPP, with its states when it is known which two directions
+// belong together.
+func TestPPPV3(t *testing.T) {
+	a, b := netip.MustParseAddrPort("192.0.2.1:5001"), netip.MustParseAddrPort("192.0.2.2:5002")
+	const cookie = "01020304"
+	newTape().
+		data(a, b, 7, cookie+"ff03 c021 01 01 0008 0104 0578").
+		data(b, a, 8, "40000000 ff03 c021 01 01 000a 0506 11223344").
+		data(a, b, 7, cookie+"ff03 c021 02 01 000a 0506 11223344").
+		data(b, a, 8, "40000001 ff03 c021 02 01 0008 0104 0578").
+		data(b, a, 8, "40000002 ff03 c023 01 01 000e 04 61626364 04 31323334").
+		data(a, b, 7, cookie+"ff03 0021"+ip4).
+		data(a, b, 7, cookie+"ff03 c021 09 02 0003").
+		data(a, b, 9, "ff03 c021 01 01 0004").
+		want(t, `
+A is 192.0.2.1:5001, B is 192.0.2.2:5002
+  0.000 A > B 0x00000007  LCP Conf-Req 1 MRU 1400                       req-sent
+  1.000 B > A 0x00000008  LCP Conf-Req 1 magic                          req-sent
+  2.000 A > B 0x00000007  LCP Conf-Ack 1                                ack-sent
+  3.000 B > A 0x00000008  LCP Conf-Ack 1                                  opened
+  4.000 B > A 0x00000008  PAP Auth-Req 1 "abcd"
+  6.000 A > B 0x00000007  malformed LCP: Length is 3, less than 4
+  7.000 A > B 0x00000009  LCP Conf-Req 1                                req-sent
+  0.000 A > B 0x00000007  data PPP, cookie of 4 octets, no sublayer,
+                          4 packets (74 octets) in 6.000 s
+  1.000 B > A 0x00000008  data PPP, no cookie, sublayer with numbers,
+                          3 packets (56 octets) in 3.000 s
+  7.000 A > B 0x00000009  data PPP, no cookie, no sublayer, 1 packet (8 octets)
+7 PPP messages, 8 L2TPv3 data packets; 1 malformed
+`)
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/order"
+	pppframe "github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
@@ -16,7 +17,8 @@ import (
 // of it is what most of its messages agree on.
 type streams struct {
 	byKey map[streamKey]*stream
-	list  []*stream // the first seen first
+	list  []*stream       // the first seen first
+	alone map[pair][]*ppp // of the streams from to to, those whose other direction was not seen yet
 }
 
 type streamKey struct {
@@ -32,6 +34,10 @@ type stream struct {
 	packets     int
 	octets      int // behind the Session ID
 	guesses     [wordsMax + 1]guess
+
+	ppp   *ppp // what the session's PPP has said, in both directions if it is known which belong together; nil: nothing yet
+	from  int  // the end of it that sends this
+	words int  // before its frames
 }
 
 // wordsMax is how many words of 32 bits stand between the Session ID and the frame at
@@ -152,6 +158,9 @@ func (d *decoder) dataV3(u datagram, id uint32, rest []byte, certain bool) {
 	s.packets++
 	s.octets += len(rest) + u.missing
 	for i, kind := range found {
+		if kind == pppFrame || s.ppp != nil && i == s.words && len(rest) > 4*i+1 && rest[4*i] == 0xff && rest[4*i+1] == 3 {
+			d.pppV3(u, s, i, rest)
+		}
 		if kind == noFrame {
 			continue
 		}
@@ -164,6 +173,36 @@ func (d *decoder) dataV3(u datagram, id uint32, rest []byte, certain bool) {
 			g.number(rest[4*(i-1):])
 		}
 	}
+}
+
+// pppV3 takes a PPP frame, which stands behind so many words.
+func (d *decoder) pppV3(u datagram, s *stream, words int, rest []byte) {
+	protocol, information, ok := pppframe.ParseFrame(rest[4*words:])
+	if !ok || protocol < 0x8000 {
+		return // counted with the others
+	}
+	if s.ppp == nil {
+		d.join(s)
+		s.words = words
+	}
+	m := message{datagram: u, header: wire.Header{Version: 3, TunnelID: s.id}}
+	d.controlFrame(m, s.ppp, s.from, protocol, information)
+}
+
+// join finds the session that a stream is one direction of: it is the other one of a
+// stream between the same two ends, if there is no choice.
+func (d *decoder) join(s *stream) {
+	there, back := pair{s.dst, s.src}, pair{s.src, s.dst}
+	if other := d.alone[back]; len(other) == 1 {
+		s.ppp, s.from = other[0], 1
+		delete(d.alone, back)
+		return
+	}
+	s.ppp = new(ppp)
+	if d.alone == nil {
+		d.alone = make(map[pair][]*ppp)
+	}
+	d.alone[there] = append(d.alone[there], s.ppp)
 }
 
 // sessionsV3 writes a line for each stream.
