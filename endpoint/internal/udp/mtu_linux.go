@@ -38,8 +38,9 @@ func (f *fast) discover(fd int) {
 	}
 }
 
-// sendInPieces sends a message that is fragmented, and reports whether it went. Those
-// who send at the same time wait meanwhile: raw.Write lets in one at a time.
+// sendInPieces sends a message that is fragmented, and reports whether it went. raw.Write
+// lets in one at a time. What others send meanwhile may be fragmented as well, and is
+// refused the next time.
 func (f *fast) sendInPieces(m *message) (sent bool) {
 	if len(f.discoveries) == 0 {
 		return false

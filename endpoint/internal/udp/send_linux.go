@@ -26,12 +26,15 @@ type outbox struct {
 	most, dirty int // messages and vectors that have been used
 	refused     syscall.Errno
 	f           *fast
-	writable    func(fd uintptr) bool
+	full        bool // the socket's buffer is
+	try         func(fd uintptr)
+	retry       func(fd uintptr) bool
 }
 
 var outboxes = sync.Pool{New: func() any {
 	o := &outbox{}
-	o.writable = o.tryWrite
+	o.try = func(fd uintptr) { o.full = !o.tryWrite(fd) }
+	o.retry = o.tryWrite
 	return o
 }}
 
@@ -47,7 +50,7 @@ func (f *fast) send(frames []link.Frame, p *Path) (sent int, err error) {
 		o.build(frames, p, longest)
 		for o.next < o.built {
 			first := o.next
-			if e := f.raw.Write(o.writable); e != nil {
+			if e := o.write(); e != nil {
 				return sent, e
 			}
 			for _, n := range o.frames[first:o.next] {
@@ -147,6 +150,16 @@ func (o *outbox) free() {
 	o.most, o.dirty = 0, 0
 	o.f = nil
 	outboxes.Put(o)
+}
+
+// write sends the messages until one is refused. Many send at the same time, as the
+// system allows: raw.Write would let in one at a time, and have the others wait for each
+// other with locks of their connections held. So it is only where to wait for room.
+func (o *outbox) write() error {
+	if err := o.f.raw.Control(o.try); err != nil || !o.full {
+		return err
+	}
+	return o.f.raw.Write(o.retry)
 }
 
 // tryWrite sends the messages until one is refused; false: the buffer is full.

@@ -4,6 +4,7 @@ package roles
 
 import (
 	"net"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,17 +24,23 @@ func ListenUDP(address string, small bool) (net.PacketConn, error) {
 	return smallSocket{conn.(*net.UDPConn)}, nil
 }
 
-// A smallSocket sets its buffers after each time that somebody had its descriptor, since they may have been raised then.
+// A smallSocket sets its buffers after the first time that somebody had its descriptor, since they are raised then.
 type smallSocket struct{ *net.UDPConn }
 
 func (s smallSocket) SyscallConn() (syscall.RawConn, error) {
 	raw, err := s.UDPConn.SyscallConn()
-	return smallRaw{raw}, err
+	return &smallRaw{RawConn: raw}, err
 }
 
-type smallRaw struct{ syscall.RawConn }
+type smallRaw struct {
+	syscall.RawConn
+	set atomic.Bool
+}
 
-func (r smallRaw) Control(f func(fd uintptr)) error {
+func (r *smallRaw) Control(f func(fd uintptr)) error {
+	if r.set.Swap(true) {
+		return r.RawConn.Control(f)
+	}
 	return r.RawConn.Control(func(fd uintptr) {
 		f(fd)
 		unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, StockBuffer)
