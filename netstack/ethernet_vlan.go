@@ -108,4 +108,3 @@ func (n *EthernetNIC) life() context.Context {
 	}
 	return n.nic.life
 }
-
