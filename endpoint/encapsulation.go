@@ -72,23 +72,24 @@ type arrival struct {
 	order    *ordering // nil: numbers are not looked at
 }
 
-// receiveV3 takes the rest of a data message of L2TPv3, from the cookie on. Nothing is
-// learnt from one whose cookie or number is wrong. On the reader.
-func (s *Session) receiveV3(rest []byte, in *inflow) {
+// receiveV3 takes the rest of a data message of L2TPv3, from the cookie on, and reports
+// whether it is the peer's. Nothing is learnt from one whose cookie is wrong, and no
+// frame delivered whose number is. On the reader.
+func (s *Session) receiveV3(rest []byte, in *inflow) bool {
 	a := &s.arrival
 	frame, ok := wire.CutCookie(rest, a.cookie)
 	if !ok {
 		s.flow.cookieDiscards.Add(1)
-		return
+		return false
 	}
 	if !a.sublayer {
 		s.receive(frame, in)
-		return
+		return true
 	}
 	sequenced, number, frame, ok := wire.ParseSublayer(frame)
 	if !ok {
 		s.flow.invalid.Add(1)
-		return
+		return false
 	}
 	if sequenced && !s.encap.numbered.Load() {
 		s.encap.numbered.Store(true) // who numbers may insist on it
@@ -101,4 +102,5 @@ func (s *Session) receiveV3(rest []byte, in *inflow) {
 	default:
 		s.flow.unnumbered.Add(1)
 	}
+	return true
 }

@@ -62,7 +62,7 @@ func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, 
 	e.counters.received.Add(1)
 	switch v, ok := wire.Version(datagram); {
 	case ok && v == 3:
-		e.receiveV3(from, datagram, in)
+		e.receiveV3(from, to, datagram, in)
 		return
 	case !ok || v != 2:
 		e.counters.unknownVersion.Add(1)
@@ -112,7 +112,7 @@ func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, 
 }
 
 // receiveV3 takes a datagram of L2TPv3.
-func (e *Endpoint) receiveV3(from netip.AddrPort, datagram []byte, in *inflow) {
+func (e *Endpoint) receiveV3(from netip.AddrPort, to netip.Addr, datagram []byte, in *inflow) {
 	control, id, rest, err := wire.ParseV3(datagram)
 	switch {
 	case control: // nobody here speaks it
@@ -126,7 +126,9 @@ func (e *Endpoint) receiveV3(from netip.AddrPort, datagram []byte, in *inflow) {
 	s, known := e.sessions.get(id, from)
 	switch {
 	case s != nil:
-		s.receiveV3(rest, in)
+		if s.receiveV3(rest, in) && to.IsValid() {
+			s.tunnel.answerFrom(to)
+		}
 	case known:
 		e.counters.wrongPeer.Add(1)
 	default:

@@ -195,6 +195,15 @@ func newStaticTunnel(e *Endpoint, way *udp.Path) *Tunnel {
 	return t
 }
 
+// answerFrom has the tunnel's datagrams leave from the address that the peer knows us
+// by, where the socket has several. On the reader.
+func (t *Tunnel) answerFrom(local netip.Addr) {
+	if way := t.path.Load(); way.Local != local && t.static() {
+		t.path.Store(t.ep.sock.Path(way.Peer, local))
+		t.log.Debug("the peer knows us by another address", "address", local)
+	}
+}
+
 // static tells of a tunnel that it has no control connection.
 func (t *Tunnel) static() bool { return t.machine == nil }
 

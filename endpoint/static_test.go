@@ -275,3 +275,33 @@ func TestManyStaticSessionsAndPeersOnASocket(t *testing.T) {
 		}
 	})
 }
+
+func TestAnswersLeaveFromTheAddressThatThePeerKnows(t *testing.T) {
+	// "Answer from the address that the datagram was sent to".
+	synctest.Test(t, func(t *testing.T) {
+		e := host(t, simnet.New(1), westAddr, nil)
+		defer e.Close()
+		s := static(t, e, eastAddr, &StaticConfig{SessionID: 5, PeerSessionID: 7, PeerCookie: []byte{1, 2, 3, 4}})
+		in := newInflow()
+		receive := func(octets string, to string) netip.Addr {
+			b, err := hex.DecodeString(octets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.receive(netip.MustParseAddrPort(eastAddr), netip.MustParseAddr(to), append(b, frame("x")...), &in)
+			in.flush()
+			return s.tunnel.path.Load().Local
+		}
+		if a := receive("000300000000000501020305", "192.0.2.11"); a.IsValid() {
+			t.Errorf("a frame with a wrong cookie has it answer from %v", a)
+		}
+		for _, to := range []string{"192.0.2.11", "192.0.2.12"} {
+			if a := receive("000300000000000501020304", to); a.String() != to {
+				t.Errorf("it answers from %v, want %s", a, to)
+			}
+		}
+		if s.tunnel.Peer().String() != eastAddr {
+			t.Errorf("the peer is %v", s.tunnel.Peer())
+		}
+	})
+}
