@@ -96,8 +96,17 @@ func TestConnectToXl2tpd(t *testing.T) {
 // A connection is l2tpnet connect that has connected.
 type connection struct {
 	*process
+	browser
 	hello string // the first line that it printed
-	web   *http.Client
+}
+
+// A browser fetches what is behind a tunnel.
+type browser struct{ *http.Client }
+
+func newBrowser(t *testing.T, transport *http.Transport) browser {
+	transport.ResponseHeaderTimeout = guest.Patience
+	t.Cleanup(transport.CloseIdleConnections)
+	return browser{&http.Client{Transport: transport, Timeout: 2 * guest.Patience}}
 }
 
 // socksAt is where the first line says that the proxy listens.
@@ -105,27 +114,40 @@ var socksAt = regexp.MustCompile(`SOCKS5?\D*?\s(127\.0\.0\.1:\d+)`)
 
 func connect(t *testing.T, server string, flags ...string) *connection {
 	t.Helper()
-	p := start(t, append([]string{"connect", server}, flags...)...)
+	return connected(t, start(t, append([]string{"connect", server}, flags...)...))
+}
+
+// connected waits for the first line of an l2tpnet that has a SOCKS proxy.
+func connected(t *testing.T, p *process) *connection {
+	t.Helper()
 	hello := p.line(t)
 	m := socksAt.FindStringSubmatch(hello)
 	if m == nil {
-		t.Fatalf("connect's first line: expected where its SOCKS proxy listens, like %q, found %q", socksAt, hello)
+		t.Fatalf("the first line: expected where its SOCKS proxy listens, like %q, found %q", socksAt, hello)
 	}
-	transport := &http.Transport{
-		// Names go to the proxy as they are: net/http resolves none for a SOCKS proxy.
-		Proxy:                 http.ProxyURL(&url.URL{Scheme: "socks5", Host: m[1]}),
-		ResponseHeaderTimeout: guest.Patience,
-	}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &connection{p, hello, &http.Client{Transport: transport, Timeout: 2 * guest.Patience}}
+	// Names go to the proxy as they are: net/http resolves none for a SOCKS proxy.
+	proxy := http.ProxyURL(&url.URL{Scheme: "socks5", Host: m[1]})
+	return &connection{p, newBrowser(t, &http.Transport{Proxy: proxy}), hello}
 }
 
-func (c *connection) get(t *testing.T, url string) string {
+func (b browser) get(t *testing.T, url string) string {
+	t.Helper()
+	return b.fetch(t, url, func() (*http.Response, error) { return b.Get(url) })
+}
+
+func (b browser) post(t *testing.T, url, content string) string {
+	t.Helper()
+	return b.fetch(t, url, func() (*http.Response, error) {
+		return b.Post(url, "application/octet-stream", strings.NewReader(content))
+	})
+}
+
+func (b browser) fetch(t *testing.T, url string, ask func() (*http.Response, error)) string {
 	t.Helper()
 	began := time.Now()
-	r, err := c.web.Get(url)
+	r, err := ask()
 	if err != nil {
-		t.Fatalf("through the SOCKS proxy: %v", err)
+		t.Fatalf("through the tunnel: %v", err)
 	}
 	defer r.Body.Close()
 	body, err := io.ReadAll(r.Body)

@@ -23,13 +23,18 @@ type capture struct {
 	mu   sync.Mutex
 	file *os.File
 	w    *bufio.Writer
-	bulk int        // IP packets in the file since the last control message
-	seen [kinds]int // datagrams that went through the relays
+	bulk int                    // IP packets in the file since the last control message
+	data map[netip.AddrPort]int // frames of L2TPv3 in the file, by who sent them
+	seen [kinds]int             // datagrams that went through the relays
 }
 
 // maxBulk bounds the IP packets, in clear or not, that are kept after each control message, since one of bulk is like the
-// next. Control messages and what PPP negotiates are all kept.
-const maxBulk = 200
+// next. Control messages and what PPP negotiates are all kept. Of L2TPv3's data, where nobody negotiates, maxData are kept of
+// each sender.
+const (
+	maxBulk = 200
+	maxData = 100
+)
 
 var (
 	dialler  = netip.MustParseAddr("192.0.2.1")
@@ -43,7 +48,7 @@ func newCapture(t *testing.T) *capture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	c := &capture{file: f, w: bufio.NewWriter(f)}
+	c := &capture{file: f, w: bufio.NewWriter(f), data: map[netip.AddrPort]int{}}
 	header := binary.LittleEndian.AppendUint32(nil, 0xa1b2c3d4)
 	header = binary.LittleEndian.AppendUint16(header, 2) // version 2.4
 	header = binary.LittleEndian.AppendUint16(header, 4)
@@ -65,6 +70,10 @@ func (c *capture) write(from, to netip.AddrPort, payload []byte) {
 		c.bulk = 0
 	case clear4, clear6, sealed:
 		if c.bulk++; c.bulk > maxBulk {
+			return
+		}
+	case dataV3:
+		if c.data[from]++; c.data[from] > maxData {
 			return
 		}
 	}
@@ -94,14 +103,18 @@ const (
 	control             // with something in it: not an acknowledgement alone
 	clear4              // an IPv4 packet
 	clear6              // an IPv6 packet
+	dataV3              // a frame of L2TPv3
 	sealed              // a packet compressed, which with MPPE is encrypted (RFC 3078 §3)
 	kinds
 )
 
-// kindOf looks into an L2TPv2 datagram (RFC 2661 §3.1) as far as it must.
+// kindOf looks into an L2TP datagram (RFC 2661 §3.1, RFC 3931 §4.1.2) as far as it must.
 func kindOf(b []byte) kind {
 	if len(b) < 6 {
 		return other
+	}
+	if b[0]&0x80 == 0 && b[1]&0x0f == 3 {
+		return dataV3
 	}
 	if b[0]&0x80 != 0 {
 		if len(b) > 12 {

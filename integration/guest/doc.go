@@ -32,6 +32,8 @@
 //
 //	site NAME DEVICE           gives the device, one of [Config.Netdevs] for example, a network namespace of its own
 //	at SITE PROGRAM…           runs it in there
+//	web [SITE]                 starts the web server, which has /blob, the first 1 MiB of that as /megabyte, and /cgi-bin/sha256,
+//	                           which answers a POST with the digest of what has come
 //
 //	l2tpstat TUNNEL SESSION    says "guest: session N: tx_packets N, …", all counters that the kernel has for an L2TP session
 //

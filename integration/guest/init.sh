@@ -80,7 +80,7 @@ lns() {
 	if ! pidof httpd >/dev/null; then
 		ip addr add 10.9.0.1/32 dev lo
 		ip addr add 2001:db8:9::1/128 dev lo
-		httpd -p 80 -h /www # of both families
+		web
 		dnsd 10.9.0.1:53 10.9.0.1 2>&1 | tag "dnsd: " &
 		dnsd '[2001:db8:9::1]:53' 2001:db8:9::1 2>&1 | tag "dnsd: " &
 		rad 2001:db8:9:1::/64 2001:db8:9::1 1300 2>&1 | tag "rad: " &
@@ -154,6 +154,21 @@ at() {
 
 # fetch URL [SITE]
 fetch() { echo "guest: sha256 $(${2:+at "$2"} wget -q -O - "$1" | sha256sum | cut -d' ' -f1)"; }
+
+# web [SITE]: the web server, of both families.
+web() {
+	if [ ! -e /www/megabyte ]; then
+		head -c 1048576 /www/blob >/www/megabyte
+		mkdir -p /www/cgi-bin
+		cat >/www/cgi-bin/sha256 <<-END
+			#!/bin/sh
+			printf 'Content-Type: text/plain\r\n\r\n'
+			head -c "\$CONTENT_LENGTH" | sha256sum | cut -d' ' -f1
+		END
+		chmod 755 /www/cgi-bin/sha256
+	fi
+	${1:+at "$1"} httpd -p 80 -h /www
+}
 
 hangup() {
 	# pppd ends first (LCP Terminate), and xl2tpd notices (CDN). Then the tunnel (StopCCN).
