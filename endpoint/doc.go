@@ -6,25 +6,36 @@
 //	sess, err := tun.OpenPPP(ctx, &endpoint.PPPConfig{User: "alice", Password: password})
 //	sess.Attach(sink) // IP packets come out here, and go in by sess.Put
 //
+// A pseudowire of L2TPv3 that both ends are told of needs no tunnel to be dialled:
+//
+//	sess, err := ep.Static(ctx, "192.0.2.1", &endpoint.StaticConfig{SessionID: 1, PeerSessionID: 2})
+//	sess.Attach(sink) // Ethernet frames
+//
 // # The picture
 //
-//	link.Sink  ◄─── Session ◄────────────── reader ◄─── socket
+//	link.Sink  ◄─── Session ◄── order ◄──── reader ◄─── socket
 //	                   │ PPP's own frames      │ control messages
 //	                   ▼                       ▼
 //	             ppp.Link            control.Tunnel        machines, on a loop
 //	                   └───────────┬───────────┘
 //	link.Sink  ───► Session ───────┴───────────────────► socket
 //
-// An [Endpoint] is one UDP socket, a [Tunnel] one control connection, a
-// [Session] one pseudowire. What the protocols do is in internal/control (RFC
-// 2661) and internal/ppp (RFC 1661 and others), which know neither sockets nor clocks;
+// An [Endpoint] is one UDP socket, a [Tunnel] one control connection or, for static
+// sessions, one peer; a [Session] is one pseudowire. A session has an encapsulation, the
+// header of L2TPv2 or of L2TPv3, and in it frames of its type: IP packets where PPP ends
+// in the session, else what the pseudowire carries. Two sessions of one type can be
+// joined, whatever their encapsulations ([Switch]).
+//
+// What the protocols do is in internal/control (RFC 2661), internal/ppp (RFC 1661 and
+// others) and internal/order (sequence numbers), which know neither sockets nor clocks;
 // their bytes are in internal/wire. This package owns the socket, the tables and the
 // questions that take time.
 //
 // # Goroutines
 //
 // One reader for the socket: it finds a datagram's tunnel and session in tables
-// without locks, and calls the session's sink itself. At most four loops, each of
+// without locks, and calls the session's sink itself; frames that have waited for others
+// in vain come from a loop, one of both at a time for a session. At most four loops, each of
 // which drives the machines of many tunnels: all of one tunnel's machines are on
 // the same loop, so no protocol state has a lock. For as long as they take, one
 // goroutine for each question to an [Authenticator] or [AddressPool], one for
