@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -80,4 +81,34 @@ func seenFrom(remote, local netip.AddrPort) netip.AddrPort {
 	defer conn.Close()
 	routed := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
 	return netip.AddrPortFrom(routed, local.Port())
+}
+
+// otherEnd is how the other end is made, where at is our UDP address.
+func (f *wireFlags) otherEnd(at string) (lines []string) {
+	remote, err := netip.ParseAddrPort(f.Remote)
+	if err != nil {
+		return nil // a name, which may have more than one
+	}
+	local := netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+	if ap, err := netip.ParseAddrPort(at); err == nil {
+		local = ap
+	} else if _, port, err := net.SplitHostPort(at); err == nil {
+		n, _ := strconv.ParseUint(port, 10, 16)
+		local = netip.AddrPortFrom(local.Addr(), uint16(n))
+	}
+	local = seenFrom(remote, local)
+	if commands := f.linux(local, remote); len(commands) > 0 {
+		lines = append(append(lines, "the other end on Linux:"), indented(commands)...)
+	}
+	if option := f.qemu(local, remote); option != "" {
+		lines = append(append(lines, "the other end in QEMU:"), indented([]string{option})...)
+	}
+	return lines
+}
+
+func indented(lines []string) (in []string) {
+	for _, line := range lines {
+		in = append(in, "    "+line)
+	}
+	return in
 }

@@ -349,7 +349,7 @@ func TestDemoSaysWhatToType(t *testing.T) {
 }
 
 func TestHelpFitsA80ColumnTerminal(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"connect", "--help"}, {"serve", "--help"}, {"ping", "--help"}, {"demo", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"connect", "--help"}, {"serve", "--help"}, {"ping", "--help"}, {"demo", "--help"}, {"pseudowire", "--help"}, {"hub", "--help"}} {
 		cmd := start(t, args...)
 		if status := cmd.wait(t); status != 0 {
 			t.Errorf("%v: exit status %d", args, status)

@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -52,7 +49,7 @@ func (cmd *pseudowireCmd) Run(p *program) (err error) {
 	}
 	defer func() { err = cmp.Or(err, record.end()) }()
 	if cmd.Verbose > 0 {
-		for _, line := range cmd.otherEnd() {
+		for _, line := range cmd.otherEnd(cmd.Local) {
 			fmt.Fprintln(p.stderr, line)
 		}
 	}
@@ -225,34 +222,4 @@ func diagnose(st endpoint.Status) (words, hint string) {
 		return "frames come from another address or port than --remote, and are dropped", "--remote is the address and the port that the other end sends from"
 	}
 	return "nothing has come from the other end yet", "do UDP datagrams come through? -v shows how Linux and QEMU make the other end"
-}
-
-// otherEnd is how the other end is made.
-func (cmd *pseudowireCmd) otherEnd() (lines []string) {
-	remote, err := netip.ParseAddrPort(cmd.Remote)
-	if err != nil {
-		return nil // a name, which may have more than one
-	}
-	local := netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
-	if at, err := netip.ParseAddrPort(cmd.Local); err == nil {
-		local = at
-	} else if _, port, err := net.SplitHostPort(cmd.Local); err == nil {
-		n, _ := strconv.ParseUint(port, 10, 16)
-		local = netip.AddrPortFrom(local.Addr(), uint16(n))
-	}
-	local = seenFrom(remote, local)
-	if commands := cmd.linux(local, remote); len(commands) > 0 {
-		lines = append(append(lines, "the other end on Linux:"), indented(commands)...)
-	}
-	if option := cmd.qemu(local, remote); option != "" {
-		lines = append(append(lines, "the other end in QEMU:"), indented([]string{option})...)
-	}
-	return lines
-}
-
-func indented(lines []string) (in []string) {
-	for _, line := range lines {
-		in = append(in, "    "+line)
-	}
-	return in
 }

@@ -32,12 +32,10 @@ type serveCmd struct {
 	Delegate int     `placeholder:"BITS" help:"Give prefixes of so many bits, such as 56, to callers that ask for one by DHCPv6; half of --pool6 is for that."`
 	NoIPv6   bool    `name:"no-ipv6" help:"Carry IPv4 alone."`
 
-	DNS        []address    `name:"dns" placeholder:"ADDR" help:"DNS server that callers are told of; at most two of IPv4. Default: the gateway, where it forwards questions."`
-	DNSForward []nameserver `name:"dns-forward" placeholder:"ADDR[:PORT]" help:"DNS server that the gateway forwards its callers' questions to. Default: with --egress and without --dns, those of /etc/resolv.conf."`
+	DNS []address `name:"dns" placeholder:"ADDR" help:"DNS server that callers are told of; at most two of IPv4. Default: the gateway, where it forwards questions."`
 
-	Egress         bool     `help:"Carry what callers send elsewhere, TCP, UDP and echo requests, through this machine's ordinary sockets. Its own addresses, its loopback and what is link-local are refused."`
-	AllowHost      []string `placeholder:"ADDR[:PORT]" sep:"none" help:"An address, with a port or without, or a prefix that --egress carries to although it would be refused; pings only without a port. May be repeated."`
-	ClientToClient bool     `help:"Let callers send to each other."`
+	egressFlags    `set:"who=callers" set:"whose=its callers'"`
+	ClientToClient bool `help:"Let callers send to each other."`
 
 	MaxTunnels  int `placeholder:"N" help:"Tunnels that stand at once. Default: 1024."`
 	MaxHalfOpen int `placeholder:"N" help:"Tunnels that are being opened before a new one has to ask twice. Default: 256."`
@@ -130,35 +128,13 @@ func (cmd *serveCmd) server() (*node.Server, error) {
 		Address: withPort(cmd.Listen), Secret: secret, Methods: methods, Users: users,
 		MPPE: mppe, NoIPv6: cmd.NoIPv6, HideAVPs: cmd.HideAVPs, PlacesCalls: cmd.PlacesCalls,
 		Pool: netip.Prefix(cmd.Pool), Gateway: netip.Addr(cmd.Gateway), Pool6: netip.Prefix(cmd.Pool6), DelegateBits: cmd.Delegate,
-		DNS: plain(cmd.DNS), ClientToClient: cmd.ClientToClient,
+		DNS: plain(cmd.DNS), ForwardDNS: cmd.forwards(), ClientToClient: cmd.ClientToClient,
 		Limits: endpoint.Limits{Tunnels: cmd.MaxTunnels, HalfOpen: cmd.MaxHalfOpen, Sessions: cmd.MaxSessions},
-	}
-	for _, n := range cmd.DNSForward {
-		s.ForwardDNS = append(s.ForwardDNS, netip.AddrPort(n))
 	}
 	if s.Egress, err = cmd.egress(); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-// egress makes what --egress and --allow-host say; nil: nothing goes anywhere.
-func (cmd *serveCmd) egress() (*node.Egress, error) {
-	if !cmd.Egress {
-		if len(cmd.AllowHost) > 0 {
-			return nil, usage(errors.New("expected --egress with --allow-host, found none"), "--allow-host is what --egress carries to although it would be refused")
-		}
-		return nil, nil
-	}
-	e := &node.Egress{}
-	for _, host := range cmd.AllowHost {
-		a, err := node.ParseAllow(host)
-		if err != nil {
-			return nil, usage(fmt.Errorf("--allow-host: %w", err), "for example: --allow-host 127.0.0.1:8080, --allow-host 192.168.1.0/24")
-		}
-		e.AllowHost = append(e.AllowHost, a)
-	}
-	return e, nil
 }
 
 // withPort completes an address that is a host or a port alone.

@@ -151,7 +151,7 @@ func TestHowTheOtherEndIsMade(t *testing.T) {
 		{"--pw vlan:7", []string{"ip link add link l2tpeth0 name l2tpeth0.7 type vlan id 7"}},
 	} {
 		cmd := parsed(t, append(strings.Fields(c.flags), "--address", "10.77.0.5/24")...)
-		text := strings.Join(cmd.otherEnd(), "\n")
+		text := strings.Join(cmd.otherEnd("192.0.2.1:1701"), "\n")
 		for _, w := range c.want {
 			if !strings.Contains(text, w) {
 				t.Errorf("%q: expected %q in\n%s", c.flags, w, text)
@@ -159,11 +159,11 @@ func TestHowTheOtherEndIsMade(t *testing.T) {
 		}
 	}
 	for _, flags := range []string{"--pw ip", "--pw ppp"} {
-		if lines := parsed(t, strings.Fields(flags)...).otherEnd(); len(lines) > 0 {
+		if lines := parsed(t, strings.Fields(flags)...).otherEnd("192.0.2.1:1701"); len(lines) > 0 {
 			t.Errorf("%s: expected nothing, since neither has it, found %q", flags, lines)
 		}
 	}
-	if text := strings.Join(parsed(t, "--cookie", "deadbeef").otherEnd(), "\n"); strings.Contains(text, "netdev") {
+	if text := strings.Join(parsed(t, "--cookie", "deadbeef").otherEnd("192.0.2.1:1701"), "\n"); strings.Contains(text, "netdev") {
 		t.Errorf("QEMU has both cookies or none, found\n%s", text)
 	}
 }

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/endpoint/node"
+)
+
+// A port is a pseudowire of a hub, as the command line or a file has it: with the words
+// of the flags of l2tpnet pseudowire.
+type port struct {
+	name     string
+	local    string // empty: the hub's
+	isolated bool
+	mtu      int
+	wireFlags
+}
+
+func newPort() *port {
+	return &port{wireFlags: wireFlags{PW: pseudowire{kind: endpoint.PseudowireEthernet}}}
+}
+
+// parsePort reads "NAME,KEY=VALUE,…".
+func parsePort(spec string) (*port, error) {
+	p := newPort()
+	for i, word := range strings.Split(spec, ",") {
+		key, value, found := strings.Cut(strings.TrimSpace(word), "=")
+		if i == 0 && !found {
+			key, value = "name", key
+		}
+		if err := p.set(strings.TrimSpace(key), strings.TrimSpace(value)); err != nil {
+			return nil, err
+		}
+	}
+	return p, p.complete()
+}
+
+// portWords are what may be said of a port.
+const portWords = "name, local, remote, session-id, peer-session-id, cookie, peer-cookie, l2spec, seq, reorder-timeout, pw, mtu or isolated"
+
+// set takes one word.
+func (p *port) set(key, value string) error {
+	parse := func(to encoding.TextUnmarshaler) error { return to.UnmarshalText([]byte(value)) }
+	var err error
+	switch key {
+	case "name":
+		p.name = value
+	case "local":
+		p.local, err = value, checkUDP("local", value)
+	case "remote":
+		p.Remote, err = value, checkUDP("remote", value)
+	case "session-id":
+		err = parse(&p.SessionID)
+	case "peer-session-id":
+		err = parse(&p.PeerSessionID)
+	case "cookie":
+		err = parse(&p.Cookie)
+	case "peer-cookie":
+		err = parse(&p.PeerCookie)
+	case "l2spec":
+		err = parse(&p.L2spec)
+	case "seq":
+		err = parse(&p.Seq)
+	case "reorder-timeout":
+		err = parse(&p.ReorderTimeout)
+	case "pw":
+		err = parse(&p.PW)
+	case "mtu":
+		if p.mtu, err = strconv.Atoi(value); err != nil {
+			err = fmt.Errorf("expected a number of bytes, found %q", value)
+		}
+	case "isolated":
+		p.isolated = true
+		if value != "" {
+			err = fmt.Errorf("expected it alone, found %q", value)
+		}
+	default:
+		return fmt.Errorf("expected %s, found %q", portWords, key)
+	}
+	if err != nil && key != "local" && key != "remote" { // which say it themselves
+		err = fmt.Errorf("%s: %w", key, err)
+	}
+	return err
+}
+
+// complete finds what is missing.
+func (p *port) complete() error {
+	var missing []string
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"remote", p.Remote != ""}, {"session-id", p.SessionID != 0}, {"peer-session-id", p.PeerSessionID != 0},
+	} {
+		if !f.set {
+			missing = append(missing, f.name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("expected %s, found none", strings.Join(missing, ", "))
+	}
+	if !p.PW.ethernet() {
+		return fmt.Errorf("pw: expected ethernet or vlan:ID in a hub, found %s", strings.ToLower(p.PW.String()))
+	}
+	return nil
+}
+
+// hubPort makes what the hub wants to know.
+func (p *port) hubPort() (node.HubPort, error) {
+	static, err := p.static()
+	if err != nil {
+		return node.HubPort{}, err
+	}
+	static.MTU = p.mtu
+	return node.HubPort{Name: p.name, Local: p.local, Remote: p.Remote, Static: static, Isolated: p.isolated}, oneLine(static.Validate())
+}
+
+// readPorts reads a file of ports: a line with the name of each, and indented ones below
+// that say the rest.
+//
+//	north
+//		remote 192.0.2.7:1701
+//		session-id 1
+//		peer-session-id 11
+//
+// Lines that are empty or begin with # are comments.
+func readPorts(file string) (ports []*port, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, usage(fmt.Errorf("cannot read the ports: %w", err), "--ports-file names a file with a line for each port, and indented ones below")
+	}
+	defer f.Close()
+	at := 0 // the line of the port above
+	fail := func(line int, err error) ([]*port, error) {
+		return nil, usage(fmt.Errorf("%s, line %d: %w", file, line, err), portsFileHint)
+	}
+	lines := bufio.NewScanner(f)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSuffix(lines.Text(), "\r")
+		words := strings.Fields(line)
+		switch indented := strings.TrimLeft(line, " \t") != line; {
+		case len(words) == 0 || words[0][0] == '#':
+		case !indented && len(words) > 1:
+			return fail(n, fmt.Errorf("expected the name of a port, found %q", strings.TrimSpace(line)))
+		case !indented:
+			if len(ports) > 0 {
+				if err := ports[len(ports)-1].complete(); err != nil {
+					return fail(at, err)
+				}
+			}
+			p := newPort()
+			p.name, at = words[0], n
+			ports = append(ports, p)
+		case len(ports) == 0:
+			return fail(n, errors.New("expected the name of a port first, at the beginning of a line"))
+		case len(words) > 2:
+			return fail(n, fmt.Errorf("expected a word and its value, found %q", strings.TrimSpace(line)))
+		default:
+			if err := ports[len(ports)-1].set(words[0], strings.Join(words[1:], "")); err != nil {
+				return fail(n, err)
+			}
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, usage(fmt.Errorf("%s: %w", file, err), "")
+	}
+	if len(ports) == 0 {
+		return nil, usage(fmt.Errorf("expected ports in %s, found none", file), portsFileHint)
+	}
+	if err := ports[len(ports)-1].complete(); err != nil {
+		return fail(at, err)
+	}
+	return ports, nil
+}
+
+const (
+	portsFileHint = "a port is a line with its name, and below it indented lines such as: remote 192.0.2.7:1701"
+	portHint      = "for example: --port north,remote=192.0.2.7:1701,session-id=1,peer-session-id=11"
+)
+
+// sockets is how many sockets a hub's ports have, where local is that of those which say
+// none.
+func sockets(ports []*port, local string) int {
+	var all []string
+	for _, p := range ports {
+		all = append(all, cmp.Or(p.local, local))
+	}
+	slices.Sort(all)
+	return len(slices.Compact(all))
+}
