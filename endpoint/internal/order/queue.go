@@ -13,6 +13,10 @@ const (
 	DefaultResync = 5
 )
 
+// resyncGap is one more than the numbers that may be missing between two that are in
+// sequence among themselves.
+const resyncGap = 8
+
 // A Config says how a [Queue] orders. The zero value of each field but Bits is its
 // default.
 type Config struct {
@@ -162,9 +166,10 @@ func (q *Queue) ahead(number uint32) uint32 { return (number - q.next) & q.mask 
 //	classified as "old" and reset the expected sequence number accordingly" (RFC
 //	3931 appendix C)
 //
-// Those may have lost frames among them, so in sequence means in rising order.
+// Those may have lost frames among them, so each is a little after the one before. What
+// comes late by far from here and there is not in sequence.
 func (q *Queue) old(number uint32, frame []byte, out [][]byte) [][]byte {
-	if q.oldRun > 0 && (number-q.oldNext)&q.mask < q.cfg.Window {
+	if q.oldRun > 0 && (number-q.oldNext)&q.mask < min(resyncGap, q.cfg.Window) {
 		q.oldRun++
 	} else {
 		q.oldRun = 1

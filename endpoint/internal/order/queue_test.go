@@ -197,6 +197,8 @@ func TestResync(t *testing.T) {
 			newBench(t, cfg).add(1000, 1, 1, 1, 1, 1, 1, 1, 1).want("1000").counted(Counters{Discarded: 8})
 			newBench(t, cfg).add(1000, 1, 2, 3, 4, 1001, 5, 6, 7, 8, 1002).want("1000 1001 1002").counted(Counters{Discarded: 8})
 			newBench(t, cfg).add(1000, 9, 8, 7, 6, 5, 4, 3).want("1000").counted(Counters{Discarded: 7})
+			newBench(t, cfg).add(1000, 0, 9, 18, 27, 36, 45, 54).want("1000").counted(Counters{Discarded: 7})
+			newBench(t, cfg).add(1000, 0, 8, 16, 24, 32, 33).want("1000 32 33").counted(Counters{Discarded: 4, Resyncs: 1})
 		})
 	}
 	// "thresholds … MUST be configurable"
