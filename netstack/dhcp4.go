@@ -24,9 +24,6 @@ type dhcp4Datagram struct {
 // address that it could be for. It reports whether it was.
 func (e *etherLayer) dhcp4(p []byte, from mac) bool {
 	client, server := e.client, e.server
-	if client == nil && server == nil {
-		return false
-	}
 	h := header.IPv4(p)
 	hlen, total := int(h.HeaderLength()), int(h.TotalLength())
 	if hlen < header.IPv4MinimumSize || total > len(p) || total < hlen+header.UDPMinimumSize || h.More() || h.FragmentOffset() != 0 {

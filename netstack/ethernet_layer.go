@@ -184,25 +184,27 @@ func (e *etherLayer) Put(b *link.Batch) {
 	m := b.Mark()
 	defer b.Restore(m)
 	frames := b.Frames
-	n := 0
+	first, n := 0, 0 // those that are kept: from first on, n of them, for the layer to
 	var to *etherLayer
 	for i := range frames {
-		f := frames[i]
-		layer := e.enter(&f)
+		layer := e.enter(&frames[i])
 		if layer == nil {
 			continue
 		}
 		if layer != to && n > 0 {
-			b.Frames = frames[:n]
+			b.Frames = frames[first : first+n]
 			to.above.Put(b)
 			n = 0
 		}
-		to = layer
-		frames[n] = f
+		if to = layer; n == 0 {
+			first = i
+		} else if first+n != i {
+			frames[first+n] = frames[i]
+		}
 		n++
 	}
 	if n > 0 {
-		b.Frames = frames[:n]
+		b.Frames = frames[first : first+n]
 		to.above.Put(b)
 	}
 	b.Frames = frames
@@ -212,26 +214,20 @@ func (e *etherLayer) Put(b *link.Batch) {
 // or a VLAN's. It is nil when the frame has been dropped, and counted, or when there
 // was nothing more in it than for the layer itself.
 func (e *etherLayer) enter(f *link.Frame) *etherLayer {
-	size := f.Len()
-	whole := f.Peek(size)
-	if whole == nil {
-		whole = f.AppendTo(nil)
-		f.Strip(size)
-		f.Body = whole
-	}
-	if size < etherLen {
+	h := beginning(f, etherLen)
+	if h == nil {
 		e.counters.malformed.Add(1)
 		return nil
 	}
-	dst, src, kind, header := mac(whole), mac(whole[6:]), binary.BigEndian.Uint16(whole[12:]), etherLen
+	dst, src, kind, length := mac(h), mac(h[6:]), binary.BigEndian.Uint16(h[12:]), etherLen
 	if kind == etherVLAN {
-		if size < etherLen+tagLen {
+		if h = beginning(f, etherMax); h == nil {
 			e.counters.malformed.Add(1)
 			return nil
 		}
-		kind, header = binary.BigEndian.Uint16(whole[16:]), etherLen+tagLen
+		kind, length = binary.BigEndian.Uint16(h[16:]), etherMax
 		// IEEE 802.1Q: the identifier 0 says that there is a priority in the tag, and no VLAN.
-		if id := binary.BigEndian.Uint16(whole[14:]) & vlanID; id != 0 {
+		if id := binary.BigEndian.Uint16(h[14:]) & vlanID; id != 0 {
 			sub := (*e.vlans.Load())[id]
 			if sub == nil {
 				e.counters.otherVLAN.Add(1)
@@ -251,24 +247,32 @@ func (e *etherLayer) enter(f *link.Frame) *etherLayer {
 			return nil
 		}
 	}
-	f.Strip(header)
-	p := whole[header:]
+	f.Strip(length)
 	switch kind {
 	case etherARP:
-		e.arpIn(p)
+		e.arpIn(beginning(f, arpLen))
 		return nil
 	case etherIPv4:
-		return e.enter4(p, dst, src)
+		return e.enter4(f, dst, src)
 	case etherIPv6:
-		return e.enter6(p)
+		return e.enter6(f)
 	}
 	e.counters.notIP.Add(1)
 	return nil
 }
 
+// beginning is the first n bytes of a frame, or nil if there are fewer.
+func beginning(f *link.Frame, n int) []byte {
+	if p := f.Peek(n); p != nil || f.Len() < n {
+		return p
+	}
+	return f.AppendTo(nil)[:n]
+}
+
 // enter4 looks at an IPv4 packet, or what calls itself that.
-func (e *etherLayer) enter4(p []byte, dst, src mac) *etherLayer {
-	if len(p) < header.IPv4MinimumSize || p[0]>>4 != 4 {
+func (e *etherLayer) enter4(f *link.Frame, dst, src mac) *etherLayer {
+	p := beginning(f, header.IPv4MinimumSize)
+	if p == nil || p[0]>>4 != 4 {
 		e.counters.malformed.Add(1)
 		return nil
 	}
@@ -279,19 +283,20 @@ func (e *etherLayer) enter4(p []byte, dst, src mac) *etherLayer {
 		e.counters.martian.Add(1)
 		return nil
 	}
-	if p[9] == byte(header.UDPProtocolNumber) && e.dhcp4(p, src) {
+	if p[9] == byte(header.UDPProtocolNumber) && (e.client != nil || e.server != nil) && e.dhcp4(beginning(f, f.Len()), src) {
 		return nil
 	}
 	return e
 }
 
 // enter6 looks at an IPv6 packet, or what calls itself that.
-func (e *etherLayer) enter6(p []byte) *etherLayer {
-	if len(p) < header.IPv6MinimumSize || p[0]>>4 != 6 {
+func (e *etherLayer) enter6(f *link.Frame) *etherLayer {
+	p := beginning(f, header.IPv6MinimumSize)
+	if p == nil || p[0]>>4 != 6 {
 		e.counters.malformed.Add(1)
 		return nil
 	}
-	if p[6] == byte(header.ICMPv6ProtocolNumber) && e.discover(p) {
+	if p[6] == byte(header.ICMPv6ProtocolNumber) && e.discover(beginning(f, f.Len())) {
 		return nil
 	}
 	return e
