@@ -114,9 +114,12 @@ func (d *decoder) packet(p pcapng.Packet) {
 		d.begin = p.Time
 	}
 	ours := p.Interface.Application == pcapng.Application
-	if ours && p.Interface.Name == pcapng.Inner {
-		d.count.inner++
-		return
+	if ours {
+		switch p.Interface.Name {
+		case pcapng.Inner, pcapng.InnerEthernet, pcapng.InnerPPP:
+			d.count.inner++
+			return
+		}
 	}
 	dgram, v := parseLink(p.Interface.Link, p.Data)
 	switch v {

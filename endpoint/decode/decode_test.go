@@ -263,15 +263,19 @@ A is 192.0.2.1:40000, B is 192.0.2.2:40001
 		file := pcapng.AppendSection(nil, pcapng.Application)
 		file = pcapng.AppendInterface(file, pcapng.LinkRaw, pcapng.Outer)
 		file = pcapng.AppendInterface(file, pcapng.LinkRaw, pcapng.Inner)
+		file = pcapng.AppendInterface(file, pcapng.LinkEthernet, pcapng.InnerEthernet)
+		file = pcapng.AppendInterface(file, pcapng.LinkPPP, pcapng.InnerPPP)
 		tape := &tape{file: file}
 		tape.control(client, elsewhere, 0, 0, 0, sccrq)
 		nested := ipv4(lac, lns, controlMessage(0, 0, 0, sccrq)) // a tunnel in the tunnel
 		tape.file = pcapng.AppendPacket(tape.file, 1, tape.now, pcapng.Outbound, nested, nil)
+		tape.file = pcapng.AppendPacket(tape.file, 2, tape.now, pcapng.Outbound, append(unhex("525400000001 525400000009 0800"), nested...), nil)
+		tape.file = pcapng.AppendPacket(tape.file, 3, tape.now, pcapng.Outbound, append(unhex("ff03 0021"), nested...), nil)
 		tape.want(t, `
 A is 192.0.2.1:40000, B is 192.0.2.2:40001
   0.000 A > B 0/0         SCCRQ "lac", tunnel 1                   wait-ctl-reply
 1 control message
-not shown: 1 inner packet
+not shown: 3 inner packets
 `)
 	})
 }
