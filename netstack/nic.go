@@ -27,7 +27,7 @@ const (
 // IPConfig is how a NIC is set up: with plain values, as IPCP and IPV6CP
 // negotiated them.
 type IPConfig struct {
-	Addresses   []netip.Prefix // the NIC's own, with the lengths of their subnets (/32 on a point-to-point link); IPv4, at least one unless there is IPv6
+	Addresses   []netip.Prefix // the NIC's own, with the lengths of their subnets (/32 on a point-to-point link); at least one unless there is IPv6
 	DNS         []netip.Addr   // servers to resolve names with, in order of preference
 	MTU         int            // of IP packets, from 68, with IPv6 from 1280. 0: 1400
 	InterfaceID [8]byte        // ours, which fe80::/64 makes the link-local address. Zero: no IPv6
@@ -64,13 +64,13 @@ type base struct {
 }
 
 // AddIP adds a NIC that sends to out, and the default route into it. With IPv6 it
-// sends Router Solicitations from then on; its global addresses, their default
-// route and DNS servers come with Router Advertisements, and may come after
-// AddIP has returned ([NIC.WaitIPv6]).
+// sends Router Solicitations from then on; its global addresses, unless they are given,
+// their default route and DNS servers come with Router Advertisements, and may come
+// after AddIP has returned ([NIC.WaitIPv6]).
 func (s *Stack) AddIP(out link.Sink, cfg *IPConfig) (*NIC, error) {
 	for _, a := range cfg.Addresses {
-		if !a.Addr().Is4() {
-			return nil, fmt.Errorf("netstack: an interface cannot be given the address %v, only unicast ones of IPv4: those of IPv6 are advertised", a)
+		if !a.Addr().Is4() && cfg.InterfaceID == [8]byte{} {
+			return nil, fmt.Errorf("netstack: an interface without IPv6, which has no interface identifier, cannot be given the address %v", a)
 		}
 	}
 	n := &NIC{out: out}

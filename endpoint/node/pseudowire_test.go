@@ -156,6 +156,20 @@ func TestPseudowireToPseudowire(t *testing.T) {
 	}
 }
 
+func TestIPv6GivenOnAnIPPseudowire(t *testing.T) {
+	a, b := twoEnds(t, endpoint.StaticConfig{Type: endpoint.PseudowireIP}, "127.0.0.1:0")
+	six := [2]netip.Prefix{netip.MustParsePrefix("fd00:9::1/64"), netip.MustParsePrefix("fd00:9::2/64")}
+	a.Addresses, b.Addresses = append(ends[:1:1], six[0]), six[1:]
+	a.NoIPv6, b.NoIPv6 = false, false
+	opened(t, a)
+	opened(t, b)
+	echoAt7(t, a)
+	backAndForth(t, b, six[0].Addr(), bytes.Repeat([]byte("six"), 10000))
+	if _, err := a.Ping(patiently(t), six[1].Addr(), nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // A pseudowire goes on when the other end comes back, and nothing that the system says
 // meanwhile (ICMP: nobody listens there) ends it.
 //

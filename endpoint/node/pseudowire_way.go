@@ -28,6 +28,7 @@ type staticWay struct {
 	dns               []netip.Addr
 	dhcp, noIPv6      bool
 	mac               net.HardwareAddr
+	interfaceID       [8]byte // of an IP pseudowire, whose ends negotiate none
 	log               *slog.Logger
 }
 
@@ -66,6 +67,7 @@ func newStaticWay(p *Pseudowire) (*staticWay, error) {
 		case len(w.addresses) == 0:
 			return nil, errors.New("expected an address for an IP pseudowire, found none")
 		}
+		rand.Read(w.interfaceID[:])
 	case endpoint.PseudowirePPP:
 		switch {
 		case w.dhcp:
@@ -120,7 +122,11 @@ func (w *staticWay) join(ctx context.Context, stack *netstack.Stack, session *en
 	case endpoint.PseudowirePPP:
 		return joinPPP(ctx, stack, session, w.dns...)
 	case endpoint.PseudowireIP:
-		nic, err := stack.AddIP(session, &netstack.IPConfig{Addresses: w.addresses, DNS: w.dns, MTU: session.MTU()})
+		cfg := &netstack.IPConfig{Addresses: w.addresses, DNS: w.dns, MTU: session.MTU(), Name: "pseudowire"}
+		if !w.noIPv6 && cfg.MTU >= leastIPv6MTU {
+			cfg.InterfaceID = w.interfaceID
+		}
+		nic, err := stack.AddIP(session, cfg)
 		if err != nil {
 			return nil, err
 		}
