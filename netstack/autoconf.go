@@ -42,6 +42,7 @@ type autoconf struct {
 	prefixes []slaacPrefix
 	links    []expiring[netip.Prefix] // that are on the link itself (RFC 4861 §6.3.4)
 	dns      []expiring[netip.Addr]
+	other    bool   // a router has said that DHCPv6 knows more
 	linkMTU  uint32 // as the last router said that said something
 }
 
@@ -71,6 +72,7 @@ func (a *autoconf) handle(now time.Time, ra routerAdvert) {
 		a.solicit = time.Time{}
 	}
 	a.routers = refresh(a.routers, ra.router, now, ra.lifetime, maxRouters)
+	a.other = a.other || ra.other
 	if ra.mtu != 0 {
 		a.linkMTU = ra.mtu
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // answerTCP is a Forwarder that says where it was asked to go.
@@ -45,8 +46,19 @@ func TestEthernetGateway(t *testing.T) {
 		t.Fatalf("the addresses are %v, want one of %v", p.nicA.Addresses(), prefix)
 	}
 	own := p.nicA.Addresses()[i]
+	wait := patience(t)
 	if dns := p.nicA.DNS(); !slices.Contains(dns, server) {
 		t.Errorf("the DNS servers are %v, want %v", dns, server)
+	}
+	// RFC 4861 §4.2: with the O flag "other configuration information is available via DHCPv6".
+	for informed := false; !informed; time.Sleep(10 * time.Millisecond) {
+		v := p.nicA.nic.v6
+		v.mu.Lock()
+		informed = slices.Equal(v.info.dns, []netip.Addr{server})
+		v.mu.Unlock()
+		if wait.Err() != nil {
+			t.Fatal("the gateway's DHCPv6 server was not asked for DNS servers")
+		}
 	}
 	if mtu := p.nicA.nic.ep.MTU(); mtu != 1300 {
 		t.Errorf("the MTU is %d, want the advertised 1300", mtu)

@@ -23,6 +23,7 @@ type nic6 struct {
 	mu      sync.Mutex
 	linkMTU uint32 // of the session
 	auto    autoconf
+	info    infoClient    // on Ethernet
 	addrs   []autoAddress // as the stack has them
 	routed  bool          // the stack has the default route
 	dns     []netip.Addr
@@ -48,6 +49,7 @@ func (n *NIC) start6() error {
 	defer n.v6.mu.Unlock()
 	now := time.Now()
 	n.v6.linkMTU = n.ep.MTU()
+	n.v6.info.random = n.stack.rand
 	n.v6.auto.start(now)
 	n.v6.timer = time.AfterFunc(time.Hour, n.tick)
 	n.settle(now)
@@ -74,14 +76,24 @@ func (n *NIC) tick() {
 	n.v6.mu.Lock()
 	now := time.Now()
 	solicit := n.v6.auto.advance(now)
+	request := n.v6.info.advance(now)
 	n.settle(now)
 	n.v6.mu.Unlock()
-	if solicit && n.life.Err() == nil {
-		p := routerSolicitation(n.v6.linkLocal)
-		n.counters.packetsOut.Add(1)
-		n.counters.bytesOut.Add(uint64(len(p)))
-		putWhole(n.out, [][]byte{p}, len(p))
+	if n.life.Err() != nil {
+		return
 	}
+	if solicit {
+		n.tell(routerSolicitation(n.v6.linkLocal))
+	}
+	if request != nil {
+		n.tell(informationRequest(n.v6.linkLocal, request))
+	}
+}
+
+// tell sends a packet of the NIC's own.
+func (n *NIC) tell(p []byte) {
+	n.counters.sent(1, len(p))
+	putWhole(n.out, [][]byte{p}, len(p))
 }
 
 // admit6 has a look at Router Advertisements in passing: the stack itself takes
@@ -96,6 +108,14 @@ func (n *NIC) admit6(p header.IPv6) verdict {
 		now := time.Now()
 		n.v6.auto.handle(now, ra)
 		n.settle(now)
+	}
+	if n.ether != nil && p.TransportProtocol() == header.UDPProtocolNumber && p.DestinationAddress() == toAddress(n.v6.linkLocal) {
+		n.v6.mu.Lock()
+		defer n.v6.mu.Unlock()
+		if now := time.Now(); n.v6.inform(now, p) {
+			n.settle(now)
+			return verdict{done: true}
+		}
 	}
 	n.stack.echoes.look6(p)
 	if p.TransportProtocol() == header.ICMPv6ProtocolNumber {
@@ -137,7 +157,8 @@ func (n *NIC) settle(now time.Time) {
 	v.addrs = addrs
 
 	routed := v.auto.routed() && len(addrs) > 0 // the link-local address must not go beyond the link
-	if routed != v.routed {
+	given := n.ether == nil && slices.ContainsFunc(n.addrs, netip.Addr.Is6)
+	if routed != v.routed && !given { // whose route is there already
 		route := tcpip.Route{Destination: header.IPv6EmptySubnet, NIC: n.id}
 		if routed {
 			n.stack.gv.AddRoute(route)
@@ -150,6 +171,9 @@ func (n *NIC) settle(now time.Time) {
 
 	if n.ether != nil {
 		n.ether.learnt6()
+		if v.auto.other {
+			v.info.start(now)
+		}
 	}
 
 	// The stack has one MTU for both versions of IP. That of IPv6 is never more than
@@ -160,6 +184,11 @@ func (n *NIC) settle(now time.Time) {
 	}
 
 	servers := v.auto.servers()
+	for _, s := range v.info.dns {
+		if !slices.Contains(servers, s) {
+			servers = append(servers, s)
+		}
+	}
 	for i, s := range servers {
 		if isScoped(s) {
 			servers[i] = s.WithZone(zone(n.id))
@@ -178,7 +207,11 @@ func (n *NIC) settle(now time.Time) {
 		v.changed = make(chan struct{})
 	}
 	v.timer.Stop()
-	if t := v.auto.deadline(now); !t.IsZero() {
+	t := v.auto.deadline(now)
+	if other := v.info.deadline(); t.IsZero() || !other.IsZero() && other.Before(t) {
+		t = other
+	}
+	if !t.IsZero() {
 		v.timer.Reset(t.Sub(now))
 	}
 }

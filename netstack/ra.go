@@ -27,6 +27,7 @@ type routerAdvert struct {
 	router   netip.Addr    // its link-local address
 	lifetime time.Duration // as a default router; 0: it is none
 	mtu      uint32        // 0: not said
+	other    bool          // DHCPv6 knows more: the O flag
 	prefixes []advertisedPrefix
 	onLink   []advertisedPrefix // with the L flag
 	servers  []advertisedServer
@@ -60,6 +61,7 @@ func parseRouterAdvert(p header.IPv6) (ra routerAdvert, ok bool) {
 		p.HopLimit() != header.NDPHopLimit || !ra.router.IsLinkLocalUnicast() || !checksumOK(p) {
 		return ra, false
 	}
+	ra.other = m[5]&advertOtherConfig != 0
 	ra.lifetime = seconds(uint32(binary.BigEndian.Uint16(m[raLifetime:])))
 	for rest := []byte(m[raMinLen:]); len(rest) > 0; {
 		if len(rest) < 8 || rest[1] == 0 || len(rest) < int(rest[1])*8 {
