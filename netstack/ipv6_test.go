@@ -211,7 +211,7 @@ func TestAddIPv6Refuses(t *testing.T) {
 	}{
 		{IPConfig{}, "needs an address"},
 		{IPConfig{InterfaceID: idA, MTU: 1279}, "no IPv6 with an MTU of 1279: it needs 1280"},
-		{IPConfig{Addresses: []netip.Prefix{prefixA}, InterfaceID: idA}, "only unicast ones of IPv4"},
+		{IPConfig{Addresses: []netip.Prefix{prefixA}}, "an interface without IPv6"},
 		{IPConfig{Addresses: []netip.Prefix{netip.PrefixFrom(addrA, 32)}, DNS: []netip.Addr{netip.MustParseAddr("2001:db8::53")}}, "without IPv6"},
 	} {
 		if _, err := s.AddIP(discard, &row.cfg); err == nil || !strings.Contains(err.Error(), row.want) {
