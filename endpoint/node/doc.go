@@ -1,5 +1,6 @@
 // Package node is the whole thing for an embedding program: a [Client] that stays
-// connected, and a [Server] with users and pools. It ties package endpoint, which has
+// connected, a [Server] with users and pools, a [Pseudowire] without any negotiation, and
+// a [Hub] of them. It ties package endpoint, which has
 // the tunnels, to package netstack, which has TCP/IP; the command line is built on it.
 //
 // # A client
@@ -61,11 +62,29 @@
 // for a user is given to each of its calls at once; the old session leaves the routes
 // at the moment when the new one, authenticated and configured, enters them.
 //
+// # A hub
+//
+//	h, err := node.StartHub(ctx, &node.Hub{Ports: ports, LAN: &node.LAN{Addresses: own, ServeDHCP: leases, Egress: &node.Egress{}}})
+//	web, err := h.Listen("tcp", ":80")
+//
+// A [Hub] joins static pseudowires of Ethernet to one segment. A [LAN] is our own stack in
+// it, as one host among others or as their gateway:
+//
+//	Endpoint ── Session ◄──► bridge.Port ─┐
+//	Endpoint ── Session ◄──► bridge.Port ─┼─ bridge.Bridge
+//	   LAN: EthernetNIC ◄──► bridge.Port ─┘
+//	          ├─ Stack: Listen, Dial, the DNS forwarder
+//	          ├─ DHCP server, router advertisements
+//	          └─ Egress: the host's sockets
+//
+// Nobody can take the gateway's MAC address, which is fixed in the switch.
+//
 // # Goroutines
 //
 // A Server has one that accepts, one for each session that comes or goes, until Events
 // has been told, two or four for DNS, and those of its [Egress]: two for each flow, one of
 // which is netstack's, and one for each version of IP that has been pinged with. A
 // Client has two of its own: its keeper, which calls Events, and a ticker that
-// compares the clocks. A goodbye is said on a third, while the next server is tried.
+// compares the clocks. A goodbye is said on a third, while the next server is tried. A Hub has
+// one for each socket, those of its DNS forwarder, and those of its Egress.
 package node

@@ -237,15 +237,14 @@ func (h *Hub) end(reason error) {
 	h.ending.Do(func() {
 		h.err = reason
 		close(h.done)
-		// First what the ports go out by, so that none of them waits.
-		for _, ep := range h.endpoints {
-			ep.Close()
+		if h.lan != nil {
+			h.lan.close()
 		}
 		if h.bridge != nil {
 			h.bridge.Close()
 		}
-		if h.lan != nil {
-			h.lan.close()
+		for _, ep := range h.endpoints {
+			ep.Close()
 		}
 		close(h.closed)
 	})

@@ -34,16 +34,55 @@ type lanStack struct {
 	running sync.WaitGroup
 }
 
-// A lateSink is one that is known later than who sends to it. Until then what is sent is
-// dropped.
+// A lateSink is one that is known later than who sends to it: an interface that asks for
+// an address before it has been returned. The first frames wait for it.
 type lateSink struct {
 	to atomic.Pointer[netstack.EthernetNIC]
+
+	mu      sync.Mutex
+	waiting [][]byte
 }
 
+const lateFrames = 16
+
 func (s *lateSink) Put(b *link.Batch) {
-	if nic := s.to.Load(); nic != nil {
-		nic.Put(b)
+	nic := s.to.Load()
+	if nic == nil {
+		if nic = s.wait(b); nic == nil {
+			return
+		}
 	}
+	nic.Put(b)
+}
+
+// wait keeps the frames, unless it is known by now where they go.
+func (s *lateSink) wait(b *link.Batch) *netstack.EthernetNIC {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if nic := s.to.Load(); nic != nil {
+		return nic
+	}
+	for i := range b.Frames {
+		if len(s.waiting) < lateFrames {
+			s.waiting = append(s.waiting, b.Frames[i].AppendTo(nil))
+		}
+	}
+	return nil
+}
+
+// is says where frames go, those that have waited first.
+func (s *lateSink) is(nic *netstack.EthernetNIC) {
+	s.mu.Lock()
+	s.to.Store(nic)
+	waiting := s.waiting
+	s.waiting = nil
+	s.mu.Unlock()
+	b := link.NewBatch()
+	defer b.Free()
+	for _, f := range waiting {
+		b.Add(0, f, nil)
+	}
+	nic.Put(b)
 }
 
 // openLAN joins a stack to a bridge whose links carry so many bytes of IP packets.
@@ -74,7 +113,6 @@ func openLAN(cfg *LAN, b *bridge.Bridge, mtu int, log *slog.Logger, random io.Re
 	if l.stack, err = netstack.New(&netstack.Config{Logger: log, Rand: random}); err != nil {
 		return nil, err
 	}
-	// The bridge floods what comes before the interface is there to all, as it does anyway.
 	in := &lateSink{}
 	if l.port, err = b.Attach(lanPort, in, &bridge.PortConfig{Addresses: []net.HardwareAddr{l.MAC}, Edge: true}); err != nil {
 		return nil, err
@@ -82,7 +120,7 @@ func openLAN(cfg *LAN, b *bridge.Bridge, mtu int, log *slog.Logger, random io.Re
 	if l.nic, err = l.stack.AddEthernet(l.port, l.ethernet(mtu, l.dhcp, servers != nil)); err != nil {
 		return nil, err
 	}
-	in.to.Store(l.nic)
+	in.is(l.nic)
 	if servers == nil {
 		return l, nil
 	}
@@ -101,13 +139,17 @@ func openLAN(cfg *LAN, b *bridge.Bridge, mtu int, log *slog.Logger, random io.Re
 // resolvers are the servers that questions are forwarded to; nil: they are not.
 func (l *LAN) resolvers() func() []netip.AddrPort { return resolvers(l.ForwardDNS, l.Egress, l.DNS) }
 
-// close ends all that is open. What has not been opened is nil.
+// close ends all that is open, as long as the ports of the bridge are there: a lease is
+// given back. What has not been opened is nil.
 func (l *lanStack) close() {
 	if l.stopDNS != nil {
 		l.stopDNS()
 	}
 	if l.Egress != nil {
 		l.Egress.Close()
+	}
+	if l.nic != nil {
+		l.nic.Close()
 	}
 	if l.port != nil {
 		l.port.Close()
