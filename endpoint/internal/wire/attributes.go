@@ -139,9 +139,6 @@ var attributes = [...]attribute{
 	AVPConnectSpeedUpdateEnable: {"Connect Speed Update Enable", 0, func(m *Message) value { return (*flag)(&m.ConnectSpeedUpdateEnable) }},
 }
 
-// row is the attribute's row in the table, nil if it has none.
-func (t AVPType) row() *attribute { return rowOf(attributes[:], t) }
-
 // rowOf is the row of a table for an attribute type, nil if there is none.
 func rowOf(table []attribute, t AVPType) *attribute {
 	if int(t) < len(table) && table[t].name != "" {
@@ -152,8 +149,10 @@ func rowOf(table []attribute, t AVPType) *attribute {
 
 // String is the name of the IETF's attribute in its RFC, or the number.
 func (t AVPType) String() string {
-	if row := t.row(); row != nil {
-		return row.name
+	for _, table := range [...][]attribute{attributes[:], attributesV3[:]} {
+		if row := rowOf(table, t); row != nil {
+			return row.name
+		}
 	}
 	return fmt.Sprintf("AVP %d", uint16(t))
 }

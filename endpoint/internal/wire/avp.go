@@ -91,7 +91,7 @@ const vendorBroadbandForum = 3561
 // vendors are those that are met in L2TP, by their number (IANA's Private
 // Enterprise Numbers).
 var vendors = map[uint16]string{
-	9:                    "Cisco",
+	vendorCisco:          "Cisco",
 	43:                   "3Com",
 	193:                  "Ericsson",
 	311:                  "Microsoft",
@@ -103,27 +103,9 @@ var vendors = map[uint16]string{
 	14988:                "MikroTik",
 }
 
-// row is the AVP's row in the table of its vendor, nil if there is none: the
-// AVP is not recognized.
-//
-//	"An AVP received with a reserved bit set to 1 MUST be treated as an
-//	unrecognized AVP." (RFC 2661 §4.1)
-func (a AVP) row() *attribute {
-	switch {
-	case a.Reserved != 0:
-		return nil
-	case a.Vendor == 0:
-		return a.Type.row()
-	case a.Vendor == vendorBroadbandForum:
-		return rowOf(lineAttributes[:], a.Type)
-	}
-	return nil
-}
-
 // String is the AVP's name, or its number and vendor. The value is not in it.
 func (a AVP) String() string {
-	a.Reserved = 0
-	if row := a.row(); row != nil {
+	if row := rowOf(lineAttributes[:], a.Type); row != nil && a.Vendor == vendorBroadbandForum {
 		return row.name
 	}
 	if a.Vendor == 0 {

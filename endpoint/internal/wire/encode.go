@@ -2,20 +2,32 @@ package wire
 
 // An encoder appends the AVPs of a message.
 type encoder struct {
-	b     []byte
-	hider *hider // nil: nothing is hidden
-	value []byte // of an AVP; kept for its room
+	edition *edition
+	b       []byte
+	hider   *hider             // nil: nothing is hidden
+	value   []byte             // of an AVP; kept for its room
+	without func(AVPType) bool // the M bit; nil: none
 }
 
 func (e *encoder) message(m *Message) {
-	if !m.Type.Known() {
+	if !e.edition.known(m.Type) {
 		panic("BUG: wire: the AVPs of " + m.Type.String() + " are not known")
 	}
-	for _, t := range listings[m.Type].must {
+	for i, t := range e.edition.listings[m.Type].must {
 		e.attribute(m, AVP{Type: t}, true)
+		if i == 0 && len(m.Digests) > 0 {
+			// It "MUST be placed immediately after the Message Type AVP" (RFC 3931
+			// §5.4.1).
+			ed := e.edition
+			e.edition = editionV3
+			e.attribute(m, AVP{Type: AVPMessageDigest}, false)
+			e.edition = ed
+		}
 	}
-	for _, t := range listings[m.Type].may {
-		e.attribute(m, AVP{Type: t}, m.Has(t))
+	for _, t := range e.edition.listings[m.Type].may {
+		if t != AVPMessageDigest {
+			e.attribute(m, AVP{Type: t}, m.Has(t))
+		}
 	}
 	if m.AccessLine == nil || !m.Type.hasAccessLine() {
 		return
@@ -30,13 +42,13 @@ func (e *encoder) message(m *Message) {
 // attribute appends the AVP with the value that the message has, or if it
 // repeats one for each value. If there is none it is there only if always so.
 func (e *encoder) attribute(m *Message, a AVP, always bool) {
-	row := a.row()
+	row := e.edition.row(a)
 	v := row.field(m)
 	if v.isZero() && !always {
 		return
 	}
-	a.Mandatory = row.bits&setM != 0
-	if row == AVPMessageType.row() {
+	a.Mandatory = row.bits&setM != 0 && (e.without == nil || !e.without(a.Type))
+	if a.Vendor == 0 && a.Type == AVPMessageType {
 		a.Mandatory = !m.Type.mayBeIgnored()
 	}
 	switch v := v.(type) {

@@ -187,7 +187,7 @@ func TestWhatMayBeHidden(t *testing.T) {
 		AVPConnectSpeedUpdateEnable: true}
 	for i := range attributes {
 		a := AVPType(i)
-		if a.row() == nil {
+		if rowOf(attributes[:], a) == nil {
 			continue
 		}
 		if got := attributes[a].bits&mayH != 0; got == never[a] {

@@ -99,6 +99,11 @@ type Message struct {
 	ConnectSpeedUpdateEnable bool
 	ConnectSpeedUpdates      []ConnectSpeedUpdate
 
+	// L2TPv3 (RFC 3931). AssignedTunnelID is its Assigned Control Connection ID there,
+	// AssignedSessionID its Local Session ID, both 32 bits wide, and CallSerialNumber its
+	// Serial Number.
+	V3
+
 	// Skipped are the AVPs of a received message that were passed over, as
 	// they were on the wire: see [ParseMessage].
 	Skipped []AVP
@@ -108,7 +113,7 @@ type Message struct {
 
 // Has reports whether the message that was parsed had the AVP of the IETF in
 // good order, or [Message.Set] was called for it.
-func (m *Message) Has(t AVPType) bool { return t.row() != nil && m.has[t/64]&(1<<(t%64)) != 0 }
+func (m *Message) Has(t AVPType) bool { return t < 128 && m.has[t/64]&(1<<(t%64)) != 0 }
 
 // Set has an optional AVP of the IETF sent although its field is zero.
 func (m *Message) Set(t AVPType) { m.has[t/64] |= 1 << (t % 64) }
@@ -117,7 +122,7 @@ func (m *Message) Set(t AVPType) { m.has[t/64] |= 1 << (t % 64) }
 // be present always, those that may be present if their fields are not zero or
 // [Message.Has] says so. Texts are cut to what an AVP takes, 1,017 octets.
 func (m *Message) Append(b []byte) []byte {
-	e := encoder{b: b}
+	e := encoder{b: b, edition: editionV2}
 	e.message(m)
 	return e.b
 }
@@ -129,24 +134,24 @@ func (m *Message) Append(b []byte) []byte {
 // What is read from random is on the wire: a fresh Random Vector, and padding.
 // A source that fails is a bug of the caller's.
 func (m *Message) AppendHidden(b, secret []byte, random io.Reader) []byte {
-	e := encoder{b: b, hider: newHider(secret, random)}
+	e := encoder{b: b, edition: editionV2, hider: newHider(secret, random)}
 	e.message(m)
 	return e.b
 }
 
 // lists reports whether the AVP may be in the message. In one whose type could
 // not be read that is every AVP.
-func (m *Message) lists(a AVP) bool {
+func (ed *edition) lists(m *Message, a AVP) bool {
 	switch {
-	case !m.Type.Known() || m.needs(a):
+	case !ed.known(m.Type) || ed.needs(m, a):
 		return true
 	case a.Vendor == vendorBroadbandForum:
 		return m.Type.hasAccessLine()
 	}
-	return slices.Contains(listings[m.Type].may, a.Type)
+	return slices.Contains(ed.listings[m.Type].may, a.Type)
 }
 
 // needs reports whether the AVP must be in the message.
-func (m *Message) needs(a AVP) bool {
-	return a.Vendor == 0 && (a.Type == AVPMessageType || m.Type.Known() && slices.Contains(listings[m.Type].must, a.Type))
+func (ed *edition) needs(m *Message, a AVP) bool {
+	return a.Vendor == 0 && (a.Type == AVPMessageType || ed.known(m.Type) && slices.Contains(ed.listings[m.Type].must, a.Type))
 }

@@ -31,16 +31,20 @@ import (
 // A message of an unknown type is no error, since its M bit decides about it
 // ([Message.MandatoryType]); its other AVPs are not read.
 func ParseMessage(avps, secret []byte) (*Message, error) {
-	p := parser{message: new(Message), secret: secret}
+	return editionV2.parse(avps, secret)
+}
+
+func (ed *edition) parse(avps, secret []byte) (*Message, error) {
+	p := parser{edition: ed, message: new(Message), secret: secret}
 	d := NewAVPs(avps)
 	for first := true; d.Next(); first = false {
-		a := d.AVP()
-		if first && a.row() != AVPMessageType.row() {
+		a := ed.meant(d.AVP())
+		if first && (ed.row(a) == nil || a.Vendor != 0 || a.Type != AVPMessageType) {
 			p.fail(&Error{Attribute: AVPMessageType, Mandatory: true, Code: ErrorVendor,
 				Reason: "the first AVP is " + a.String() + ", expected Message Type"})
 		}
 		p.avp(a)
-		if p.err == nil && !p.message.Type.Known() {
+		if p.err == nil && !ed.known(p.message.Type) {
 			return p.message, nil
 		}
 	}
@@ -61,6 +65,7 @@ func ParseMessage(avps, secret []byte) (*Message, error) {
 }
 
 type parser struct {
+	edition *edition
 	message *Message
 	secret  []byte
 	vector  []byte       // the value of the last Random Vector, not nil
@@ -81,7 +86,7 @@ func (p *parser) skip(a AVP) {
 }
 
 func (p *parser) avp(a AVP) {
-	row := a.row()
+	row := p.edition.row(a)
 	if row == nil {
 		if a.Mandatory {
 			p.fail(a.unknown())
@@ -90,7 +95,7 @@ func (p *parser) avp(a AVP) {
 		return
 	}
 	again := slices.Contains(p.seen, row)
-	if again && row.bits&repeats == 0 || row.field != nil && !p.message.lists(a) {
+	if again && row.bits&repeats == 0 || row.field == nil && a.Type != AVPRandomVector || row.field != nil && !p.edition.lists(p.message, a) {
 		p.skip(a)
 		return
 	}
@@ -98,7 +103,7 @@ func (p *parser) avp(a AVP) {
 		p.seen = append(p.seen, row)
 	}
 	if code, reason := p.decode(a, row); code != 0 {
-		if a.Mandatory || p.message.needs(a) {
+		if a.Mandatory || p.edition.needs(p.message, a) {
 			p.fail(a.fault(code, reason))
 		}
 		p.skip(a)
@@ -107,7 +112,7 @@ func (p *parser) avp(a AVP) {
 	if a.Vendor == 0 {
 		p.message.Set(a.Type)
 	}
-	if row == AVPMessageType.row() {
+	if a.Vendor == 0 && a.Type == AVPMessageType {
 		p.message.MandatoryType = a.Mandatory
 	}
 }
@@ -140,7 +145,7 @@ func (p *parser) decode(a AVP, row *attribute) (code uint16, reason string) {
 func (p *parser) missing() {
 	t := AVPMessageType
 	if p.message.Has(t) {
-		must := listings[p.message.Type].must
+		must := p.edition.listings[p.message.Type].must
 		i := slices.IndexFunc(must, func(t AVPType) bool { return !p.message.Has(t) })
 		if i < 0 {
 			return

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"io"
 	"math/rand"
 	"reflect"
 	"testing"
@@ -11,9 +12,9 @@ import (
 
 // anyMessage is a message of any type with any values that an AVP of so many
 // octets can have, some of the optional ones absent.
-func anyMessage(t *rapid.T, room int) *Message {
+func anyMessage(t *rapid.T, ed *edition, room int) *Message {
 	var types []MessageType
-	for i, l := range listings {
+	for i, l := range ed.listings {
 		if l.name != "" {
 			types = append(types, MessageType(i))
 		}
@@ -21,14 +22,14 @@ func anyMessage(t *rapid.T, room int) *Message {
 	m := &Message{Type: rapid.SampledFrom(types).Draw(t, "type")}
 	m.MandatoryType = !m.Type.mayBeIgnored()
 	m.Set(AVPMessageType)
-	l := listings[m.Type]
+	l := ed.listings[m.Type]
 	for i, a := range append(l.must[1:len(l.must):len(l.must)], l.may...) {
 		if i < len(l.must)-1 || rapid.Bool().Draw(t, a.String()+" is there") {
 			m.Set(a)
-			anyValue(t, a.row().name, a.row().field(m), room)
+			anyValue(t, a.String(), rowOf(ed.attributes, a).field(m), room)
 		}
 	}
-	if m.Type.hasAccessLine() {
+	if m.Type.hasAccessLine() && ed == editionV2 {
 		for i, row := range lineAttributes {
 			if row.name != "" && rapid.Bool().Draw(t, row.name+" is there") {
 				anyValue(t, row.name, lineAttributes[i].field(m), room)
@@ -85,16 +86,50 @@ func anyValue(t *rapid.T, label string, v value, room int) {
 		for range rapid.IntRange(1, 5).Draw(t, label) {
 			*v = append(*v, ConnectSpeedUpdate{uint32(rapid.Uint16().Draw(t, "session")), rapid.Uint32().Draw(t, "tx"), rapid.Uint32().Draw(t, "rx")})
 		}
+	case *id32:
+		*v = id32(rapid.Uint32Min(1).Draw(t, label))
+	case *list16:
+		*v = rapid.SliceOfN(rapid.Uint16(), 1, room/2).Draw(t, label)
+	case *cookie:
+		*v = append(cookie(nil), draw(8, 8)[:4*rapid.IntRange(0, 2).Draw(t, label)]...)
+	case *digests:
+		*v = rapid.SliceOfN(rapid.SampledFrom([]DigestType{DigestMD5, DigestSHA1}), 1, 2).Draw(t, label)
+	case *circuitErrors:
+		anyValue(t, label, (*CallErrors)(v), room)
 	default:
 		t.Fatalf("%s is a %T, of which there is no generator", label, v)
 	}
 }
 
+// editions are both, with what encodes a message of theirs.
+var editions = map[string]*edition{"v2": editionV2, "v3": editionV3}
+
+func (ed *edition) append(m *Message) []byte {
+	if ed == editionV3 {
+		return m.AppendV3(nil)
+	}
+	return m.Append(nil)
+}
+
+func (ed *edition) appendHidden(m *Message, secret []byte, random io.Reader) []byte {
+	if ed == editionV3 {
+		return m.AppendHiddenV3(nil, secret, random)
+	}
+	return m.AppendHidden(nil, secret, random)
+}
+
+// both checks a property of either edition.
+func both(t *testing.T, property func(t *rapid.T, ed *edition)) {
+	for name, ed := range editions {
+		t.Run(name, func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { property(t, ed) }) })
+	}
+}
+
 // What one side appends, the other parses.
 func TestRoundTrip(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := anyMessage(t, maxValue)
-		parsed, err := ParseMessage(m.Append(nil), nil)
+	both(t, func(t *rapid.T, ed *edition) {
+		m := anyMessage(t, ed, maxValue)
+		parsed, err := ed.parse(ed.append(m), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,15 +141,15 @@ func TestRoundTrip(t *testing.T) {
 
 // A peer that hides all that may be hidden, with any padding, says the same.
 func TestRoundTripHiddenByAPeer(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := anyMessage(t, maxValue)
+	both(t, func(t *rapid.T, ed *edition) {
+		m := anyMessage(t, ed, maxValue)
 		secret := rapid.StringN(1, 40, -1).Draw(t, "secret")
 		vector := string(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "vector"))
 		var wire []byte
-		d := NewAVPs(m.Append(nil))
+		d := NewAVPs(ed.append(m))
 		for d.Next() {
 			a := d.AVP()
-			if room := maxValue - 2 - len(a.Value); a.row().bits&mayH != 0 && room >= 0 {
+			if room := maxValue - 2 - len(a.Value); ed.row(a).bits&mayH != 0 && room >= 0 {
 				padding := rapid.SliceOfN(rapid.Byte(), 0, min(40, room)).Draw(t, "padding")
 				a.Hidden, a.Value = true, hide(a.Type, secret, vector, len(a.Value), a.Value, padding)
 			}
@@ -123,7 +158,7 @@ func TestRoundTripHiddenByAPeer(t *testing.T) {
 				wire = append(wire, raw(AVP{Mandatory: true, Type: AVPRandomVector, Value: []byte(vector)})...)
 			}
 		}
-		parsed, err := ParseMessage(wire, []byte(secret))
+		parsed, err := ed.parse(wire, []byte(secret))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,19 +171,19 @@ func TestRoundTripHiddenByAPeer(t *testing.T) {
 
 // What one side hides, the other unhides: all that may be hidden, nothing else.
 func TestRoundTripHidden(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := anyMessage(t, maxHidden)
+	both(t, func(t *rapid.T, ed *edition) {
+		m := anyMessage(t, ed, maxHidden)
 		secret := []byte(rapid.StringN(1, 40, -1).Draw(t, "secret"))
 		random := rand.New(rand.NewSource(rapid.Int64().Draw(t, "random")))
-		wire := m.AppendHidden(nil, secret, random)
-		parsed, err := ParseMessage(wire, secret)
+		wire := ed.appendHidden(m, secret, random)
+		parsed, err := ed.parse(wire, secret)
 		if err != nil {
 			t.Fatal(err)
 		}
 		hidden := 0
 		for d := NewAVPs(wire); d.Next(); {
 			a := d.AVP()
-			if a.Hidden != (a.row().bits&mayH != 0) {
+			if a.Hidden != (ed.row(a).bits&mayH != 0) {
 				t.Fatalf("%v: hidden %v", a, a.Hidden)
 			}
 			if a.Hidden {
@@ -191,9 +226,15 @@ func FuzzAVPs(f *testing.F) {
 // Whatever was parsed without an error can be encoded, and is then the same
 // message, without what was skipped.
 func FuzzMessage(f *testing.F) {
-	seed(f, func(wire []byte) { f.Add(wire, []byte(secret)); f.Add(wire, []byte{}) })
-	f.Fuzz(func(t *testing.T, payload, secret []byte) {
-		m, err := ParseMessage(payload, secret)
+	seed(f, func(wire []byte) { f.Add(wire, []byte(secret), false); f.Add(wire, []byte{}, false) })
+	f.Add(helloV3(SCCRQ, nonceA, DigestMD5).AppendV3(nil), []byte{}, true)
+	f.Add((&Message{Type: ICRQ, AssignedSessionID: 7, V3: V3{AssignedCookie: nonceA[:8], RemoteEndID: nonceB}}).AppendHiddenV3(nil, []byte(secret), bytes.NewReader(make([]byte, 256))), []byte(secret), true)
+	f.Fuzz(func(t *testing.T, payload, secret []byte, isV3 bool) {
+		ed := editionV2
+		if isV3 {
+			ed = editionV3
+		}
+		m, err := ed.parse(payload, secret)
 		if m == nil {
 			t.Fatal("no message")
 		}
@@ -204,15 +245,15 @@ func FuzzMessage(f *testing.F) {
 			return
 		}
 		for _, a := range m.Skipped {
-			if !bytes.Contains(payload, raw(a)) {
+			if !isV3 && !bytes.Contains(payload, raw(a)) {
 				t.Fatalf("skipped %+v, which is not in %x", a, payload)
 			}
 		}
-		if !m.Type.Known() {
+		if !ed.known(m.Type) {
 			return
 		}
-		encoded := m.Append(nil)
-		again, err := ParseMessage(encoded, nil)
+		encoded := ed.append(m)
+		again, err := ed.parse(encoded, nil)
 		if err != nil {
 			t.Fatalf("%x is, encoded again, %x: %v", payload, encoded, err)
 		}
@@ -223,7 +264,7 @@ func FuzzMessage(f *testing.F) {
 		if !reflect.DeepEqual(again, m) {
 			t.Fatalf("parsed\n%+v\nencoded and parsed again\n%+v", *m, *again)
 		}
-		if twice := again.Append(nil); !bytes.Equal(twice, encoded) {
+		if twice := ed.append(again); !bytes.Equal(twice, encoded) {
 			t.Fatalf("encoded %x, encoded again %x", encoded, twice)
 		}
 	})
