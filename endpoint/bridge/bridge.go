@@ -95,6 +95,7 @@ type Bridge struct {
 	start                   time.Time
 	table                   table
 	ports                   atomic.Pointer[[]*Port] // never changed, only replaced
+	lower                   atomic.Int64            // when a probe of a bridge with a lower address came in last
 
 	mu     sync.Mutex // of what is entered, forgotten and held; never while a frame is sent
 	closed bool

@@ -39,9 +39,11 @@
 // from the bridge's own random address to a group address of its own, of the local
 // experimental EtherType. A port on which a probe of a port with a lower number, or
 // its own, comes back is held: nothing goes in or out until none has come back for
-// half a minute. Of two ports with a loop between them one goes on working. A loop of
-// one direction only holds the lower port after three probes. Who sits behind a port
-// can have that port held, by sending back what he gets, and no other.
+// half a minute. Of two ports with a loop between them one goes on working, and of two
+// bridges with a loop between them the one with the lower address holds a port: a bridge
+// that gets another's probes waits for it. Who waits in vain, because the loop has one
+// direction only, or goes by the other bridge, holds a port after some seconds. Who sits
+// behind a port can have that port held, by sending back what he gets, and no other.
 //
 // # Goroutines and locks
 //

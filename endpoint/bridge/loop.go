@@ -31,10 +31,11 @@ const (
 	// remembered is how many probes of a port are known when they come back, the last
 	// ones.
 	remembered = 4
-	// strikesOut is how many times in a row a probe of a port with a higher number has to
-	// come back, until the lower one is held: the other is not, so that the loop has one
-	// direction only.
-	strikesOut = 3
+	// strikes is how many beats in a row a probe has to come back before a port is held
+	// that another one is expected to be held for: the one with the higher number, or one
+	// of another bridge with a lower address. Where that does not happen the loop has one
+	// direction only, or the other bridge is not in it.
+	strikes = 3
 )
 
 // probing is what a port knows of its probes.
@@ -139,9 +140,9 @@ func (b *Bridge) looped(from, at *Port, now int64) {
 		at.hold.until = b.end(now)
 	case from.held.Load():
 		from.hold.until = b.end(now) // its loop is there still, and cut
-	case at.number >= from.number || at.strike(b.tick):
+	case at.strike(b.tick) > b.patience(from, at, now):
 		at.held.Store(true)
-		at.hold.until, at.hold.strikes = b.end(now), 0
+		at.hold.until, at.hold.struckTick = b.end(now), -1
 		at.counters.holds.Add(1)
 		fresh = true
 	}
@@ -152,20 +153,29 @@ func (b *Bridge) looped(from, at *Port, now int64) {
 	}
 }
 
-// strike counts a probe of a higher port that came back, once a beat. It is true when
-// there have been enough in a row.
-func (p *Port) strike(tick int) bool {
+// patience is in how many beats a probe may come back without consequences.
+func (b *Bridge) patience(from, at *Port, now int64) (beats int) {
+	if at.number < from.number {
+		beats += strikes
+	}
+	if last := b.lower.Load(); last != 0 && now-last < strikes*int64(b.interval()) {
+		beats += strikes
+	}
+	return beats
+}
+
+// strike counts a probe that came back, once a beat: so many beats in a row.
+func (p *Port) strike(tick int) int {
 	h := &p.hold
 	switch h.struckTick {
 	case tick:
-		return false
 	case tick - 1:
 		h.strikes++
 	default:
 		h.strikes = 1
 	}
 	h.struckTick = tick
-	return h.strikes >= strikesOut
+	return h.strikes
 }
 
 // end is when a port that is held now is released, unless another probe comes back.

@@ -188,6 +188,9 @@ func (p *Port) classify(dst, src mac, held bool, now int64) class {
 	if heard == isElsewhere {
 		return class{drop: &c.elsewhere}
 	}
+	if dst == probeTo && src < b.self {
+		b.lower.Store(now)
+	}
 	found := class{to: everyone, kind: unknown, unlearned: heard == hasNoRoom}
 	switch {
 	case dst == broadcast:
