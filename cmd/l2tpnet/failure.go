@@ -101,8 +101,10 @@ func explainListen(err error, address, flag string) error {
 	}
 	hint := "expected " + flag + " to name an address of this machine, such as 127.0.0.1:1080"
 	switch {
-	case flag == "--listen":
+	case flag == "--listen", flag == "--local":
 		hint = "expected " + flag + " to name an address of this machine, such as 127.0.0.1:1701"
+	case flag == flagsOfWire:
+		hint = "expected --local to name an address of this machine, and --device an interface of it"
 	case flag == flagsOfDialling:
 		hint = "expected --bind to name an address of this machine, and --device an interface of it"
 	}

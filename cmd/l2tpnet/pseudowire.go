@@ -142,6 +142,9 @@ func hintOf(err error) string {
 // explain says what has kept a pseudowire from being opened.
 func (cmd *pseudowireCmd) explain(err error) error {
 	if socket, ok := errors.AsType[*node.SocketError](err); ok {
+		if cmd.Device == "" {
+			return explainListen(socket.Err, socket.Local, "--local")
+		}
 		return explainListen(socket.Err, socket.Local, flagsOfWire)
 	}
 	if auth, ok := errors.AsType[*endpoint.AuthError](err); ok && !auth.Tunnel {
@@ -159,7 +162,7 @@ func (cmd *pseudowireCmd) explain(err error) error {
 	return usage(oneLine(err), "")
 }
 
-// flagsOfWire say which socket a pseudowire has.
+// flagsOfWire say which socket a pseudowire with a device has.
 const flagsOfWire = "--local or --device"
 
 // A wireEnd is what the user is told of a pseudowire.
