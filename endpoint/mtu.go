@@ -71,8 +71,9 @@ func (p *pppEnd) measure() {
 	})
 }
 
-// pathMTU is what the path leaves inside: an Ethernet path of 1,500 bytes, unless it
-// is known to be another.
+// pathMTU is what the path leaves inside: an Ethernet path of 1,500 bytes, or, where
+// the configuration says what is wanted, whichever that needs, unless it is known to be
+// narrower.
 func (s *Session) pathMTU() int {
 	outer := 20
 	if s.tunnel.Peer().Addr().Is6() {
@@ -81,6 +82,9 @@ func (s *Session) pathMTU() int {
 	datagram := 1500 - outer - 8
 	known := s.tunnel.path.Load().MaxDatagram()
 	s.pathMax.Store(int32(known))
+	if s.mtuMax > 0 {
+		datagram = udp.DatagramMax
+	}
 	if known > 0 {
 		datagram = min(datagram, known)
 	}

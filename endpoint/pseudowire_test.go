@@ -239,6 +239,17 @@ func TestTheMTUOfAStaticSessionFollowsThePath(t *testing.T) {
 		if l := s.Status().MTU; l != now {
 			t.Errorf("the status has %d", l)
 		}
+		wide := static(t, e, "[2001:db8::4]:1701", &StaticConfig{SessionID: 3, PeerSessionID: 1, MTU: 8000})
+		if wide.MTU() != 8000 {
+			t.Errorf("the MTU is %d, want the 8000 of the configuration", wide.MTU())
+		}
+		for range 30 {
+			put(wide, make([]byte, wide.MTU()+14))
+			synctest.Wait()
+		}
+		if wide.MTU() > 1280-outside+8 {
+			t.Errorf("the MTU is %d, want what the path lets through", wide.MTU())
+		}
 		fixed := static(t, e, "[2001:db8::3]:1701", &StaticConfig{SessionID: 2, PeerSessionID: 1, MTU: 1300})
 		if fixed.MTU() != 1300 {
 			t.Errorf("the MTU is %d, want the 1300 of the configuration", fixed.MTU())
