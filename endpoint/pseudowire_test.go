@@ -134,6 +134,48 @@ func TestPPPInAStaticPseudowire(t *testing.T) {
 	}
 }
 
+// A line that loses, doubles and overtakes: PPP comes up in the end, and what it carries
+// comes through once the line is good.
+func TestPPPInAStaticPseudowireOverABadLine(t *testing.T) {
+	for seed := range uint64(10) {
+		synctest.Test(t, func(t *testing.T) {
+			n := simnet.New(seed)
+			lns, lac := answering(t, n, seed, nil), dialling(t, n, seed)
+			defer lns.Close()
+			defer lac.Close()
+			n.SetDefault(simnet.Link{Delay: 20 * time.Millisecond, Jitter: 20 * time.Millisecond, Loss: .15, Duplicate: .15})
+			cfg := StaticConfig{
+				Type: PseudowirePPP, SessionID: 5, PeerSessionID: 7, Sequencing: SequencingBoth, ReorderTimeout: 50 * time.Millisecond,
+				PPP: &PPPConfig{User: "alice", Password: "s3cret", MPPE: MPPEAllowed},
+			}
+			end := *opposite(cfg)
+			end.PPP, end.PPPServer = nil, true
+			answered := make(chan *Session, 1)
+			go func() {
+				s, err := lns.Static(t.Context(), lacAddr, &end)
+				if err != nil {
+					t.Errorf("seed %d: the server: %v", seed, err)
+				}
+				answered <- s
+			}()
+			client, err := lac.Static(t.Context(), lnsAddr, &cfg)
+			if err != nil {
+				t.Fatalf("seed %d: the client: %v", seed, err)
+			}
+			server := <-answered
+			if server == nil {
+				return
+			}
+			n.SetDefault(simnet.Link{})
+			time.Sleep(time.Second)
+			sink, got := collect()
+			server.Attach(sink)
+			put(client, packet("up"))
+			wantPacket(t, got, packet("up"))
+		})
+	}
+}
+
 func TestAStaticSessionBesideATunnel(t *testing.T) {
 	// Issue: "v2 and v3 side by side", with the same peer and the same identifiers.
 	synctest.Test(t, func(t *testing.T) {
