@@ -10,6 +10,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
@@ -57,10 +58,11 @@ type Hub struct {
 	ports     []*hubPort
 	lan       *lanStack // nil: none
 
-	ending sync.Once
-	done   chan struct{} // nil: not started
-	closed chan struct{}
-	err    error // when done
+	started atomic.Bool // StartHub has returned
+	ending  sync.Once
+	done    chan struct{} // nil: not started
+	closed  chan struct{}
+	err     error // when done
 }
 
 // A HubPort is a pseudowire of a [Hub].
@@ -96,7 +98,8 @@ type hubPort struct {
 
 // StartHub starts h and returns it when the ports are up, which is at once, and when our
 // own stack has its address: by DHCP it waits for one as long as ctx lasts. Nothing is
-// left behind when it fails; afterwards ctx has no meaning.
+// left behind when it fails; afterwards ctx has no meaning. Until it has returned the hub's
+// methods know of nothing.
 func StartHub(ctx context.Context, h *Hub) (*Hub, error) {
 	if h.done != nil {
 		return nil, errors.New("node: the hub has been started already")
@@ -106,6 +109,7 @@ func StartHub(ctx context.Context, h *Hub) (*Hub, error) {
 		h.end(err)
 		return nil, err
 	}
+	h.started.Store(true)
 	for _, ep := range h.endpoints {
 		go func() {
 			<-ep.Done()
@@ -238,6 +242,9 @@ func (h *Hub) end(reason error) {
 		h.err = reason
 		close(h.done)
 		if h.lan != nil {
+			if reason != net.ErrClosed {
+				h.lan.stack.Fail(reason)
+			}
 			h.lan.close()
 		}
 		if h.bridge != nil {
@@ -254,7 +261,7 @@ func (h *Hub) end(reason error) {
 // Close ends the hub and all that is open inside, which fails with net.ErrClosed. A second
 // Close waits for the first. The error is nil.
 func (h *Hub) Close() error {
-	if h.done != nil {
+	if h.started.Load() {
 		h.end(net.ErrClosed)
 	}
 	return nil
@@ -262,12 +269,17 @@ func (h *Hub) Close() error {
 
 // Done is closed when the hub has been closed or one of its sockets has failed; nil
 // before StartHub.
-func (h *Hub) Done() <-chan struct{} { return h.done }
+func (h *Hub) Done() <-chan struct{} {
+	if !h.started.Load() {
+		return nil
+	}
+	return h.done
+}
 
 // Err is nil until Done is closed; then net.ErrClosed or the socket's error.
 func (h *Hub) Err() error {
 	select {
-	case <-h.done:
+	case <-h.Done():
 		return h.err
 	default:
 		return nil

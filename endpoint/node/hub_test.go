@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -329,6 +330,34 @@ func TestAHubThatEnds(t *testing.T) {
 	}
 }
 
+// One socket that fails is the end of the hub, and all inside says why.
+func TestAHubWhoseSocketFails(t *testing.T) {
+	h, sites := hubOf(t, 1, nil, nil)
+	ln, err := h.Listen("tcp", ":7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoing(t, ln)
+	conn, err := sites[0].Dial("tcp", "10.9.0.1:7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	sites[0].Conn.Close()
+	select {
+	case <-sites[0].Done():
+	case <-patiently(t).Done():
+		t.Fatal("the hub goes on without a socket")
+	}
+	if err := sites[0].Err(); err == nil {
+		t.Error("the hub does not say why it has ended")
+	}
+	conn.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a connection inside: %v", err)
+	}
+}
+
 func TestAHubWithoutAStack(t *testing.T) {
 	static := func(i int, p *Hub) {
 		p.LAN.DHCP, p.LAN.Addresses = false, []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, 0, byte(2 + i)}), 24)}
@@ -351,6 +380,9 @@ func TestAHubWithoutAStack(t *testing.T) {
 	var none Hub
 	if st := none.Status(); st.Ports != nil || none.Close() != nil || none.Err() != nil {
 		t.Errorf("before the start: %+v", st)
+	}
+	if none.Done() != nil || none.Endpoints() != nil {
+		t.Error("there is something before the start")
 	}
 	if _, err := none.Dial("tcp", "10.9.0.2:7"); err == nil {
 		t.Error("dialled before the start")
@@ -415,5 +447,66 @@ func TestParseDHCPRange(t *testing.T) {
 		if (err == nil) != (want != "") || got.String() != want {
 			t.Errorf("%q is %v, %v, want %q", s, got, err, want)
 		}
+	}
+}
+
+// Issue 6: "a loop does not melt the process": two pseudowires lead to the same far switch.
+// Each of the two switches sees the loop, one of the four ports is held, and everybody reaches
+// everybody through the rest.
+func TestALoopThroughTwoHubs(t *testing.T) {
+	var conns [3]net.PacketConn
+	var at [3]string
+	for i := range conns {
+		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns[i], at[i] = conn, conn.LocalAddr().String()
+	}
+	static := func(ours, peers uint32) endpoint.StaticConfig {
+		return endpoint.StaticConfig{SessionID: ours, PeerSessionID: peers}
+	}
+	events := make(chan HubEvent, 100)
+	told := func(e HubEvent) { events <- e }
+	var hubs []*Hub
+	for i, h := range []*Hub{
+		{Ports: []HubPort{{Remote: at[1], Static: static(1, 1)}, {Remote: at[1], Static: static(2, 2)}}, LAN: &LAN{Addresses: ends[:1], NoIPv6: true}, Events: told},
+		{Ports: []HubPort{{Remote: at[0], Static: static(1, 1)}, {Remote: at[0], Static: static(2, 2)}, {Remote: at[2], Static: static(3, 1)}}, Events: told},
+		{Ports: []HubPort{{Remote: at[1], Static: static(1, 3)}}, LAN: &LAN{Addresses: ends[1:], NoIPv6: true}},
+	} {
+		h.Conn = conns[i]
+		if _, err := StartHub(patiently(t), h); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { h.Close() })
+		hubs = append(hubs, h)
+	}
+	select {
+	case e := <-events:
+		if !e.Held || e.Port != "port2" {
+			t.Errorf("told of %+v, want port2 held", e)
+		}
+	case <-patiently(t).Done():
+		t.Fatal("the loop was not found")
+	}
+	for _, p := range []struct {
+		from *Hub
+		to   netip.Addr
+	}{{hubs[0], ends[1].Addr()}, {hubs[2], ends[0].Addr()}} {
+		waitUntil(t, func() bool { // frames may have been under way, and stations have moved
+			ctx, cancel := context.WithTimeout(patiently(t), 5*time.Second)
+			defer cancel()
+			_, err := p.from.Ping(ctx, p.to, nil)
+			return err == nil
+		})
+	}
+	var frames uint64
+	for _, h := range hubs[:2] {
+		for _, p := range h.Status().Ports {
+			frames += p.Bridge.Counters.FramesIn
+		}
+	}
+	if frames > 100_000 {
+		t.Errorf("%d frames have come in at the two switches", frames)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
@@ -17,7 +18,7 @@ var errNoLAN = errors.New("the hub has no stack of its own, only ports")
 // inside is our stack, if there is one and the hub is open.
 func (h *Hub) inside() (*netstack.Stack, error) {
 	switch {
-	case h.done == nil:
+	case !h.started.Load():
 		return nil, errors.New("node: the hub has not been started")
 	case h.Err() != nil:
 		return nil, h.Err()
@@ -28,7 +29,12 @@ func (h *Hub) inside() (*netstack.Stack, error) {
 }
 
 // Endpoints are the sockets of the ports, for [endpoint.Endpoint.Capture] and the like.
-func (h *Hub) Endpoints() []*endpoint.Endpoint { return h.endpoints }
+func (h *Hub) Endpoints() []*endpoint.Endpoint {
+	if !h.started.Load() {
+		return nil
+	}
+	return slices.Clone(h.endpoints)
+}
 
 // Dial is DialContext without a context.
 func (h *Hub) Dial(network, address string) (net.Conn, error) {
@@ -121,7 +127,7 @@ type LANStatus struct {
 // Status is how all is; the zero value before StartHub.
 func (h *Hub) Status() HubStatus {
 	var st HubStatus
-	if h.done == nil || h.bridge == nil {
+	if !h.started.Load() {
 		return st
 	}
 	for _, p := range h.ports {
