@@ -14,7 +14,7 @@ import (
 type decodeCmd struct {
 	File       string   `arg:"" placeholder:"FILE" help:"A capture in pcap or pcapng format; - is standard input."`
 	Port       []uint16 `placeholder:"PORT" help:"UDP port with L2TP besides 1701; may be repeated."`
-	SecretFile string   `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone, to unhide hidden AVPs; or set L2TPNET_SECRET to the secret itself."`
+	SecretFile string   `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone, to unhide hidden AVPs and to check digests of L2TPv3; or set L2TPNET_SECRET to the secret itself."`
 }
 
 func (cmd *decodeCmd) Run(p *program) error {

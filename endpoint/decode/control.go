@@ -16,11 +16,17 @@ func (d *decoder) control(msg message) {
 		return
 	}
 	m, err := wire.ParseMessage(msg.body, d.cfg.Secret)
+	d.followed(msg, m, d.controlLine(msg, m, err, describe(m)))
+}
+
+// controlLine is the line of a control message, with the error that parsing it has
+// given.
+func (d *decoder) controlLine(msg message, m *wire.Message, err error, items []string) line {
 	hidden := d.stillHidden(msg.body, m)
 	if msg.missing > 0 || err != nil && slices.Contains(hidden, err.(*wire.Error).Attribute) {
 		err = nil // it is not the message's fault
 	}
-	l := line{what: "control message", items: describe(m)}
+	l := line{what: "control message", items: items}
 	if m.Has(wire.AVPMessageType) {
 		l.what = m.Type.String()
 	}
@@ -34,7 +40,7 @@ func (d *decoder) control(msg message) {
 	if err != nil {
 		l.wrong = err.(*wire.Error).Reason
 	}
-	d.followed(msg, m, l)
+	return l
 }
 
 // followed takes a control message that is in words, and adds what became of it.
@@ -44,6 +50,7 @@ func (d *decoder) followed(msg message, m *wire.Message, l line) {
 		if e.sent[1-e.end].repeated(msg.header.Ns, m.Type, maphash.Bytes(d.seed, msg.body)) {
 			l.repeated = true
 		} else {
+			tunnelEnd{e.tunnel, 1 - e.end}.hasNonce(m.Nonce)
 			l.state = d.follow(e, msg.header.SessionID, m)
 		}
 	}
@@ -53,7 +60,7 @@ func (d *decoder) followed(msg message, m *wire.Message, l line) {
 
 // acknowledgement takes a ZLB, which says what it acknowledges by its Nr alone, or an
 // ACK of L2TPv3, whose AVPs only prove who sends it.
-func (d *decoder) acknowledgement(what string, count *int, msg message) {
+func (d *decoder) acknowledgement(what string, count *int, msg message, items ...string) {
 	*count++
 	l := line{what: what}
 	if e := d.tunnelOf(msg.src, msg.dst, msg.header.TunnelID, 0); e.tunnel != nil {
@@ -64,6 +71,7 @@ func (d *decoder) acknowledgement(what string, count *int, msg message) {
 	if len(l.items) == 0 {
 		l.add("Nr %d", msg.header.Nr)
 	}
+	l.items = append(l.items, items...)
 	d.message(msg, l)
 }
 

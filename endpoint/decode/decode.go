@@ -27,8 +27,9 @@ const DefaultPort = 1701
 type Config struct {
 	// Ports are UDP ports with L2TP besides [DefaultPort].
 	Ports []uint16
-	// Secret is the tunnel secret, for AVPs that are hidden with it (RFC 2661
-	// §4.3). Empty: those stay hidden.
+	// Secret is the tunnel secret, for AVPs that are hidden with it (RFC 2661 §4.3,
+	// RFC 3931 §5.3) and for Message Digests (RFC 3931 §5.4.1). Empty: those stay
+	// hidden, and these are not checked.
 	Secret []byte
 }
 
@@ -99,6 +100,7 @@ type counts struct {
 	dataBytes                         int // of data
 	v3                                int // data messages of L2TPv3
 	repeated, malformed, cut          int // of those above
+	wrongDigests                      int // of control and explicit
 
 	inner, versions, fragments, links, others int             // what was passed over
 	link                                      pcapng.LinkType // of the last of links
@@ -224,7 +226,7 @@ func (d *decoder) summary(end error) {
 	shown := list("", tally(c.control, "control message", "control messages"), tally(c.acks, "ZLB", "ZLBs"), tally(c.explicit, "ACK", "ACKs"),
 		tally(c.ppp, "PPP message", "PPP messages"), tally(c.v3, "L2TPv3 data packet", "L2TPv3 data packets"))
 	wrong := list("", tally(c.repeated, "retransmission", "retransmissions"), tally(c.malformed, "malformed", "malformed"),
-		tally(c.cut, "cut by the capture", "cut by the capture"))
+		tally(c.wrongDigests, "wrong digest", "wrong digests"), tally(c.cut, "cut by the capture", "cut by the capture"))
 	size := " (" + octets(c.dataBytes) + ")"
 	for _, line := range []string{
 		strings.Trim(shown+"; "+wrong, "; "),

@@ -50,6 +50,8 @@ type tunnel struct {
 	byID [2]map[uint32]*session   // by what the end has assigned
 	half [2]map[*session]struct{} // those of which the end's id was not seen
 	over bool                     // StopCCN was seen
+
+	nonces [2][]byte // of L2TPv3's digests; nil: none was seen
 }
 
 // A session is a call as an observer knows it.

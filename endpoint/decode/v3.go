@@ -67,22 +67,3 @@ func (d *decoder) brokenV3(u datagram, certain bool, reason string) {
 	d.count.headers++
 	d.message(message{datagram: u, header: wire.Header{Version: 3}}, line{what: "L2TPv3", wrong: reason})
 }
-
-// controlV3 takes a control message. Its states are those of L2TPv2 (RFC 3931 §7 has
-// the same tables), and it names its session by AVPs.
-func (d *decoder) controlV3(msg message) {
-	if len(msg.body) == 0 {
-		d.acknowledgement("ZLB", &d.count.acks, msg)
-		return
-	}
-	c := readControlV3(msg.body)
-	if c.Type == messageACK {
-		d.acknowledgement("ACK", &d.count.explicit, msg)
-		return
-	}
-	if msg.missing > 0 {
-		c.wrong = ""
-	}
-	msg.header.SessionID = c.remoteSession
-	d.followed(msg, &c.Message, c.line)
-}

@@ -105,14 +105,14 @@ func TestControlV3(t *testing.T) {
 		v3(lac, lns, 0x11, 5, avp(0, 0, "0004"), avp(0, 1, "0002 0008"+hexed("so what")), avp(0, 61, "deadbeef")).
 		want(t, `
 A is 192.0.2.1:1701, B is 192.0.2.2:1701
-  0.000 A > B 0x00000000  SCCRQ digest HMAC-MD5, "lcce-a", "a vendor",
-                          router 10.0.0.1, connection 0xdeadbeef,
-                          pseudowires VLAN/Ethernet/PPP/type 153, nonce,
-                          window 16                               wait-ctl-reply
-  1.000 A > B 0x00000000  SCCRQ digest HMAC-MD5, "lcce-a", "a vendor",
-                          router 10.0.0.1, connection 0xdeadbeef,
-                          pseudowires VLAN/Ethernet/PPP/type 153, nonce,
-                          window 16, retransmitted
+  0.000 A > B 0x00000000  SCCRQ "lcce-a", "a vendor", router 10.0.0.1,
+                          connection 0xdeadbeef,
+                          pseudowires VLAN/Ethernet/PPP/type 153, window 16,
+                          nonce, digest                           wait-ctl-reply
+  1.000 A > B 0x00000000  SCCRQ "lcce-a", "a vendor", router 10.0.0.1,
+                          connection 0xdeadbeef,
+                          pseudowires VLAN/Ethernet/PPP/type 153, window 16,
+                          nonce, digest, retransmitted
   2.000 B > A 0xdeadbeef  SCCRP "lcce-b", router 10.0.0.2,
                           connection 0x00000011,
                           pseudowires Ethernet                     wait-ctl-conn
@@ -133,9 +133,10 @@ A is 192.0.2.1:1701, B is 192.0.2.2:1701
  10.000 B > A 0xdeadbeef  CDN result 13: session lost to a tie breaker,
                           session 0x00000006,
                           remote session 0x00000005                 session idle
- 11.000 A > B 0x00000011  StopCCN result 2: general error,
-                          error 8: unknown AVP with the M bit set, "so what",
-                          connection 0xdeadbeef                      tunnel idle
+ 11.000 A > B 0x00000011  StopCCN connection 0xdeadbeef,
+                          result 2: general error,
+                          error 8: unknown AVP with the M bit set,
+                          "so what"                                  tunnel idle
 10 control messages, 1 ZLB, 1 ACK; 1 retransmission
 `)
 }
@@ -150,11 +151,13 @@ func saidV3(t *testing.T, avps ...[]byte) string {
 }
 
 func TestControlV3InWords(t *testing.T) {
-	hello := avp(0, 0, "0006")
-	hidden := avp(0, 65, "11111111111111111111")
+	hello, session := avp(0, 0, "0006"), slices.Concat(avp(0, 0, "0010"), avp(0, 63, "00000005"), avp(0, 64, "00000000"))
+	sccrq := slices.Concat(avp(0, 0, "0001"), avp(0, 7, hexed("a\nb")), avp(0, 61, "00000009"), avp(0, 62, strings.Repeat("0005", 9)))
+	hidden := avp(0, 71, "11111111111111111111")
 	hidden[0] |= 0x40
 	reserved := avp(0, 60, "7f000001")
 	reserved[0] |= 0x3c
+	optional := func(a []byte) []byte { a[0] &^= 0x80; return a }
 	for _, c := range []struct {
 		want string
 		avps [][]byte
@@ -162,16 +165,19 @@ func TestControlV3InWords(t *testing.T) {
 		{"HELLO", [][]byte{hello}},
 		{"FSQ Tunnel Recovery", [][]byte{avp(0, 0, "0015"), avp(0, 77, "0000")}},
 		{"message 99 unknown, AVP 4711, AVP 1 of vendor 43 (3Com)", [][]byte{avp(0, 0, "0063"), avp(0, 4711, ""), avp(43, 1, "00")}},
-		{"HELLO Assigned Cookie hidden", [][]byte{hello, hidden}},
-		{"HELLO router 127.0.0.1", [][]byte{hello, reserved}},                                                           // reserved bits are "ignored upon receipt"
-		{"HELLO session 0x00000009, cookie of 4 octets", [][]byte{hello, avp(9, 3, "00000009"), avp(9, 5, "01020304")}}, // Cisco's, of a draft
-		{"HELLO pseudowires Ethernet/Ethernet/Ethernet/Ethernet/Ethernet/Ethernet/Ethernet/Ethernet/1 more",
-			[][]byte{hello, avp(0, 62, strings.Repeat("0005", 9))}},
-		{`HELLO "a\nb", digest HMAC-SHA-1`, [][]byte{hello, avp(0, 7, hexed("a\nb")), avp(0, 59, "01")}},
-		{"HELLO sequencing 7, tie breaker 0102030405060708, 1000000000 bit/s", [][]byte{hello, avp(0, 70, "0007"), avp(0, 5, "0102030405060708"), avp(0, 74, "000000003b9aca00")}},
-		{"malformed HELLO: Router ID: 3 octets, expected 4", [][]byte{hello, avp(0, 60, "010203")}},
-		{"malformed HELLO pseudowires Ethernet: Pseudowire Capabilities List: an odd number of octets", [][]byte{hello, avp(0, 62, "000500")}},
-		{"malformed CDN: Result Code: 1 octet, expected 2, or 4 and more session idle", [][]byte{avp(0, 0, "000e"), avp(0, 1, "00")}},
+		{"HELLO Failover Capability, AVP 1 of vendor 43 (3Com)", [][]byte{hello, optional(avp(0, 76, "")), optional(avp(43, 1, "00"))}},
+		{"malformed HELLO: unknown AVP 4711 with the M bit set", [][]byte{hello, avp(0, 4711, "")}},
+		{"SLI session 0x00000005, Circuit Status hidden", [][]byte{session, hidden}},
+		// Reserved bits are "ignored upon receipt" (RFC 3931 §5.1).
+		{`SCCRQ "a\nb", router 127.0.0.1, connection 0x00000009, pseudowires Ethernet/Ethernet/Ethernet/Ethernet/Ethernet/Ethernet/Ethernet/Ethernet/1 more wait-ctl-reply`,
+			[][]byte{sccrq, reserved}},
+		{"SLI session 0x00000005, circuit down, PSN receive fault", [][]byte{session, avp(9, 8, "0010")}}, // Cisco's, of a draft
+		{"ICCN session 0x00000005, sublayer 9, sequencing 7, 1000000000 bit/s session established",
+			[][]byte{avp(0, 0, "000c"), session[8:], avp(0, 69, "0009"), avp(0, 70, "0007"), avp(0, 74, "000000003b9aca00")}},
+		{`malformed SCCRQ "a\nb", connection 0x00000009, pseudowires Ethernet/Ethernet/Ethernet/Ethernet/Ethernet/Ethernet/Ethernet/Ethernet/1 more: Router ID: 3 octets, expected 4 wait-ctl-reply`,
+			[][]byte{sccrq, avp(0, 60, "010203")}},
+		{"malformed SLI session 0x00000005: Circuit Status: 1 octets, expected 2", [][]byte{session, avp(0, 71, "00")}},
+		{"malformed CDN: Result Code is missing session idle", [][]byte{avp(0, 0, "000e")}},
 		{"malformed HELLO: 3 octets after the last AVP", [][]byte{hello, unhex("010203")}},
 		{"malformed control message: Message Type: 0 octets, expected 2", [][]byte{avp(0, 0, "")}},
 	} {
@@ -278,7 +284,7 @@ func TestOverIP(t *testing.T) {
 		return tape.packet(packet)
 	}
 	tape := newTape()
-	over(tape, append(unhex("00000000"), controlV3(0, 0, avp(0, 0, "0001"), avp(0, 61, "00000005"))...))
+	over(tape, append(unhex("00000000"), controlV3(0, 0, avp(0, 0, "0001"), avp(0, 7, hexed("a")), avp(0, 60, "00000000"), avp(0, 61, "00000005"), avp(0, 62, "0005"))...))
 	over(tape, unhex("00000007"+arp))
 	over(tape, unhex("000000"))
 	over(tape, unhex("00000000 0003"))
@@ -286,7 +292,8 @@ func TestOverIP(t *testing.T) {
 	binary.BigEndian.PutUint16(six[4:], uint16(len(six)-40))
 	tape.packet(six).packet(six[:50]).want(t, `
 A is 192.0.2.1, B is 192.0.2.2
-  0.000 A > B 0x00000000  SCCRQ connection 0x00000005             wait-ctl-reply
+  0.000 A > B 0x00000000  SCCRQ "a", router 0.0.0.0, connection 0x00000005,
+                          pseudowires Ethernet                    wait-ctl-reply
   2.000 A > B 0x00000000  malformed L2TPv3:
                           the packet ends within its Session ID
   3.000 A > B 0x00000000  malformed L2TPv3:
@@ -344,4 +351,73 @@ A is 192.0.2.1:5001, B is 192.0.2.2:5002
   7.000 A > B 0x00000009  data PPP, no cookie, no sublayer, 1 packet (8 octets)
 7 PPP messages, 8 L2TPv3 data packets; 1 malformed
 `)
+}
+
+// With the secret digests are checked (RFC 3931 §5.4.1). A message with a wrong one leads
+// nowhere: it is to be dropped "before utilizing any information" in it.
+func TestDigests(t *testing.T) {
+	var (
+		secret = []byte("tunsecret")
+		nonce  = [2][]byte{unhex(strings.Repeat("a1", 16)), unhex(strings.Repeat("b2", 16))}
+		lcce   = func(kind wire.MessageType, id uint32, nonce []byte) *wire.Message {
+			return &wire.Message{Type: kind, HostName: "lcce", AssignedTunnelID: id,
+				V3: wire.V3{Pseudowires: []uint16{5}, Nonce: nonce, Digests: []wire.DigestType{wire.DigestMD5}}}
+		}
+		simple = func(kind wire.MessageType) *wire.Message {
+			return &wire.Message{Type: kind, V3: wire.V3{Digests: []wire.DigestType{wire.DigestSHA1}}}
+		}
+		signed = func(secret []byte, connection uint32, ns, nr uint16, m *wire.Message, own, other []byte) []byte {
+			b := m.AppendV3(wire.AppendV3ControlHeader(nil, connection, ns, nr))
+			wire.SetLength(b)
+			wire.Sign(b, own, other, wire.DigestKey(secret))
+			return b
+		}
+	)
+	tape := newTape().
+		udp(lac, lns, signed(secret, 0, 0, 0, lcce(wire.SCCRQ, 5, nonce[0]), nil, nil)).
+		udp(lns, lac, signed([]byte("another"), 5, 0, 1, lcce(wire.SCCRP, 6, nonce[1]), nonce[1], nonce[0])).
+		udp(lns, lac, signed(secret, 5, 0, 1, lcce(wire.SCCRP, 6, nonce[1]), nonce[1], nonce[0])).
+		udp(lac, lns, signed(secret, 6, 1, 1, simple(wire.SCCCN), nonce[0], nonce[1])).
+		udp(lns, lac, signed(secret, 5, 1, 2, simple(wire.ACK), nonce[1], nonce[0])).
+		udp(lns, lac, signed(secret, 5, 1, 2, simple(wire.HELLO), nonce[0], nonce[1])).
+		v3(lns, lac, 5, 1, avp(0, 0, "0006")).
+		udp(lac, lns, signed(secret, 99, 1, 1, simple(wire.HELLO), nonce[0], nonce[1]))
+	tape.wantWith(t, &Config{Secret: secret}, `
+A is 192.0.2.1:1701, B is 192.0.2.2:1701
+  0.000 A > B 0x00000000  SCCRQ "lcce", router 0.0.0.0, connection 0x00000005,
+                          pseudowires Ethernet, nonce,
+                          right digest                            wait-ctl-reply
+  1.000 B > A 0x00000005  SCCRP "lcce", router 0.0.0.0, connection 0x00000006,
+                          pseudowires Ethernet, nonce, wrong digest
+  2.000 B > A 0x00000005  SCCRP "lcce", router 0.0.0.0, connection 0x00000006,
+                          pseudowires Ethernet, nonce,
+                          right digest                             wait-ctl-conn
+  3.000 A > B 0x00000006  SCCCN right digest                  tunnel established
+  4.000 B > A 0x00000005  ACK acknowledges SCCCN, right digest
+  5.000 B > A 0x00000005  HELLO wrong digest
+  6.000 B > A 0x00000005  HELLO no digest
+  7.000 A > B 0x00000063  HELLO digest
+7 control messages, 1 ACK; 2 wrong digests
+`)
+	if out := tape.print(t, nil); strings.Contains(out, "right digest") || strings.Contains(out, "wrong digest") {
+		t.Errorf("without a secret it knows\n%s", out)
+	}
+}
+
+// With the secret hidden AVPs are shown.
+func TestHiddenV3(t *testing.T) {
+	m := &wire.Message{Type: wire.ICRQ, AssignedSessionID: 5, CallSerialNumber: 1, V3: wire.V3{PseudowireType: 5, RemoteEndID: []byte("end"), CircuitStatus: 1}}
+	b := m.AppendHiddenV3(wire.AppendV3ControlHeader(nil, 9, 0, 0), wire.HidingKey([]byte("tunsecret")), strings.NewReader(strings.Repeat("random", 100)))
+	wire.SetLength(b)
+	tape := newTape().udp(lac, lns, b)
+	for secret, want := range map[string]string{
+		"tunsecret": `ICRQ session 0x00000005, serial 1, Ethernet, remote end "end", circuit up wait-reply`,
+		"":          "ICRQ Local Session ID hidden, Remote Session ID hidden, Call Serial Number hidden, Pseudowire Type hidden, Remote End ID hidden, Circuit Status hidden",
+	} {
+		_, got, _ := strings.Cut(tape.print(t, &Config{Secret: []byte(secret)}), "0x00000009  ")
+		got, _, _ = strings.Cut(got, "\n1 control")
+		if got = strings.Join(strings.Fields(got), " "); !strings.HasPrefix(got, want) {
+			t.Errorf("with the secret %q it is in words\n%s\nwant\n%s", secret, got, want)
+		}
+	}
 }

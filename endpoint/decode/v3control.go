@@ -4,244 +4,271 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
-// messageACK is the explicit acknowledgement (RFC 3931 §6.6).
-const messageACK wire.MessageType = 20
-
 // messagesV3 are the messages that L2TPv2 does not have, by IANA's registry.
 var messagesV3 = map[wire.MessageType]string{
-	17: "MDMST", 18: "SRRQ", 19: "SRRP", messageACK: "ACK", 21: "FSQ", 22: "FSR",
+	17: "MDMST", 18: "SRRQ", 19: "SRRP", wire.ACK: "ACK", 21: "FSQ", 22: "FSR",
 	23: "MSRQ", 24: "MSRP", 25: "MSE", 26: "MSI", 27: "MSEN",
 }
 
-// A v3Message is a control message of L2TPv3: in Message are its type and the
-// identifiers that its sender has assigned.
-type v3Message struct {
-	wire.Message
-	remoteSession uint32
-	line
+// attributesV3 are AVPs of IANA's registry that are only named.
+var attributesV3 = map[wire.AVPType]string{
+	53: "Modem On-Hold Capable", 54: "Modem On-Hold Status", 55: "PPPoE Relay", 56: "PPPoE Relay Response Capability",
+	57: "PPPoE Relay Forward Capability", 58: "Extended Vendor ID", 67: "Application Code", 76: "Failover Capability",
+	77: "Tunnel Recovery", 78: "Suggested Control Sequence", 79: "Failover Session State", 80: "Multicast Capability",
+	81: "New Outgoing Sessions", 82: "New Outgoing Sessions Acknowledgement", 83: "Withdraw Outgoing Sessions",
+	84: "Multicast Packets Priority", 85: "Frame-Relay Header Length", 86: "ATM Maximum Concatenated Cells",
+	87: "OAM Emulation Required", 88: "ATM Alarm Status", 89: "Attachment Group Identifier", 90: "Local End Identifier",
+	92: "FCS Retention", 93: "Tunnel Switching Aggregator ID", 94: "Maximum Receive Unit",
+	95: "Maximum Reassembled Receive Unit", 96: "VCCV Capability", 99: "TDM Pseudowire", 100: "RTP",
+	101: "PW Switching Point", 102: "S-BFD Target Discriminator ID",
 }
 
-// An attributeV3 is what an AVP is in words. Nil: its name alone; octets is how many its
-// value must have, 0 any number.
-type attributeV3 struct {
-	name   string
-	octets int
-	words  func(m *v3Message, v []byte) string // "" for nothing to be said
+// controlV3 takes a control message. Its states are those of L2TPv2 (RFC 3931 §7 has the
+// same tables); a session is named by AVPs.
+func (d *decoder) controlV3(msg message) {
+	if len(msg.body) == 0 {
+		d.acknowledgement("ZLB", &d.count.acks, msg)
+		return
+	}
+	var key []byte
+	if len(d.cfg.Secret) > 0 {
+		key = wire.HidingKey(d.cfg.Secret)
+	}
+	m, err := wire.ParseMessageV3(msg.body, key)
+	verdict := d.verify(msg, m)
+	if verdict == digestWrong {
+		d.count.wrongDigests++
+	}
+	if m.Type == wire.ACK {
+		d.acknowledgement("ACK", &d.count.explicit, msg, verdict.words()...)
+		return
+	}
+	l := d.controlLine(msg, m, err, slices.Concat(describeV3(m), namesV3(msg.body, m, err), verdict.words()))
+	if name := messagesV3[m.Type]; name != "" {
+		l.what = name
+	}
+	msg.header.SessionID = m.RemoteSessionID
+	if verdict == digestWrong { // who gets it drops it "before utilizing any information" in it (RFC 3931 §5.4.1)
+		d.count.control++
+		d.message(msg, l)
+		return
+	}
+	d.followed(msg, m, l)
 }
 
-func unsaid(*v3Message, []byte) string     { return "" }
-func quoted(_ *v3Message, v []byte) string { return wire.Quote(string(v)) }
+// A digestVerdict is what there is to say of a message's digests.
+type digestVerdict uint8
 
-func words32(format string) func(*v3Message, []byte) string {
-	return func(_ *v3Message, v []byte) string { return fmt.Sprintf(format, binary.BigEndian.Uint32(v)) }
+const (
+	digestNone digestVerdict = iota
+	digestThere
+	digestRight
+	digestWrong
+	digestMissing // though others have had one
+)
+
+func (v digestVerdict) words() []string {
+	if v == digestNone {
+		return nil
+	}
+	return []string{[...]string{digestThere: "digest", digestRight: "right digest", digestWrong: "wrong digest", digestMissing: "no digest"}[v]}
 }
 
-func words16(format string) func(*v3Message, []byte) string {
-	return func(_ *v3Message, v []byte) string { return fmt.Sprintf(format, number16(v)) }
-}
-
-func words64(format string) func(*v3Message, []byte) string {
-	return func(_ *v3Message, v []byte) string { return fmt.Sprintf(format, binary.BigEndian.Uint64(v)) }
-}
-
-// attributesV3 are the AVPs of RFC 3931 §5.4, and those of IANA's registry that came
-// after it or mean something else there than in L2TPv2.
-var attributesV3 = map[wire.AVPType]attributeV3{
-	0: {"Message Type", 2, func(m *v3Message, v []byte) string {
-		m.Type = wire.MessageType(number16(v))
-		return ""
-	}},
-	1:  {"Result Code", 0, resultV3},
-	5:  {"Tie Breaker", 8, func(_ *v3Message, v []byte) string { return fmt.Sprintf("tie breaker %x", v) }},
-	7:  {"Host Name", 0, quoted},
-	8:  {"Vendor Name", 0, quoted},
-	10: {"Receive Window Size", 2, words16("window %d")},
-	15: {"Serial Number", 4, words32("serial %d")},
-	25: {"Physical Channel ID", 4, words32("channel %d")},
-	34: {"Circuit Errors", 0, nil},
-	36: {"Random Vector", 0, unsaid},
-	53: {"Modem On-Hold Capable", 0, nil},
-	54: {"Modem On-Hold Status", 0, nil},
-	55: {"PPPoE Relay", 0, nil},
-	56: {"PPPoE Relay Response Capability", 0, nil},
-	57: {"PPPoE Relay Forward Capability", 0, nil},
-	58: {"Extended Vendor ID", 0, nil},
-	59: {"Message Digest", 0, digestV3},
-	60: {"Router ID", 4, func(_ *v3Message, v []byte) string { return "router " + netip.AddrFrom4([4]byte(v)).String() }},
-	61: {"Assigned Control Connection ID", 4, func(m *v3Message, v []byte) string {
-		m.AssignedTunnelID = binary.BigEndian.Uint32(v)
-		return "connection " + hex32(m.AssignedTunnelID)
-	}},
-	62: {"Pseudowire Capabilities List", 0, capabilitiesV3},
-	63: {"Local Session ID", 4, func(m *v3Message, v []byte) string {
-		m.AssignedSessionID = binary.BigEndian.Uint32(v)
-		return "session " + hex32(m.AssignedSessionID)
-	}},
-	64: {"Remote Session ID", 4, func(m *v3Message, v []byte) string {
-		if m.remoteSession = binary.BigEndian.Uint32(v); m.remoteSession == 0 {
-			return "" // not known yet
+// verify looks at the digests of a message, with the secret and the nonces that its
+// ends have sent, if they are known. It learns a nonce from what is right.
+func (d *decoder) verify(msg message, m *wire.Message) digestVerdict {
+	e := d.tunnels[tunnelKey{msg.dst, msg.header.TunnelID}]
+	there := len(m.Digests) > 0
+	switch {
+	case !there && e.tunnel != nil && e.nonces[0] != nil && e.nonces[1] != nil:
+		return digestMissing
+	case !there:
+		return digestNone
+	case len(d.cfg.Secret) == 0 || msg.missing > 0:
+		return digestThere
+	}
+	var own, other []byte
+	known := m.Type == wire.SCCRQ
+	if e.tunnel != nil && !known {
+		own, other = e.nonces[1-e.end], e.nonces[e.end]
+		if m.Type == wire.SCCRP {
+			own = m.Nonce
 		}
-		return "remote session " + hex32(m.remoteSession)
-	}},
-	65: {"Assigned Cookie", 0, func(_ *v3Message, v []byte) string { return "cookie of " + octets(len(v)) }},
-	66: {"Remote End ID", 0, func(_ *v3Message, v []byte) string { return "remote end " + wire.Quote(string(v)) }},
-	67: {"Application Code", 0, nil},
-	68: {"Pseudowire Type", 2, func(_ *v3Message, v []byte) string { return pseudowireV3(number16(v)) }},
-	69: {"L2-Specific Sublayer", 2, oneOf("sublayer", "none", "default", "ATM-specific", "MPT-specific", "PSP-specific")},
-	70: {"Data Sequencing", 2, oneOf("sequencing", "none", "of what is not IP", "of all")},
-	71: {"Circuit Status", 2, circuitV3},
-	72: {"Preferred Language", 0, func(_ *v3Message, v []byte) string { return "language " + wire.Quote(string(v)) }},
-	73: {"Control Message Authentication Nonce", 0, func(*v3Message, []byte) string { return "nonce" }},
-	74: {"Tx Connect Speed", 8, words64("%d bit/s")},
-	75: {"Rx Connect Speed", 8, words64("Rx %d bit/s")},
-	76: {"Failover Capability", 0, nil},
-	77: {"Tunnel Recovery", 0, nil},
-	78: {"Suggested Control Sequence", 0, nil},
-	79: {"Failover Session State", 0, nil},
-	80: {"Multicast Capability", 0, nil},
-	81: {"New Outgoing Sessions", 0, nil},
-	82: {"New Outgoing Sessions Acknowledgement", 0, nil},
-	83: {"Withdraw Outgoing Sessions", 0, nil},
-	84: {"Multicast Packets Priority", 0, nil},
-	85: {"Frame-Relay Header Length", 0, nil},
-	86: {"ATM Maximum Concatenated Cells", 0, nil},
-	87: {"OAM Emulation Required", 0, nil},
-	88: {"ATM Alarm Status", 0, nil},
-	89: {"Attachment Group Identifier", 0, nil},
-	90: {"Local End Identifier", 0, func(_ *v3Message, v []byte) string { return "local end " + wire.Quote(string(v)) }},
-	91: {"Interface Maximum Transmission Unit", 2, words16("MTU %d")},
-	92: {"FCS Retention", 0, nil},
-	93: {"Tunnel Switching Aggregator ID", 0, nil},
-	94: {"Maximum Receive Unit", 2, words16("MRU %d")},
-	95: {"Maximum Reassembled Receive Unit", 2, words16("MRRU %d")},
-	96: {"VCCV Capability", 0, nil},
-	99: {"TDM Pseudowire", 0, nil},
-
-	100: {"RTP", 0, nil},
-	101: {"PW Switching Point", 0, nil},
-	102: {"S-BFD Target Discriminator ID", 0, nil},
+		known = own != nil && other != nil
+	}
+	whole := msg.payload[:wire.V3ControlHeaderLen+len(msg.body)]
+	switch _, valid := wire.Verify(whole, own, other, wire.DigestKey(d.cfg.Secret)); {
+	case valid:
+		return digestRight
+	case known:
+		return digestWrong
+	}
+	return digestThere
 }
 
-// vendorCisco has, from before RFC 3931, AVPs of its own that mean what the IETF's do
-// under other numbers.
-const vendorCisco = 9
-
-var attributesCisco = map[wire.AVPType]wire.AVPType{
-	1: 61, 2: 62, 3: 63, 4: 64, 5: 65, 6: 66, 7: 68, 8: 71, 9: 5, 12: 59, 13: 73, 14: 91,
+// hasNonce notes the nonce of an end of a control connection.
+func (e tunnelEnd) hasNonce(nonce []byte) {
+	if nonce != nil {
+		e.nonces[e.end] = nonce
+	}
 }
 
-// readControlV3 puts the AVPs of a control message into words, as far as they are
-// well-formed. Reserved bits are ignored (RFC 3931 §5.1).
-func readControlV3(avps []byte) (m v3Message) {
-	m.what = "control message"
-	it := wire.NewAVPs(avps)
-	for it.Next() {
-		a := it.AVP()
-		if a.Vendor == vendorCisco && attributesCisco[a.Type] != 0 {
-			a.Vendor, a.Type = 0, attributesCisco[a.Type]
-		}
-		row, ok := attributesV3[a.Type]
-		if a.Vendor != 0 || !ok {
-			row = attributeV3{name: a.String()}
-		}
-		switch {
-		case a.Hidden:
-			m.add("%s hidden", row.name)
-		case row.words == nil:
-			m.add("%s", row.name)
-		case row.octets != 0 && len(a.Value) != row.octets:
-			if m.wrong == "" {
-				m.wrong = fmt.Sprintf("%s: %s, expected %d", row.name, octets(len(a.Value)), row.octets)
-			}
-		default:
-			if s := row.words(&m, a.Value); s != "" {
-				m.items = append(m.items, s)
-			}
+// describeV3 is the main AVPs of a message.
+func describeV3(m *wire.Message) (items []string) {
+	add := func(format string, args ...any) { items = append(items, fmt.Sprintf(format, args...)) }
+	has := m.Has
+	if m.Type != 0 && !m.Type.KnownV3() && messagesV3[m.Type] == "" {
+		add("unknown")
+	}
+	if has(wire.AVPHostName) {
+		add("%s", wire.Quote(m.HostName))
+	}
+	if has(wire.AVPVendorName) {
+		add("%s", wire.Quote(m.VendorName))
+	}
+	if has(wire.AVPRouterID) {
+		add("router %v", netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, m.RouterID))))
+	}
+	if has(wire.AVPAssignedConnectionID) {
+		add("connection %s", hex32(m.AssignedTunnelID))
+	}
+	if has(wire.AVPPseudowires) {
+		add("pseudowires %s", pseudowires(m.Pseudowires))
+	}
+	if has(wire.AVPReceiveWindowSize) {
+		add("window %d", m.ReceiveWindowSize)
+	}
+	if has(wire.AVPTieBreaker) {
+		add("tie breaker %x", m.TieBreaker)
+	}
+	if has(wire.AVPPreferredLanguage) {
+		add("language %s", wire.Quote(m.PreferredLanguage))
+	}
+	if has(wire.AVPNonce) {
+		add("nonce")
+	}
+	if has(wire.AVPResultCode) {
+		r := m.Result
+		r.Text = ""
+		items = append(items, strings.Split(r.Words(m.Type), "; ")...)
+		if m.Result.Text != "" {
+			add("%s", wire.Quote(m.Result.Text))
 		}
 	}
-	if err := it.Err(); err != nil && m.wrong == "" {
-		m.wrong = err.(*wire.Error).Reason
+	items = append(items, describeSessionV3(m)...)
+	return items
+}
+
+// namesV3 are the names of AVPs that are in no other words: all but the first of a
+// message that is not known, and those that were passed over, but for what the error is
+// about.
+func namesV3(avps []byte, m *wire.Message, err error) (names []string) {
+	others := m.Skipped
+	if m.Type != 0 && !m.Type.KnownV3() {
+		others = nil
+		for it := wire.NewAVPs(avps); it.Next(); {
+			others = append(others, it.AVP())
+		}
+		others = others[min(1, len(others)):]
 	}
-	switch name := messagesV3[m.Type]; {
-	case m.Type == 0:
-	case name != "":
-		m.what = name
-	default:
-		m.what = m.Type.String()
-		if !m.Type.Known() {
-			m.items = append([]string{"unknown"}, m.items...)
+	for _, a := range others {
+		if wrong, ok := err.(*wire.Error); ok && wrong.Attribute == a.Type && wrong.Vendor == a.Vendor || a.Hidden {
+			continue // which is said elsewhere
+		}
+		if name := attributesV3[a.Type]; a.Vendor == 0 && name != "" {
+			names = append(names, name)
+		} else {
+			names = append(names, a.String())
 		}
 	}
-	return m
+	return names
+}
+
+// describeSessionV3 is the AVPs of session management.
+func describeSessionV3(m *wire.Message) (items []string) {
+	add := func(format string, args ...any) { items = append(items, fmt.Sprintf(format, args...)) }
+	has := m.Has
+	if has(wire.AVPLocalSessionID) {
+		add("session %s", hex32(m.AssignedSessionID))
+	}
+	if has(wire.AVPRemoteSessionID) && m.RemoteSessionID != 0 {
+		add("remote session %s", hex32(m.RemoteSessionID))
+	}
+	if has(wire.AVPCallSerialNumber) {
+		add("serial %d", m.CallSerialNumber)
+	}
+	if has(wire.AVPPseudowireType) {
+		add("%s", pseudowire(m.PseudowireType))
+	}
+	if has(wire.AVPRemoteEndID) {
+		add("remote end %s", wire.Quote(string(m.RemoteEndID)))
+	}
+	if has(wire.AVPAssignedCookie) {
+		add("cookie of %s", octets(len(m.AssignedCookie)))
+	}
+	if has(wire.AVPSublayer) {
+		add("sublayer %s", oneOf(m.Sublayer, "none", "default", "ATM-specific", "MPT-specific", "PSP-specific"))
+	}
+	if has(wire.AVPDataSequencing) {
+		add("sequencing %s", oneOf(m.DataSequencing, "none", "of what is not IP", "of all"))
+	}
+	if has(wire.AVPCircuitStatus) {
+		items = append(items, circuit(m.CircuitStatus)...)
+	}
+	if has(wire.AVPTxConnectSpeedV3) {
+		add("%d bit/s", m.TxSpeed)
+	}
+	if has(wire.AVPRxConnectSpeedV3) && m.RxSpeed != m.TxSpeed {
+		add("Rx %d bit/s", m.RxSpeed)
+	}
+	if has(wire.AVPPhysicalChannelID) {
+		add("channel %d", m.PhysicalChannelID)
+	}
+	if has(wire.AVPInterfaceMTU) {
+		add("MTU %d", m.InterfaceMTU)
+	}
+	if has(wire.AVPCallErrors) {
+		c := m.CallErrors
+		add("overruns %d and %d", c.HardwareOverruns, c.BufferOverruns)
+		add("timeouts %d", c.Timeouts)
+		add("alignment errors %d", c.Alignment)
+	}
+	return items
 }
 
 // oneOf is a number in words.
-func oneOf(what string, values ...string) func(*v3Message, []byte) string {
-	return func(_ *v3Message, v []byte) string {
-		if n := int(number16(v)); n < len(values) {
-			return what + " " + values[n]
-		}
-		return fmt.Sprintf("%s %d", what, number16(v))
+func oneOf(n uint16, words ...string) string {
+	if int(n) < len(words) {
+		return words[n]
 	}
+	return fmt.Sprint(n)
 }
 
-// resultV3 is as in L2TPv2 (RFC 3931 §5.4.2); a message comes before its result.
-func resultV3(m *v3Message, v []byte) string {
-	if len(v) < 2 || len(v) == 3 {
-		m.wrong = fmt.Sprintf("Result Code: %s, expected 2, or 4 and more", octets(len(v)))
-		return ""
-	}
-	r := wire.Result{Code: number16(v)}
-	if len(v) >= 4 {
-		r.HasError, r.Error = true, number16(v[2:])
-	}
-	m.items = append(m.items, strings.Split(r.Words(m.Type), "; ")...)
-	if len(v) > 4 {
-		m.quote(v[4:])
-	}
-	return ""
-}
-
-// digestV3 is RFC 3931 §5.4.1.
-func digestV3(_ *v3Message, v []byte) string {
-	if len(v) > 0 {
-		switch v[0] {
-		case 0:
-			return "digest HMAC-MD5"
-		case 1:
-			return "digest HMAC-SHA-1"
-		}
-	}
-	return "digest"
-}
-
-// capabilitiesV3 is RFC 3931 §5.4.3.
-func capabilitiesV3(m *v3Message, v []byte) string {
+// pseudowires is RFC 3931 §5.4.3's list.
+func pseudowires(types []uint16) string {
+	const most = 8
 	var names []string
-	for ; len(v) >= 2; v = v[2:] {
-		names = append(names, pseudowireV3(number16(v)))
+	for _, n := range types[:min(most, len(types))] {
+		names = append(names, pseudowire(n))
 	}
-	if len(v) > 0 {
-		m.wrong = "Pseudowire Capabilities List: an odd number of octets"
+	if more := len(types) - most; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
 	}
 	if len(names) == 0 {
-		return ""
+		return "none"
 	}
-	const most = 8
-	if len(names) > most {
-		names = append(names[:most], fmt.Sprintf("%d more", len(names)-most))
-	}
-	return "pseudowires " + strings.Join(names, "/")
+	return strings.Join(names, "/")
 }
 
-// pseudowireV3 is a pseudowire type, by IANA's registry but for 7 and 11, which are
+// pseudowire is a pseudowire type, by IANA's registry but for 7 and 11, which are
 // Linux's.
-func pseudowireV3(n uint16) string {
+func pseudowire(n uint16) string {
 	names := [...]string{1: "Frame Relay", 2: "ATM AAL5", 3: "ATM port", 4: "VLAN", 5: "Ethernet", 6: "HDLC", 7: "PPP", 9: "ATM VCC", 10: "ATM VPC", 11: "IP"}
 	if int(n) < len(names) && names[n] != "" {
 		return names[n]
@@ -249,21 +276,22 @@ func pseudowireV3(n uint16) string {
 	return fmt.Sprintf("type %d", n)
 }
 
-// circuitV3 is RFC 5641 §2: Active, the faults, Standby. New is deprecated.
-func circuitV3(m *v3Message, v []byte) string {
-	n := number16(v)
-	if n&1 != 0 {
-		m.add("circuit up")
-	} else {
-		m.add("circuit down")
+// circuit is RFC 5641 §2: Active, the faults, Standby. New is deprecated.
+func circuit(mask uint16) (items []string) {
+	items = []string{"circuit down"}
+	if mask&wire.CircuitActive != 0 {
+		items[0] = "circuit up"
 	}
 	for _, bit := range []struct {
 		mask uint16
 		name string
-	}{{4, "receive fault"}, {8, "transmit fault"}, {0x10, "PSN receive fault"}, {0x20, "PSN transmit fault"}, {0x40, "standby"}} {
-		if n&bit.mask != 0 {
-			m.add("%s", bit.name)
+	}{
+		{wire.CircuitRxFault, "receive fault"}, {wire.CircuitTxFault, "transmit fault"},
+		{wire.CircuitPSNRxFault, "PSN receive fault"}, {wire.CircuitPSNTxFault, "PSN transmit fault"}, {wire.CircuitStandby, "standby"},
+	} {
+		if mask&bit.mask != 0 {
+			items = append(items, bit.name)
 		}
 	}
-	return ""
+	return items
 }
