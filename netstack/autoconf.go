@@ -56,6 +56,7 @@ type slaacPrefix struct {
 	prefix           netip.Prefix
 	addr             netip.Addr
 	valid, preferred time.Time // until when
+	duplicates       byte      // addresses made from it that another host has
 }
 
 // start begins to solicit routers.
@@ -109,7 +110,7 @@ func (a *autoconf) handlePrefix(now time.Time, p advertisedPrefix) {
 			addr := p.prefix.Addr().As16()
 			iid := a.iid(p.prefix)
 			copy(addr[8:], iid[:])
-			a.prefixes = append(a.prefixes, slaacPrefix{p.prefix, netip.AddrFrom16(addr), now.Add(p.valid), now.Add(p.preferred)})
+			a.prefixes = append(a.prefixes, slaacPrefix{prefix: p.prefix, addr: netip.AddrFrom16(addr), valid: now.Add(p.valid), preferred: now.Add(p.preferred)})
 		}
 		return
 	}
@@ -121,6 +122,24 @@ func (a *autoconf) handlePrefix(now time.Time, p advertisedPrefix) {
 	case remaining > minValidLifetime:
 		s.valid = now.Add(minValidLifetime)
 	}
+}
+
+// duplicate says that another host has an address, and makes another one of its prefix,
+// some times (RFC 7217 §6). It is false when addr was not made here.
+func (a *autoconf) duplicate(addr netip.Addr, iid func(p netip.Prefix, counter byte) [8]byte) bool {
+	i := slices.IndexFunc(a.prefixes, func(s slaacPrefix) bool { return s.addr == addr })
+	if i < 0 {
+		return false
+	}
+	s := &a.prefixes[i]
+	if s.duplicates++; s.duplicates > idgenRetries {
+		s.addr = netip.Addr{}
+		return true
+	}
+	next, id := s.prefix.Addr().As16(), iid(s.prefix, s.duplicates)
+	copy(next[8:], id[:])
+	s.addr = netip.AddrFrom16(next)
+	return true
 }
 
 func (a *autoconf) expire(now time.Time) {
@@ -173,6 +192,9 @@ func (a *autoconf) deadline(now time.Time) (next time.Time) {
 // came, and whether each is deprecated (RFC 4862 §5.5.4).
 func (a *autoconf) addresses(now time.Time) (list []autoAddress) {
 	for _, s := range a.prefixes {
+		if !s.addr.IsValid() {
+			continue
+		}
 		list = append(list, autoAddress{s.addr, !s.preferred.After(now)})
 	}
 	return list
@@ -215,7 +237,12 @@ func (a *autoconf) mtu(link uint32) uint32 {
 // whenever the key, the interface and the prefix are (RFC 7217 §5). The
 // function F is HMAC-SHA-256 under the secret key.
 func opaqueIID(key []byte, netIface string, prefix netip.Prefix) (iid [8]byte) {
-	for counter := byte(0); ; counter++ { // DAD_Counter
+	return opaqueIIDFrom(key, netIface, prefix, 0)
+}
+
+// opaqueIIDFrom is the same when as many as counter were duplicates.
+func opaqueIIDFrom(key []byte, netIface string, prefix netip.Prefix, counter byte) (iid [8]byte) {
+	for ; ; counter++ { // DAD_Counter
 		f := hmac.New(sha256.New, key)
 		network := prefix.Addr().As16()
 		f.Write(network[:8])

@@ -34,6 +34,8 @@ type Counters struct {
 	// Dropped on the way in from Ethernet.
 	OtherHost uint64 // frames to the MAC address of another host, or a group that we are not in
 	OtherVLAN uint64 // frames of a VLAN that has no sub-interface
+
+	Duplicate uint64 // times that another host said that it has an address of ours
 }
 
 // Add adds d to c.
@@ -63,6 +65,7 @@ func (c *Counters) Add(d Counters) {
 	c.Unresolved += d.Unresolved
 	c.OtherHost += d.OtherHost
 	c.OtherVLAN += d.OtherVLAN
+	c.Duplicate += d.Duplicate
 }
 
 type counters struct {
@@ -70,7 +73,7 @@ type counters struct {
 	notIP, noIPv6, malformed, martian, spoofed, clientToClient, linkLocal atomic.Uint64
 	expired, tooLong, excessive, late, noRoute                            atomic.Uint64
 	corruptIPv4, corruptTCP, corruptUDP, corruptICMP                      atomic.Uint64
-	unresolved, otherHost, otherVLAN                                      atomic.Uint64
+	unresolved, otherHost, otherVLAN, duplicate                           atomic.Uint64
 }
 
 func (c *counters) snapshot() Counters {
@@ -81,7 +84,7 @@ func (c *counters) snapshot() Counters {
 		NotIP: c.notIP.Load(), NoIPv6: c.noIPv6.Load(), Malformed: c.malformed.Load(), Martian: c.martian.Load(),
 		Spoofed: c.spoofed.Load(), ClientToClient: c.clientToClient.Load(), LinkLocal: c.linkLocal.Load(),
 		Expired: c.expired.Load(), TooLong: c.tooLong.Load(), Excessive: c.excessive.Load(), Late: c.late.Load(),
-		NoRoute: c.noRoute.Load(), Unresolved: c.unresolved.Load(), OtherHost: c.otherHost.Load(), OtherVLAN: c.otherVLAN.Load(),
+		NoRoute: c.noRoute.Load(), Unresolved: c.unresolved.Load(), OtherHost: c.otherHost.Load(), OtherVLAN: c.otherVLAN.Load(), Duplicate: c.duplicate.Load(),
 		CorruptIPv4: c.corruptIPv4.Load(), CorruptTCP: c.corruptTCP.Load(), CorruptUDP: c.corruptUDP.Load(), CorruptICMP: c.corruptICMP.Load(),
 	}
 }

@@ -29,7 +29,7 @@ type EthernetConfig struct {
 
 	DHCP   bool   // have an IPv4 address leased, with router, DNS servers and MTU (RFC 2131)
 	NoIPv6 bool   // neither a link-local address nor those that routers advertise prefixes for
-	Name   string // what IPv6 addresses depend on, with prefix and AddressKey, as in [IPConfig]
+	Name   string // what IPv6 addresses depend on, with prefix and AddressKey, as in [IPConfig]. Empty: the MAC address
 
 	// With a Forwarder, or something to advertise, the interface is the gateway of its
 	// segment: what the hosts there send to other networks is the Forwarder's ([Flow.Port]
@@ -64,6 +64,8 @@ type EthernetNIC struct {
 	above *EthernetNIC // whose sub-interface this is; nil: nobody's
 	subs  sync.Mutex
 	vlans map[uint16]*EthernetNIC
+
+	duplicates pacer // log lines about other hosts' having our addresses
 
 	dhcp    *leasing      // nil: no DHCP
 	routed4 []tcpip.Route // as the stack has them
@@ -110,13 +112,14 @@ func (s *Stack) addEthernet(out link.Sink, cfg *EthernetConfig, at mac, vlan uin
 	if err := n.cfg.check(); err != nil {
 		return nil, fmt.Errorf("netstack: %w", err)
 	}
-	ip := &IPConfig{Addresses: cfg.Addresses, DNS: cfg.DNS, MTU: cfg.MTU, Name: cfg.Name}
+	n.cfg.Name = cmp.Or(cfg.Name, at.String())
+	ip := &IPConfig{Addresses: cfg.Addresses, DNS: cfg.DNS, MTU: cfg.MTU, Name: n.cfg.Name}
 	if !cfg.NoIPv6 && cmp.Or(cfg.MTU, defaultMTU) >= minMTU6 {
-		ip.InterfaceID = opaqueIID(s.addressKey, cmp.Or(cfg.Name, net.HardwareAddr(at[:]).String()), linkLocalPrefix)
+		ip.InterfaceID = opaqueIID(s.addressKey, n.cfg.Name, linkLocalPrefix)
 	}
 	nic := &NIC{ether: n}
 	n.layer = newEtherLayer(out, at, vlan, &nic.counters)
-	n.layer.server = cfg.DHCPServer
+	n.layer.server, n.layer.clash = cfg.DHCPServer, n.clashed
 	if cfg.isGateway() {
 		if err := n.addGateway(s, ip.InterfaceID); err != nil {
 			n.layer.shut()

@@ -104,6 +104,17 @@ func (e *etherLayer) solicited(m header.ICMPv6, src, dst netip.Addr) {
 		return
 	}
 	flags, to := byte(neighborOverride), src
+	if e.isOptimistic(target) {
+		// RFC 4862 §5.4.3: "If the source address of the Neighbor Solicitation is the
+		// unspecified address, the solicitation is from a node performing Duplicate Address
+		// Detection", for the same address as we. RFC 4429 §3.3: no answer of ours overrides
+		// what is known.
+		if src.IsUnspecified() {
+			e.clash(target, at)
+			return
+		}
+		flags = 0
+	}
 	if e.router {
 		flags |= neighborRouter
 	}
@@ -169,7 +180,9 @@ func (e *etherLayer) solicit(target, src netip.Addr, at mac) {
 	m := make([]byte, neighborLen, neighborLen+8)
 	m[0] = byte(header.ICMPv6NeighborSolicit)
 	copy(m[8:], target.AsSlice())
-	m = append(m, linkOption(optionSourceLink, e.mac)...)
+	if !e.isOptimistic(src) { // RFC 4429 §3.2
+		m = append(m, linkOption(optionSourceLink, e.mac)...)
+	}
 	to := target
 	if at == (mac{}) {
 		to = solicitedNode(target)

@@ -206,11 +206,17 @@ func TestNeighborSolicitationsAreAnswered(t *testing.T) {
 		}
 		return list
 	}
-	put(n, solicitation(func([]byte) {}))
-	advert := slices.Concat([]byte{136, 0, 0, 0, 0x60 /* S, O */, 0, 0, 0}, own.AsSlice(), linkOption(optionTargetLink, ownMAC))
-	want := frameOf(peerMAC, ownMAC, etherIPv6, icmpv6Packet(own, peer, 255, advert))
-	if got := take(); len(got) != 1 || !bytes.Equal(got[0], want) {
-		t.Errorf("sent % x, want % x", got, want)
+	// RFC 4429 §3.3: while another host may still have it, "the Override flag [is] set to 0".
+	for _, flags := range []byte{0x40 /* S */, 0x60 /* S, O */} {
+		put(n, solicitation(func([]byte) {}))
+		advert := slices.Concat([]byte{136, 0, 0, 0, flags, 0, 0, 0}, own.AsSlice(), linkOption(optionTargetLink, ownMAC))
+		want := frameOf(peerMAC, ownMAC, etherIPv6, icmpv6Packet(own, peer, 255, advert))
+		if got := take(); len(got) != 1 || !bytes.Equal(got[0], want) {
+			t.Errorf("sent % x, want % x", got, want)
+		}
+		n.layer.mu.Lock()
+		n.layer.claims = nil
+		n.layer.mu.Unlock()
 	}
 	for name, change := range map[string]func(p []byte){
 		"through a router":      func(p []byte) { p[7] = 254 },

@@ -179,10 +179,17 @@ func (e *etherLayer) do(f func(now time.Time)) {
 	for ev, ok := e.neighbors.next(); ok; ev, ok = e.neighbors.next() {
 		todo = append(todo, ev)
 	}
-	if due := e.neighbors.deadline(); !e.done && !due.IsZero() {
+	ask, due := e.advanceClaims(now)
+	if other := e.neighbors.deadline(); due.IsZero() || !other.IsZero() && other.Before(due) {
+		due = other
+	}
+	if !e.done && !due.IsZero() {
 		e.timer.Reset(due.Sub(now))
 	}
 	e.mu.Unlock()
+	for _, target := range ask {
+		e.solicitDuplicate(target)
+	}
 	for _, ev := range todo {
 		e.follow(ev)
 	}

@@ -60,6 +60,7 @@ type etherLayer struct {
 	routes4   routes
 	routes6   routes
 	neighbors neighbors
+	claims    []claim // of own6
 	timer     *time.Timer
 	done      bool
 }
@@ -96,6 +97,7 @@ func (e *etherLayer) set4(own []netip.Prefix, r routes) {
 func (e *etherLayer) set6(own []netip.Prefix, r routes) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.claim6(own)
 	e.own6, e.routes6 = own, r.sorted()
 	e.join()
 }
@@ -309,12 +311,13 @@ func (e *etherLayer) arpIn(p []byte) {
 		e.counters.malformed.Add(1)
 		return
 	}
-	// RFC 5227 §2.1.1: who asks for an address without having one wants that one itself.
-	wanted := a.senderAddr
-	if a.op == arpRequest && a.senderAddr.IsUnspecified() {
-		wanted = a.wantAddr
+	// RFC 5227 §2.1.1: who asks for an address without having one wants that one itself,
+	// and is told when it is taken.
+	if !a.senderAddr.IsUnspecified() {
+		e.clash(a.senderAddr, a.sender)
+	} else if a.op == arpRequest && !e.has(a.wantAddr) {
+		e.clash(a.wantAddr, a.sender)
 	}
-	e.clash(wanted, a.sender)
 	if !a.senderAddr.IsUnspecified() && !a.senderAddr.IsMulticast() && !e.has(a.senderAddr) {
 		e.do(func(now time.Time) {
 			_, onLink := e.routes4.next(a.senderAddr)

@@ -29,7 +29,6 @@ func (n *EthernetNIC) lease() {
 	n.layer.client = func(message []byte, from mac) {
 		n.leaseDo(func(now time.Time) { d.client.handle(now, message, from) })
 	}
-	n.layer.clash = n.clashed
 	n.leaseDo(d.client.start)
 }
 
@@ -39,13 +38,6 @@ func (n *EthernetNIC) leaseTick() {
 	}
 	defer n.layer.gate.RUnlock()
 	n.leaseDo(n.dhcp.client.expire)
-}
-
-// clashed is called when another host has an address that might be ours.
-func (n *EthernetNIC) clashed(addr netip.Addr, by mac) {
-	if addr.Is4() {
-		n.leaseDo(func(now time.Time) { n.dhcp.client.conflict(now, addr, by) })
-	}
 }
 
 // leaseDo has f change what the client knows, and does what follows.

@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"net"
 	"net/netip"
 	"time"
 )
@@ -21,6 +22,8 @@ const (
 type mac [6]byte
 
 var broadcastMAC = mac{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
+func (m mac) String() string { return net.HardwareAddr(m[:]).String() }
 
 // isUnicast reports whether one interface can have it.
 func (m mac) isUnicast() bool { return m[0]&1 == 0 && m != mac{} }
