@@ -54,6 +54,8 @@ type AnswerConfig struct {
 	// call stands. It must not wait. Calls for which it says no are refused where there
 	// is no Authenticate or Pool. Nil: PPP ends here.
 	RawPPP func(Call) bool
+	// StaticOnly answers no calls: it is for [StaticConfig.PPPServer] alone.
+	StaticOnly bool
 	// PlacesCalls takes outgoing calls too (OCRQ, RFC 2661 §7.5): whatever the
 	// number, this endpoint is at its end, and PPP's server.
 	PlacesCalls bool

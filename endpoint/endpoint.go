@@ -112,7 +112,7 @@ func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 		read:     make(chan struct{}), done: make(chan struct{}),
 		all: map[*Tunnel]struct{}{}, statics: map[netip.AddrPort]*Tunnel{}, byPeer: map[peerID]*Tunnel{}, byAddr: map[netip.AddrPort][]*Tunnel{},
 	}
-	if a := e.cfg.Answer; a != nil {
+	if a := e.cfg.Answer; a != nil && !a.StaticOnly {
 		e.half = newHalfOpen(&a.Limits)
 		e.answering = control.Config{
 			HostName:      e.cfg.HostName,

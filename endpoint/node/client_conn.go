@@ -91,6 +91,9 @@ func (r *clientRun) listen(to netip.AddrPort) (*endpoint.Endpoint, error) {
 		host = r.c.Bind.String()
 	}
 	cfg := &endpoint.Config{Logger: r.log, HostName: r.c.HostName, Device: r.c.Device}
+	if r.c.static != nil {
+		cfg.Answer = r.c.static.answer
+	}
 	if r.c.Socket != nil {
 		conn, err := r.c.Socket(network)
 		if err != nil {

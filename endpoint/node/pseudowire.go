@@ -43,8 +43,14 @@ type Pseudowire struct {
 	// ourselves.
 	Static endpoint.StaticConfig
 
+	// Users make us the server of a PPP pseudowire: they are those who may call, with their
+	// passwords, and perhaps an Address. Static.PPP has the methods and the rest then. Nil:
+	// we are PPP's client, or there is no PPP.
+	Users map[string]User
+
 	// Addresses are ours, inside, with the lengths of their networks. With Ethernet they
-	// may be missing: then there is DHCP, or IPv6 alone. With PPP they are negotiated.
+	// may be missing: then there is DHCP, or IPv6 alone. PPP's client asks for the one that
+	// is given, its server has it, and gives another one of the network to who calls.
 	Addresses []netip.Prefix
 	// Gateway and Gateway6 are the routers on an Ethernet. Zero: none, or those that
 	// DHCP and router advertisements tell of.

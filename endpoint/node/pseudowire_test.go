@@ -240,50 +240,53 @@ func TestAWrongCookieIsCountedAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestAPseudowireOfPPP(t *testing.T) {
+func TestPPPInAPseudowire(t *testing.T) {
 	x, y := newOutlet(t, "127.0.0.1:0"), newOutlet(t, "127.0.0.1:0")
-	p := &Pseudowire{
-		Socket: x.open, Remote: y.addr, NoIPv6: true,
+	client := &Pseudowire{
+		Socket: x.open, Remote: y.addr,
 		Static: endpoint.StaticConfig{Type: endpoint.PseudowirePPP, SessionID: 1, PeerSessionID: 2, PPP: &endpoint.PPPConfig{User: "alice", Password: "s3cret"}},
 	}
-	pool, err := endpoint.NewPool(netip.MustParsePrefix("10.9.0.0/30"), netip.Addr{}, nil)
-	if err != nil {
+	server := &Pseudowire{
+		Socket: y.open, Remote: x.addr, Addresses: ends[:1], Users: map[string]User{"alice": {Password: "s3cret"}},
+		Static: endpoint.StaticConfig{Type: endpoint.PseudowirePPP, SessionID: 2, PeerSessionID: 1},
+	}
+	d := newDiary(t)
+	client.Events = d.write
+	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	serve := func() *endpoint.Endpoint {
-		conn, err := y.open("udp4")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ep, err := endpoint.New(conn, &endpoint.Config{Answer: &endpoint.AnswerConfig{
-			Authenticate: func(context.Context, endpoint.AuthRequest) (endpoint.Credential, error) {
-				return endpoint.Credential{Password: "s3cret"}, nil
-			},
-			Pool: pool,
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { ep.Close() })
-		go ep.Static(t.Context(), x.addr, &endpoint.StaticConfig{Type: endpoint.PseudowirePPP, SessionID: 2, PeerSessionID: 1, PPPServer: true})
-		return ep
+	t.Cleanup(func() { server.Close() })
+	opened(t, client)
+	up := await[Connected](d)
+	if len(up.Addresses) == 0 || up.Addresses[0] != ends[1].Addr() || up.Gateway != ends[0].Addr() {
+		t.Errorf("expected the address %v and the gateway %v, found %+v", ends[1].Addr(), ends[0].Addr(), up)
 	}
-	diary := newDiary(t)
-	p.Events = diary.write
-	server := serve()
-	opened(t, p)
-	up := await[Connected](diary)
-	if want := netip.MustParseAddr("10.9.0.2"); len(up.Addresses) == 0 || up.Addresses[0] != want || up.Gateway != netip.MustParseAddr("10.9.0.1") {
-		t.Errorf("expected the address %v, found %+v", want, up)
+	if _, err := server.Ping(WithWait(patiently(t)), ends[1].Addr(), nil); err != nil {
+		t.Error(err)
 	}
+	echoAt7(t, server)
+	backAndForth(t, client, ends[0].Addr(), bytes.Repeat([]byte("ppp"), 10000))
+
 	// The peer says goodbye, and comes again.
 	server.Close()
-	await[Disconnected](diary)
-	if _, err := p.Dial("tcp", "10.9.0.1:7"); !isDown(err) {
+	await[Disconnected](d)
+	if _, err := client.Dial("tcp", "10.9.0.1:7"); !isDown(err) {
 		t.Errorf("expected a DownError, found %v", err)
 	}
-	serve()
-	await[Connected](diary)
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	await[Connected](d)
+	echoAt7(t, server)
+	backAndForth(t, client, ends[0].Addr(), []byte("again"))
+	// So does the client.
+	client.Close()
+	if _, err := OpenPseudowire(patiently(t), client); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Ping(patiently(t), ends[0].Addr(), nil); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestWhatAPseudowireCannotBe(t *testing.T) {
@@ -303,6 +306,14 @@ func TestWhatAPseudowireCannotBe(t *testing.T) {
 		{"IP without an address", func(p *Pseudowire) { p.Static.Type, p.Addresses = endpoint.PseudowireIP, nil }, "expected an address"},
 		{"IP with DHCP", func(p *Pseudowire) { p.Static.Type, p.DHCP = endpoint.PseudowireIP, true }, "for Ethernet only"},
 		{"PPP with DHCP", func(p *Pseudowire) { p.Static.Type, p.DHCP = endpoint.PseudowirePPP, true }, "gives addresses itself"},
+		{"users without PPP", func(p *Pseudowire) { p.Users = map[string]User{"alice": {Password: "s3cret"}} }, "expected a PPP pseudowire with Users"},
+		{"users without an address", func(p *Pseudowire) {
+			p.Static.Type, p.Addresses, p.Users = endpoint.PseudowirePPP, nil, map[string]User{"alice": {Password: "s3cret"}}
+		}, "expected an address with the length"},
+		{"users without a network", func(p *Pseudowire) {
+			p.Static.Type, p.Addresses, p.Users = endpoint.PseudowirePPP, []netip.Prefix{netip.MustParsePrefix("10.9.0.1/32")}, map[string]User{"alice": {Password: "s3cret"}}
+		}, "such as 10.9.0.1/24"},
+		{"PPP that passes", func(p *Pseudowire) { p.Static.Type, p.Static.RawPPP = endpoint.PseudowirePPP, true }, "expected PPP that ends here"},
 		{"HDLC", func(p *Pseudowire) { p.Static.Type = endpoint.PseudowireHDLC }, "expected a pseudowire of Ethernet"},
 		{"a name of ours", func(p *Pseudowire) { p.Local = "localhost:1701" }, "expected an address of this machine"},
 		{"no remote", func(p *Pseudowire) { p.Remote = "" }, "expected a server"},

@@ -28,7 +28,8 @@ type staticWay struct {
 	dns               []netip.Addr
 	dhcp, noIPv6      bool
 	mac               net.HardwareAddr
-	interfaceID       [8]byte // of an IP pseudowire, whose ends negotiate none
+	interfaceID       [8]byte                // of an IP pseudowire, whose ends negotiate none
+	answer            *endpoint.AnswerConfig // of a PPP server; nil: there is none
 	log               *slog.Logger
 }
 
@@ -44,6 +45,9 @@ func newStaticWay(p *Pseudowire) (*staticWay, error) {
 	w.cfg.Type = cmp.Or(w.cfg.Type, endpoint.PseudowireEthernet)
 	if err := w.cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if p.Users != nil && w.cfg.Type != endpoint.PseudowirePPP {
+		return nil, fmt.Errorf("expected a PPP pseudowire with Users, found %v", w.cfg.Type)
 	}
 	switch w.cfg.Type {
 	case endpoint.PseudowireEthernet, endpoint.PseudowireVLAN:
@@ -69,21 +73,7 @@ func newStaticWay(p *Pseudowire) (*staticWay, error) {
 		}
 		rand.Read(w.interfaceID[:])
 	case endpoint.PseudowirePPP:
-		switch {
-		case w.dhcp:
-			return nil, errors.New("expected no DHCP with PPP, which gives addresses itself")
-		case len(w.addresses) > 1 || len(w.addresses) == 1 && !w.addresses[0].Addr().Is4():
-			return nil, fmt.Errorf("expected one IPv4 address to ask for by PPP, found %v", w.addresses)
-		}
-		ppp := endpoint.PPPConfig{}
-		if w.cfg.PPP != nil {
-			ppp = *w.cfg.PPP
-		}
-		if len(w.addresses) == 1 {
-			ppp.Address = w.addresses[0].Addr()
-		}
-		ppp.NoIPv6 = ppp.NoIPv6 || w.noIPv6
-		w.cfg.PPP = &ppp
+		return w, w.speakPPP(p.Users)
 	default:
 		return nil, fmt.Errorf("expected a pseudowire of Ethernet, a VLAN, PPP or IP, found %v", w.cfg.Type)
 	}
