@@ -1,9 +1,12 @@
 package endpoint
 
 import (
+	"encoding/binary"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -164,5 +167,52 @@ func TestOrderOverABadLine(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A socket that notes the numbers of what is sent, as it is sent.
+type numbering struct {
+	*simnet.Conn
+	mu      sync.Mutex
+	numbers []uint32
+}
+
+func (c *numbering) WriteTo(p []byte, _ net.Addr) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.numbers = append(c.numbers, binary.BigEndian.Uint32(p[8:])&0xffffff)
+	return len(p), nil
+}
+
+// Whoever sends at the same time, numbers go out in order: frames that a peer takes for
+// late would be lost.
+func TestNumbersGoOutInOrder(t *testing.T) {
+	conn, err := simnet.New(1).Listen(westAddr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := &numbering{Conn: conn}
+	e, err := New(socket, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	s := static(t, e, eastAddr, &StaticConfig{SessionID: 5, PeerSessionID: 7, Sequencing: SequencingSend})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 500 {
+				put(s, frame("x"))
+			}
+		})
+	}
+	wg.Wait()
+	for i, n := range socket.numbers {
+		if n != uint32(i) {
+			t.Fatalf("frame %d has the number %d", i, n)
+		}
+	}
+	if len(socket.numbers) != 4000 {
+		t.Errorf("%d frames went out, want 4000", len(socket.numbers))
 	}
 }
