@@ -44,7 +44,7 @@ func (w *staticWay) speakPPP(users map[string]User) error {
 	w.cfg.PPP, w.cfg.PPPServer = nil, true
 	w.answer = &endpoint.AnswerConfig{
 		StaticOnly: true,
-		Methods: ppp.Methods, MPPE: ppp.MPPE, MRU: ppp.MRU, NoIPv6: ppp.NoIPv6, Pool: onlyCaller{endpoint.Lease{Local: w.addresses[0].Addr(), Peer: peer, DNS: w.dns}},
+		Methods:    ppp.Methods, MPPE: ppp.MPPE, MRU: ppp.MRU, NoIPv6: ppp.NoIPv6, Pool: onlyCaller{endpoint.Lease{Local: w.addresses[0].Addr(), Peer: peer, DNS: w.dns}},
 		Authenticate: func(_ context.Context, r endpoint.AuthRequest) (endpoint.Credential, error) {
 			u, err := find(users, r.User)
 			if err != nil {
