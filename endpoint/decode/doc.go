@@ -50,7 +50,7 @@
 // SCCRQ, or "ack-sent" after a Configure-Ack. (After a Terminate-Ack, whose
 // sender had its new state before, it is the receiver's.) A tunnel or session is
 // "idle" again when it is over. What is sent again leads nowhere new and is
-// marked "retransmitted". Nor does a message of L2TPv3 with a wrong digest.
+// marked "retransmitted". A message of L2TPv3 with a wrong digest leads nowhere.
 //
 // A capture may begin in the middle and have gaps; then less is known, and
 // nothing is guessed.
