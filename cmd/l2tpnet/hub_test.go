@@ -108,6 +108,30 @@ func TestListenersGoOutThroughAPseudowire(t *testing.T) {
 	}
 }
 
+// "PPP (7, the same PPP as v2)": with a password, addresses and a DNS server.
+func TestPPPThroughAPseudowire(t *testing.T) {
+	here, there := freeUDP(t), freeUDP(t)
+	server := start(t, "pseudowire", "--local", there, "--remote", here, "--session-id", "2", "--peer-session-id", "1", "--pw", "ppp",
+		"--users-file", file(t, "alice:s3cret\n"), "--address", "10.9.0.1/24", "--dns", "10.9.0.53", "-L", "127.0.0.1:0:10.9.0.2:80")
+	client := far(t, &node.Pseudowire{Local: here, Remote: there, Static: endpoint.StaticConfig{
+		Type: endpoint.PseudowirePPP, SessionID: 1, PeerSessionID: 2, PPP: &endpoint.PPPConfig{User: "alice", Password: "s3cret"}}})
+	if up := client.Status().Current; fmt.Sprint(up.Addresses[0], up.Gateway, up.DNS) != "10.9.0.2 10.9.0.1 [10.9.0.53]" {
+		t.Errorf("found %+v", up)
+	}
+	page(t, client)
+	fetches(t, server.stdout.find(t, `PPP pseudowire to `+here+`, address 10\.9\.0\.1, gateway 10\.9\.0\.2.*; (\S+) to 10\.9\.0\.2:80\n`), "")
+
+	client.Close()
+	wrong := start(t, "pseudowire", "--local", here, "--remote", there, "--session-id", "1", "--peer-session-id", "2", "--pw", "ppp",
+		"--user", "alice", "--password-file", file(t, "wrong"), "--socks", "127.0.0.1:0")
+	if status := wrong.wait(t); status != 1 {
+		t.Errorf("exit status %d with a wrong password, want 1", status)
+	}
+	if text := wrong.stderr.String(); !strings.Contains(text, "hint: check --user, --password-file") {
+		t.Errorf("it says\n%s", text)
+	}
+}
+
 // Two ends at a hub that leases addresses to them, one of which is a command, reach each
 // other.
 func TestAHubBetweenTwoPseudowires(t *testing.T) {

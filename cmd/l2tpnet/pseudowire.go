@@ -17,6 +17,7 @@ type pseudowireCmd struct {
 	wireFlags
 	insideFlags
 	pppFlags
+	UsersFile   string `type:"path" placeholder:"FILE" help:"With --pw ppp: be the server, for the users of this file, which is as l2tpnet serve has it. Our address is --address, and theirs another one of its network."`
 	listenFlags `set:"socks=127.0.0.1:1080, or none when there is a -L"`
 	Device      string `placeholder:"NAME" help:"Network interface to use. Default: as the routes say."`
 	Verbose     int    `short:"v" type:"counter" help:"Log to standard error what happens, and how Linux and QEMU make the other end; -vv more."`
@@ -90,12 +91,23 @@ func (cmd *pseudowireCmd) pseudowire() (*node.Pseudowire, error) {
 		return nil, err
 	}
 	ppp := cmd.PW.kind == endpoint.PseudowirePPP
+	var users map[string]node.User
 	switch {
 	case ppp:
 		if static.PPP, err = cmd.config(); err != nil {
 			return nil, err
 		}
 		static.PPP.MRU = cmd.MTU
+		if cmd.UsersFile != "" {
+			if users, err = readUsers(cmd.UsersFile); err != nil {
+				return nil, err
+			}
+			if len(cmd.Address) == 0 {
+				return nil, usage(errors.New("expected --address with --users-file, found none"), "for example: --address 10.77.0.1/24")
+			}
+		}
+	case cmd.UsersFile != "":
+		return nil, usage(errors.New("expected --pw ppp with --users-file, found another type"), "")
 	case cmd.User != "" && cmd.PasswordFile != "":
 		return nil, usage(errors.New("expected --pw ppp with --user, found another type"), "")
 	default:
@@ -107,7 +119,7 @@ func (cmd *pseudowireCmd) pseudowire() (*node.Pseudowire, error) {
 	if err := static.Validate(); err != nil {
 		return nil, usage(oneLine(err), hintOf(err))
 	}
-	wire := &node.Pseudowire{Local: cmd.Local, Remote: cmd.Remote, Device: cmd.Device, Static: static, NoIPv6: cmd.NoIPv6}
+	wire := &node.Pseudowire{Local: cmd.Local, Remote: cmd.Remote, Device: cmd.Device, Static: static, NoIPv6: cmd.NoIPv6, Users: users}
 	cmd.insideFlags.apply(wire)
 	return wire, nil
 }

@@ -109,6 +109,8 @@ func TestAMistakeInAPseudowire(t *testing.T) {
 		{"no port", "pseudowire --local :17019 --remote 192.0.2.7 --session-id 1 --peer-session-id 2", "--remote: expected an address and a port"},
 		{"an address that is not ours", "pseudowire --local 192.0.2.1:1701 --remote 127.0.0.1:1701 --session-id 1 --peer-session-id 2 --address 10.0.0.1/24 --socks 127.0.0.1:0", "cannot assign requested address"},
 		{"a small MTU", address + " --mtu 20", "expected an MTU of"},
+		{"users without PPP", ids + " --users-file /nowhere", "expected --pw ppp with --users-file"},
+		{"a server without an address", ids + " --pw ppp --users-file " + file(t, "alice:s3cret\n"), "expected --address with --users-file"},
 		{"an address for PPP", ids + " --pw ppp --dhcp", "expected --pw ethernet"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
