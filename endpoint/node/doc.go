@@ -62,6 +62,21 @@
 // for a user is given to each of its calls at once; the old session leaves the routes
 // at the moment when the new one, authenticated and configured, enters them.
 //
+// # A pseudowire
+//
+//	p, err := node.OpenPseudowire(ctx, &node.Pseudowire{Local: ":1701", Remote: "192.0.2.7:1701", Static: static, DHCP: true})
+//
+// A [Pseudowire] is a Client whose way to a session is another one: nothing is dialled,
+// since both ends are configured (L2TPv3 without a control connection), and the interface
+// on it is what its type wants:
+//
+//	Ethernet, VLAN   netstack.EthernetNIC   addresses given, leased or advertised
+//	IP               netstack.NIC           addresses given
+//	PPP              netstack.NIC           addresses negotiated, as client or server
+//
+// Nobody tells it that the other end has gone. PPP finds that out, and is negotiated
+// again; elsewhere the Pseudowire is connected as long as its socket lives.
+//
 // # A hub
 //
 //	h, err := node.StartHub(ctx, &node.Hub{Ports: ports, LAN: &node.LAN{Addresses: own, ServeDHCP: leases, Egress: &node.Egress{}}})
