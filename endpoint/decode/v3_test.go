@@ -353,6 +353,31 @@ A is 192.0.2.1:5001, B is 192.0.2.2:5002
 `)
 }
 
+// Which two of several directions belong together cannot be told: neither end is taken to
+// have got what was sent in another session.
+func TestPPPV3OfSeveralSessions(t *testing.T) {
+	newTape().
+		data(lac, lns, 7, "ff03 c021 01 01 0004").
+		data(lac, lns, 8, "ff03 c021 01 01 0004").
+		data(lns, lac, 9, "ff03 c021 01 01 0004").
+		data(lns, lac, 9, "ff03 c021 02 01 0004").
+		data(lac, lns, 7, "ff03 c021 02 01 0004").
+		want(t, `
+A is 192.0.2.1:1701, B is 192.0.2.2:1701
+  0.000 A > B 0x00000007  LCP Conf-Req 1                                req-sent
+  1.000 A > B 0x00000008  LCP Conf-Req 1                                req-sent
+  2.000 B > A 0x00000009  LCP Conf-Req 1                                req-sent
+  3.000 B > A 0x00000009  LCP Conf-Ack 1                                ack-sent
+  4.000 A > B 0x00000007  LCP Conf-Ack 1                                ack-sent
+  0.000 A > B 0x00000007  data PPP, no cookie, no sublayer,
+                          2 packets (16 octets) in 4.000 s
+  1.000 A > B 0x00000008  data PPP, no cookie, no sublayer, 1 packet (8 octets)
+  2.000 B > A 0x00000009  data PPP, no cookie, no sublayer,
+                          2 packets (16 octets) in 1.000 s
+5 PPP messages, 5 L2TPv3 data packets
+`)
+}
+
 // With the secret digests are checked (RFC 3931 §5.4.1). A message with a wrong one leads
 // nowhere: it is to be dropped "before utilizing any information" in it.
 func TestDigests(t *testing.T) {

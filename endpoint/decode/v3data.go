@@ -238,8 +238,8 @@ func (d *decoder) sessionsV3() {
 	}
 }
 
-// best is behind how many words most messages have a frame, -1 if those are less than
-// half of all.
+// best is behind how many words most messages have a frame, the least number of words if
+// there are several; -1 if those are less than half of all.
 func (s *stream) best() (words int) {
 	words, most := -1, (s.packets-1)/2
 	for i := range s.guesses {

@@ -20,19 +20,14 @@ func (k frameKind) String() string {
 
 // findFrames is what there is behind no word of rest, behind one, and so on; missing
 // octets of it were cut off. Only what cannot well be anything else is found: ARP, an IP
-// packet whose length is right, a packet of LCP and the like.
+// packet whose length is right, a packet of LCP and the like. A frame with a tag also
+// looks like one without, four octets on, and PPP like IP: the first is what it is.
 func findFrames(rest []byte, missing int) (found [wordsMax + 1]frameKind) {
 	for i := range found {
 		if 4*i > len(rest) {
 			break
 		}
-		kind := frameOf(rest[4*i:], missing)
-		// What is in a frame also looks like one, four octets on: behind a tag, or PPP's
-		// address, control and protocol.
-		if i > 0 && (kind == ethernetFrame && found[i-1] == vlanFrame || kind == ipPacket && found[i-1] == pppFrame) {
-			continue
-		}
-		found[i] = kind
+		found[i] = frameOf(rest[4*i:], missing)
 	}
 	return found
 }
