@@ -30,6 +30,33 @@ type Call struct {
 type rawCall struct {
 	Call
 	line control.Line
+	told [lineReports]time.Time // when the peer was told last; the loop's
+}
+
+// What is told of a call's line while the call stands.
+const (
+	lineErrors  = iota // WEN: by the LAC
+	lineFraming        // SLI: by the LNS
+	lineReports
+)
+
+// lineReportEvery is how often a peer is told at most, whatever the other end of a
+// switch may send: RFC 2661 §6.13 has a WEN "not more than once every 60 seconds".
+var lineReportEvery = [lineReports]time.Duration{lineErrors: time.Minute, lineFraming: time.Second}
+
+// passOn has the peer of the session that s is switched to told what the peer of s has
+// told of its line, if there is a control connection.
+func (s *Session) passOn(report int, tell func(now time.Time, p *Session)) {
+	p := s.partner.Load()
+	if p == nil || p.raw == nil {
+		return
+	}
+	p.tunnel.runner.Do(func(now time.Time) {
+		if at := &p.raw.told[report]; at.IsZero() || now.Sub(*at) >= lineReportEvery[report] {
+			*at = now
+			tell(now, p)
+		}
+	})
 }
 
 // Call is what the peer has told of a session whose PPP passes as it is; ok tells
@@ -61,7 +88,7 @@ func (t *Tunnel) OpenRawPPP(ctx context.Context, from *Session) (*Session, error
 	if from != nil {
 		from.mu.Lock()
 		if from.raw != nil {
-			*s.raw = *from.raw
+			s.raw.Call, s.raw.line = from.raw.Call, from.raw.line
 		}
 		from.mu.Unlock()
 	}
@@ -98,8 +125,9 @@ func (s *Session) connectedRaw(ev control.SessionUp) {
 // switching). They have the same type, whatever the versions of L2TP, the endpoints and
 // the kinds of set-up, and no PPP ends in either: see AnswerConfig.RawPPP,
 // [Tunnel.OpenRawPPP] and StaticConfig.RawPPP. When one of them ends so does the other,
-// with a [SwitchError]; a peer with a control connection is told. [Session.Attach] with
-// another sink parts them.
+// with a [SwitchError]; a peer with a control connection is told, and so it is what the
+// other's peer tells of its line meanwhile: a LAC's errors (WEN), framing (SLI).
+// [Session.Attach] with another sink parts them.
 //
 // Frames are as long as they come. Where the path to one peer is narrower than that to
 // the other, the datagrams of long ones are fragmented.

@@ -199,6 +199,93 @@ func TestASwitchedCallTellsWhatItWasTold(t *testing.T) {
 	})
 }
 
+func TestASwitchTellsWhatIsToldOfTheLine(t *testing.T) {
+	// Issue: "counters and circuit status across." RFC 2661 §6.13: "This message should
+	// only be sent when an error occurs, and not more than once every 60 seconds."
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lts := aggregating(t, n)
+		defer lts.Close()
+		lac := scripted(t, n)
+		lac.tunnel()
+		session := lac.call()
+		lac.send(session, &wire.Message{Type: wire.ICCN, TxConnectSpeed: 64000, FramingType: wire.FramingSync})
+		in, err := lts.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		conn, err := n.Listen(farAddr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		lns := &script{t: t, conn: conn, to: lac.to} // whom the aggregator calls
+		opened := make(chan *Session, 1)
+		go func() {
+			tun, err := lts.Dial(t.Context(), farAddr, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			out, err := tun.OpenRawPPP(t.Context(), in)
+			if err != nil {
+				t.Error(err)
+			}
+			opened <- out
+		}()
+		lns.peer = lns.want(wire.SCCRQ).AssignedTunnelID
+		lns.send(0, &wire.Message{Type: wire.SCCRP, ProtocolVersion: wire.ProtocolVersion, FramingCapabilities: wire.FramingSync, HostName: "lns", AssignedTunnelID: 3})
+		lns.want(wire.SCCCN)
+		icrq := lns.want(wire.ICRQ)
+		lns.send(icrq.AssignedSessionID, &wire.Message{Type: wire.ICRP, AssignedSessionID: 4})
+		lns.want(wire.ICCN)
+		out := <-opened
+		if err := Switch(in, out); err != nil {
+			t.Fatal(err)
+		}
+
+		wen := func(crc uint32) {
+			m := &wire.Message{Type: wire.WEN, CallErrors: wire.CallErrors{CRC: crc, Timeouts: 2}}
+			lac.send(session, m)
+			synctest.Wait()
+		}
+		wen(1)
+		if m := lns.want(wire.WEN); m.CallErrors != (wire.CallErrors{CRC: 1, Timeouts: 2}) {
+			t.Errorf("the LNS was told of %+v", m.CallErrors)
+		}
+		acknowledge := func(s *script) { s.write(wire.AppendControlHeader(nil, s.peer, 0, s.ns, s.nr)) }
+		acknowledge(lns)
+		for crc := range uint32(30) {
+			wen(crc)
+		}
+		lns.wantSilence()
+		sli := &wire.Message{Type: wire.SLI, ACCM: wire.ACCM{Send: 0x0a0000, Receive: 0xffffffff}}
+		lns.send(icrq.AssignedSessionID, sli)
+		if m := lac.want(wire.SLI); m.ACCM != sli.ACCM {
+			t.Errorf("the LAC was told of %+v", m.ACCM)
+		}
+		acknowledge(lac)
+		time.Sleep(time.Minute)
+		wen(77)
+		for h, avps, ok := lns.next(); ; h, avps, ok = lns.next() {
+			if !ok {
+				t.Fatal("a minute later the LNS was told of no errors")
+			}
+			acknowledge(lns)
+			if m, err := wire.ParseMessage(avps, nil); err == nil && h.Control && m.Type == wire.WEN {
+				if m.CallErrors.CRC != 77 {
+					t.Errorf("a minute later the LNS was told of %+v", m.CallErrors)
+				}
+				break
+			}
+		}
+		if in.Err() != nil || out.Err() != nil {
+			t.Errorf("the sessions have ended: %v, %v", in.Err(), out.Err())
+		}
+	})
+}
+
 func TestSwitchingFramesOfStaticSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := simnet.New(1)

@@ -254,8 +254,14 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		}
 	case control.WANError:
 		t.log.Info("errors on a caller's line", "session", ev.Session, "counters", ev.CallErrors)
+		if s := t.session(ev.Session); s != nil {
+			s.passOn(lineErrors, func(now time.Time, p *Session) { p.tunnel.machine.ReportErrors(now, p.id, ev.CallErrors) })
+		}
 	case control.LinkInfo:
 		t.log.Debug("SLI", "session", ev.Session, "send ACCM", ev.ACCM.Send, "receive ACCM", ev.ACCM.Receive)
+		if s := t.session(ev.Session); s != nil {
+			s.passOn(lineFraming, func(now time.Time, p *Session) { p.tunnel.machine.SetLink(now, p.id, ev.ACCM) })
+		}
 	case control.SessionUp:
 		if s := t.session(ev.Session); s != nil {
 			s.connected(now, ev)
