@@ -86,8 +86,26 @@ func file(t *testing.T, content string) string {
 type process struct {
 	cmd    *exec.Cmd
 	lines  chan string // of standard output
-	stderr strings.Builder
-	done   chan struct{} // closed when it has ended; stderr may be read from then on
+	stderr words
+	done   chan struct{} // closed when it has ended
+}
+
+// words are what a process says, and may be read meanwhile.
+type words struct {
+	mu   sync.Mutex
+	said strings.Builder
+}
+
+func (w *words) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.said.Write(b)
+}
+
+func (w *words) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.said.String()
 }
 
 // start runs l2tpnet. It ends with the test at the latest.

@@ -2,13 +2,17 @@ package integration
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/endpoint/link"
 	"github.com/l2tpnet/l2tpnet/integration/guest"
 )
 
@@ -51,8 +55,9 @@ type pseudowire struct {
 	n             int // tunnel, session, and the third octet of both addresses
 	cookie        int // octets
 	sublayer      string
-	kernels, ours string // sequencing
-	weAreFirst    bool   // to send a frame
+	kernels, ours string         // sequencing
+	weAreFirst    bool           // to send a frame
+	at            netip.AddrPort // our socket
 	*wire
 }
 
@@ -95,16 +100,17 @@ func TestMatrixOfLinux(t *testing.T) {
 	for _, p := range all {
 		ports = append(ports, 5000+p.n)
 	}
+	ports = append(ports, 5000+len(all)+1)
 	g := (&guest.Config{Ports: ports}).Boot(t)
 	captures := map[string]*capture{}
-	ours := freePorts(t, "127.0.0.1", len(all))
 	var batch []string
-	for i, p := range all {
+	for _, p := range all {
 		key := fmt.Sprint(p.cookie, p.sublayer)
 		if captures[key] == nil {
 			captures[key] = newCapture(t)
 		}
-		p.wire = newWire(t, ours[i], g.Addr(5000+p.n), captures[key])
+		p.at = freePort(t, loopback4)
+		p.wire = newWire(t, p.at, g.Addr(5000+p.n), captures[key])
 		batch = append(batch, p.inTheGuest()...)
 	}
 	g.Run(t, "web; echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6") // who sends the first frame is for us to say
@@ -117,13 +123,14 @@ func TestMatrixOfLinux(t *testing.T) {
 	for _, p := range all {
 		t.Run(p.String(), func(t *testing.T) { p.mustWork(t, g) })
 	}
+	t.Run("wrong cookies", func(t *testing.T) { wrongCookies(t, g, 5000+len(all)+1) })
 	for _, cookie := range []int{0, 4, 8} {
 		for _, sublayer := range []string{"none", "default"} {
 			t.Run(fmt.Sprintf("tshark finds nothing malformed with a cookie of %d and the sublayer %s", cookie, sublayer), func(t *testing.T) {
 				numbers := captures[fmt.Sprint(cookie, sublayer)].judgeV3(t, dialler, cookie, sublayer)
 				for _, p := range all {
 					if p.cookie == cookie && p.sublayer == sublayer {
-						p.judgeNumbers(t, numbers[fmt.Sprint(p.wire.ours.Port())])
+						p.judgeNumbers(t, numbers[p.nearPort()])
 					}
 				}
 			})
@@ -147,7 +154,7 @@ func (p *pseudowire) inTheGuest() []string {
 
 // flags are those of our end.
 func (p *pseudowire) flags() []string {
-	flags := []string{"--local", p.wire.ours.String(), "--remote", p.Near(), "--session-id", fmt.Sprint(2000 + p.n), "--peer-session-id", fmt.Sprint(1000 + p.n),
+	flags := []string{"--local", p.at.String(), "--remote", p.Near(), "--session-id", fmt.Sprint(2000 + p.n), "--peer-session-id", fmt.Sprint(1000 + p.n),
 		"--l2spec", p.sublayer, "--seq", p.ours}
 	if kernelSends, kernelExpects := p.cookies(); kernelSends != "" {
 		flags = append(flags, "--cookie", kernelExpects, "--peer-cookie", kernelSends)
@@ -174,11 +181,77 @@ func (p *pseudowire) mustWork(t *testing.T, g *guest.Guest) {
 // exchange has a MiB go from the guest's web server to us, and one to it.
 func exchange(t *testing.T, b browser, web string) {
 	t.Helper()
-	megabyte := string(guest.Blob()[:1<<20])
-	sameBytes(t, megabyte, b.get(t, web+"/megabyte"))
-	if want, got := fmt.Sprintf("%x\n", sha256.Sum256([]byte(megabyte))), b.post(t, web+"/cgi-bin/sha256", megabyte); got != want {
+	sameBytes(t, string(guest.Blob()[:1<<20]), b.get(t, web+"/megabyte"))
+	uploads(t, b, web)
+}
+
+func uploads(t *testing.T, b browser, web string) {
+	t.Helper()
+	megabyte := guest.Blob()[:1<<20]
+	if want, got := digest(megabyte)+"\n", b.post(t, web+"/cgi-bin/sha256", string(megabyte)); got != want {
 		t.Errorf("1 MiB that we sent: expected the sha256 %s, found %s", want, got)
 	}
+}
+
+func digest(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
+
+// "A wrong cookie dropped and counted on both sides": each end has another one in mind than the other sends, on several sessions of
+// one tunnel, whose port of the guest's it is.
+func wrongCookies(t *testing.T, g *guest.Guest, port int) {
+	at := freePort(t, loopback4)
+	w := newWire(t, at, g.Addr(port), newCapture(t))
+	g.Run(t, fmt.Sprintf("ip l2tp add tunnel tunnel_id 900 peer_tunnel_id 900 encap udp local 10.0.2.15 remote 10.0.2.2 udp_sport %d udp_dport %d", port, w.Far()))
+	ep, err := endpoint.Listen("udp", at.String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ep.Close()
+	for i, c := range []struct{ kernelSends, kernelExpects, weSend, weExpect string }{
+		{"01234567", "89abcdef", "89abcdee", "01234566"},
+		{"0123456789abcdef", "fedcba9876543210", "fedcba9876543211", "0123456789abcdee"},
+		{"0123456789abcdef", "fedcba9876543210", "", "89abcdef"},
+		{"", "fedcba98", "fedcba9976543210", "01234567"},
+	} {
+		name := fmt.Sprintf("the kernel sends %q and expects %q, we send %q and expect %q", c.kernelSends, c.kernelExpects, c.weSend, c.weExpect)
+		t.Run(name, func(t *testing.T) {
+			kernel := fmt.Sprintf("ip l2tp add session name x%d tunnel_id 900 session_id %d peer_session_id %d l2spec_type none peer_cookie %s", i, 910+i, 920+i, c.kernelExpects)
+			if c.kernelSends != "" {
+				kernel += " cookie " + c.kernelSends
+			}
+			g.Run(t, fmt.Sprintf("%s && ip addr add 10.89.%[2]d.1/24 dev x%[2]d && ip link set x%[2]d up", kernel, i))
+			cookie, _ := hex.DecodeString(c.weSend)
+			peerCookie, _ := hex.DecodeString(c.weExpect)
+			s, err := ep.Static(t.Context(), w.Near(), &endpoint.StaticConfig{SessionID: uint32(920 + i), PeerSessionID: uint32(910 + i), Cookie: cookie, PeerCookie: peerCookie})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			s.Attach(link.SinkFunc(func(*link.Batch) { t.Error("a frame whose cookie is wrong came out of the session") }))
+			// A UDP datagram may be lost, but not many of them.
+			eventually(t, guest.Patience, func() error {
+				sendFrame(s)
+				g.Run(t, fmt.Sprintf("! ping -c 1 -W 1 10.89.%d.2", i)) // asks for a MAC address
+				we, kernel := s.Status().Traffic, counters(t, g, 900, 910+i)
+				if we.CookieDiscards == 0 || kernel["rx_cookie_discards"] == 0 {
+					return fmt.Errorf("expected wrong cookies counted on both sides, found ours %+v, the kernel's %v", we, kernel)
+				}
+				if we.PacketsIn != 0 || kernel["rx_packets"] != 0 {
+					t.Errorf("expected nothing delivered, found ours %+v, the kernel's %v", we, kernel)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// sendFrame sends a frame to all stations, of an EtherType for experiments.
+func sendFrame(s *endpoint.Session) {
+	b := link.NewBatch()
+	defer b.Free()
+	frame := b.Add(60, nil, nil).Head()
+	clear(frame)
+	copy(frame, "\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x01\x88\xb5")
+	s.Put(b)
 }
 
 // judgeNumbers looks at the sequence numbers of our first frames: 0, 1, … from the first one on that has one, or none at all. Ours

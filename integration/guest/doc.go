@@ -32,6 +32,7 @@
 //
 //	site NAME DEVICE           gives the device, one of [Config.Netdevs] for example, a network namespace of its own
 //	at SITE PROGRAM…           runs it in there
+//	lease SITE DEVICE          has the site get an address by DHCP, and says "guest: DEVICE leased ADDRESS/BITS, router ADDRESS, …"
 //	web [SITE]                 starts the web server, which has /blob, the first 1 MiB of that as /megabyte, and /cgi-bin/sha256,
 //	                           which answers a POST with the digest of what has come
 //

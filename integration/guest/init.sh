@@ -152,6 +152,23 @@ at() {
 	nsenter "--net=$netns" "$@"
 }
 
+# lease SITE DEVICE: by DHCP, with what it brings.
+lease() {
+	[ -e /run/leased ] || {
+		cat >/run/leased <<-END
+			#!/bin/sh
+			[ "\$1" = bound ] || exit 0
+			/usr/sbin/ip link set "\$interface" mtu "\$mtu"
+			/usr/sbin/ip addr add "\$ip/\$mask" dev "\$interface"
+			/usr/sbin/ip route add default via "\$router"
+			for server in \$dns; do echo "nameserver \$server"; done >/etc/resolv.conf
+			echo "guest: \$interface leased \$ip/\$mask, router \$router, DNS \$dns, MTU \$mtu"
+		END
+		chmod 755 /run/leased
+	}
+	at "$1" udhcpc -i "$2" -s /run/leased -O mtu -n -q -t 30 -T 2 2>&1
+}
+
 # fetch URL [SITE]
 fetch() { echo "guest: sha256 $(${2:+at "$2"} wget -q -O - "$1" | sha256sum | cut -d' ' -f1)"; }
 
