@@ -137,9 +137,10 @@ func TestPPPThroughAPseudowire(t *testing.T) {
 func TestAHubBetweenTwoPseudowires(t *testing.T) {
 	local, north, south := freeUDP(t), freeUDP(t), freeUDP(t)
 	ports := file(t, "# sites\n\nnorth\n\tremote "+north+"\n\tsession-id 1\n\tpeer-session-id 11\n\tcookie deadbeef\n\tpeer-cookie 0xdeadbeef\n")
+	capture := file(t, "")
 	hub := start(t, "hub", "--local", local, "--ports-file", ports, "--port", "south,remote="+south+",session-id=2,peer-session-id=12,l2spec=default",
-		"--address", "10.9.0.1/24", "--serve-dhcp", "10.9.0.100-199", "--no-ipv6")
-	hub.stdout.find(t, `(hub of north \(`+north+`\), south \(`+south+`\), address 10\.9\.0\.1, DHCP 10\.9\.0\.100-10\.9\.0\.199)\n`)
+		"--address", "10.9.0.1/24", "--serve-dhcp", "10.9.0.100-199", "--no-ipv6", "--socks", "127.0.0.1:0", "--pcap", capture)
+	inside := hub.stdout.find(t, `hub of north \(`+north+`\), south \(`+south+`\), address 10\.9\.0\.1, DHCP 10\.9\.0\.100-10\.9\.0\.199; SOCKS5 on (\S+)\n`)
 
 	site := far(t, &node.Pseudowire{Local: north, Remote: local, DHCP: true, NoIPv6: true, Static: endpoint.StaticConfig{
 		SessionID: 11, PeerSessionID: 1, Cookie: []byte{0xde, 0xad, 0xbe, 0xef}, PeerCookie: []byte{0xde, 0xad, 0xbe, 0xef}}})
@@ -150,12 +151,17 @@ func TestAHubBetweenTwoPseudowires(t *testing.T) {
 	cmd := start(t, "pseudowire", "--local", south, "--remote", local, "--session-id", "12", "--peer-session-id", "2", "--l2spec", "default",
 		"--dhcp", "--socks", "127.0.0.1:0", "--no-ipv6")
 	socks := cmd.stdout.find(t, `Ethernet pseudowire to `+local+`, address 10\.9\.0\.1\d\d, DNS none; SOCKS5 on (\S+)\n`)
-	fetches(t, site.Status().Current.Addresses[0].String(), socks)
+	for _, proxy := range []string{socks, inside} {
+		fetches(t, site.Status().Current.Addresses[0].String(), proxy)
+	}
 	for _, c := range []*command{cmd, hub} {
 		c.stop()
 		if status := c.wait(t); status != 0 {
 			t.Errorf("exit status %d after Ctrl-C, want 0; %s", status, c.stderr)
 		}
+	}
+	if b, err := os.ReadFile(capture); err != nil || len(b) < 1000 {
+		t.Errorf("expected a capture, found %d bytes, %v", len(b), err)
 	}
 }
 

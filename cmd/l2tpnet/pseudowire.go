@@ -203,17 +203,34 @@ func (w *wireEnd) tell(e node.Event) {
 	}
 }
 
-// watch says so, once, when nothing has come from the other end for a while.
+// watch says what is wrong as long as nothing comes that belongs to the pseudowire, each
+// thing once.
 func (w *wireEnd) watch(ctx context.Context, wire *node.Pseudowire) {
-	select {
-	case <-time.After(silence):
-	case <-ctx.Done():
-		return
-	}
-	if words, hint := diagnose(wire.Status().Endpoint); words != "" {
-		fmt.Fprintf(w.p.stderr, "l2tpnet: %s\nhint: %s\n", words, hint)
+	look := time.NewTicker(silence)
+	defer look.Stop()
+	for told := ""; ; {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+		st := wire.Status()
+		words, hint := diagnose(st.Endpoint)
+		if words == "" && st.Connects == 0 {
+			words, hint = "frames come from the other end, but no address has come with them yet", sublayerHint+"; or there is no server there"
+		}
+		switch words {
+		case "":
+			return
+		case told:
+		default:
+			told = words
+			fmt.Fprintf(w.p.stderr, "l2tpnet: %s\nhint: %s\n", words, hint)
+		}
 	}
 }
+
+const sublayerHint = "--l2spec has to be the other end's: Linux has l2spec_type default when it is not set, most others none"
 
 // diagnose says what is wrong with a pseudowire that nothing has come out of; "":
 // something has.
@@ -230,7 +247,7 @@ func diagnose(st endpoint.Status) (words, hint string) {
 	case in.SequenceDiscards > 0:
 		return "frames come without the numbers that --seq expects, and are dropped", "the other end has to number them: seq send or both, and l2spec_type default"
 	case in.Invalid > 0:
-		return "what comes are no frames of this pseudowire's type", "--l2spec has to be the other end's: Linux has l2spec_type default when it is not set, most others none"
+		return "what comes are no frames of this pseudowire's type", sublayerHint
 	case st.Counters.UnknownSession > 0:
 		return "frames come for another session id, and are dropped", "--session-id is the other end's peer_session_id, --peer-session-id its session_id"
 	case st.Counters.WrongPeer > 0:

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
 	"github.com/l2tpnet/l2tpnet/endpoint/node"
@@ -44,6 +47,7 @@ func TestASilentOrWrongEndIsToldOf(t *testing.T) {
 	}{
 		{"nobody", endpoint.StaticConfig{}, "(nothing has come from the other end yet)\nhint: .*-v"},
 		{"a cookie", endpoint.StaticConfig{SessionID: 2, PeerSessionID: 1, Cookie: []byte("evil")}, "(another cookie)"},
+		{"a sublayer", endpoint.StaticConfig{SessionID: 2, PeerSessionID: 1, Cookie: []byte("good"), Sublayer: endpoint.SublayerDefault}, "(no address has come with them yet)\nhint: --l2spec"},
 		{"an id", endpoint.StaticConfig{SessionID: 2, PeerSessionID: 3, Cookie: []byte("good")}, "(another session id)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -52,7 +56,18 @@ func TestASilentOrWrongEndIsToldOf(t *testing.T) {
 			cmd := start(t, "pseudowire", "--local", here, "--remote", there, "--session-id", "1", "--peer-session-id", "2", "--peer-cookie", "676f6f64",
 				"--dhcp", "--no-ipv6", "--socks", "127.0.0.1:0")
 			if c.static.SessionID != 0 {
-				far(t, &node.Pseudowire{Local: there, Remote: here, Static: c.static, Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")}})
+				p := far(t, &node.Pseudowire{Local: there, Remote: here, Static: c.static, Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")}})
+				ctx, stop := context.WithCancel(t.Context())
+				var talking sync.WaitGroup
+				talking.Go(func() {
+					for ctx.Err() == nil { // so that frames come
+						short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+						p.Ping(short, netip.MustParseAddr("10.9.0.1"), nil)
+						cancel()
+					}
+				})
+				defer talking.Wait()
+				defer stop()
 			}
 			cmd.stderr.find(t, c.want)
 			cmd.stop()
