@@ -118,10 +118,17 @@ func TestPPPInAStaticPseudowire(t *testing.T) {
 			if err := <-refused; !strings.Contains(err.Error(), "alice") {
 				t.Errorf("the server says %v", err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-			defer cancel()
-			if _, err := lns.Static(ctx, lacAddr, &server); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("nobody called for an hour: %v", err)
+			for range 2 { // the second time with the same identifier at once
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				if _, err := lns.Static(ctx, lacAddr, &server); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("nobody called for an hour: %v", err)
+				}
+				cancel()
+				ctx, cancel = context.WithTimeout(t.Context(), 2*time.Second)
+				if _, err := lac.Static(ctx, "192.0.2.99", &cfg); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("nobody answered for a second: %v", err)
+				}
+				cancel()
 			}
 			if _, err := lac.Static(t.Context(), "192.0.2.99", &cfg); err == nil {
 				t.Error("a session with nobody is up")

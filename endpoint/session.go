@@ -286,7 +286,11 @@ func (s *Session) established(ctx context.Context) (*Session, error) {
 		}
 		return nil, s.tunnel.Err()
 	case <-ctx.Done():
-		go s.Close()
+		if s.tunnel.static() {
+			s.Close() // soon, and its identifier may be wanted again
+		} else {
+			go s.Close()
+		}
 		return nil, ctx.Err()
 	}
 }
