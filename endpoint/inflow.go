@@ -16,16 +16,29 @@ type inflow struct {
 	order   *ordering // of session, locked; nil: it has none
 }
 
+// inflowMax is how many frames are handed on as soon as a run of datagrams ends: several
+// super-packets of the peer's stack, so that one acknowledgement is enough for them.
+const inflowMax = 4 * link.BatchMax
+
 func newInflow() inflow { return inflow{batch: link.NewBatch()} }
 
 func (in *inflow) add(s *Session, frame []byte) {
 	if in.session != s {
 		in.flush()
 		in.session = s
-	} else if len(in.batch.Frames) == link.BatchMax {
+	} else if len(in.batch.Frames) == inflowMax+link.BatchMax {
 		in.deliver()
 	}
 	in.batch.Add(0, frame, nil)
+}
+
+// runEnds is to be called where a run of datagrams ends. A batch ends there as well, since
+// what one super-packet was cut into can be made one packet again (link.Merger) only
+// within a batch.
+func (in *inflow) runEnds() {
+	if len(in.batch.Frames) >= inflowMax {
+		in.deliver()
+	}
 }
 
 // enter begins with the frames of a session that keeps them in order: until flush

@@ -66,13 +66,25 @@ func TestPacketsInARowComeInOneBatch(t *testing.T) {
 			t.Errorf("%d packets of %d bytes came, want 4 of 19", now.PacketsIn-was.PacketsIn, now.BytesIn-was.BytesIn)
 		}
 
-		for range link.BatchMax {
-			in.add(a, packet("x"))
+		many := func(n int) string {
+			for range n {
+				in.add(a, packet("x"))
+			}
+			return strings.TrimSuffix(strings.Repeat("x ", n), " ")
 		}
-		atA.expect(t, "a batch that is just full")
+		some := many(inflowMax - 1)
+		in.runEnds()
+		atA.expect(t, "a run that ends before there are enough")
+		some += " " + many(link.BatchMax)
+		in.runEnds()
+		atA.expect(t, "the run that begins there, and is not torn apart", some)
+		in.runEnds()
+		atA.expect(t, "a run that had nothing of that session")
+		some = many(inflowMax + link.BatchMax)
+		atA.expect(t, "a run that does not end, yet")
 		in.add(a, packet("y"))
 		in.flush()
-		atA.expect(t, "a batch and one", strings.Repeat("x ", link.BatchMax-1)+"x", "y")
+		atA.expect(t, "and then", some, "y")
 
 		a.Attach(nil)
 		was = a.Status().Traffic

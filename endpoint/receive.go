@@ -36,6 +36,7 @@ func (e *Endpoint) receiveAll() {
 					e.received(datagram, r.From, r.To)
 					e.receive(r.From, r.To, datagram, &in)
 				}
+				in.runEnds()
 			}
 			in.flush()
 			continue

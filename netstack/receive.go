@@ -26,7 +26,8 @@ type reception struct {
 type way struct {
 	to       *linkEndpoint
 	protocol tcpip.NetworkProtocolNumber
-	verified bool // all its checksums
+	verified bool                // all its checksums
+	packet   *stack.PacketBuffer // what it has become; nil: a part of another one
 }
 
 var receptions = sync.Pool{New: func() any { return new(reception) }}
@@ -53,6 +54,7 @@ func (e *linkEndpoint) receive(b *link.Batch, from entrance, c *counters) {
 	r.deliver()
 	r.flush()
 	r.merger.Reset()
+	clear(r.ways)
 	r.ways, r.scratch = r.ways[:0], r.scratch[:0]
 	receptions.Put(r)
 	c.packetsIn.Add(uint64(packets))
@@ -102,7 +104,7 @@ func (r *reception) take(e *linkEndpoint, f *link.Frame, from entrance, c *count
 		}
 	}
 	r.merger.Add(p)
-	r.ways = append(r.ways, way{to, protocol, verified})
+	r.ways = append(r.ways, way{to: to, protocol: protocol, verified: verified})
 	return nil
 }
 
@@ -113,11 +115,12 @@ func (r *reception) copied(appendTo func([]byte) []byte) []byte {
 	return r.scratch[n:len(r.scratch):len(r.scratch)]
 }
 
-// deliver hands what has been taken to gVisor, which keeps it. The headers have a
-// view of their own, since gVisor copies the whole view to look at the headers of a
-// packet that it shares.
+// deliver hands what has been taken to gVisor, which keeps it: all at once when all is
+// ready, so that who waits for it finds as much as possible. An acknowledgement is then
+// for several packets. The headers have a view of their own, since gVisor copies the
+// whole view to look at the headers of a packet that it shares.
 func (r *reception) deliver() {
-	for i, way := range r.ways {
+	for i := range r.ways {
 		h, n := r.merger.Size(i)
 		if h == 0 {
 			continue
@@ -131,9 +134,13 @@ func (r *reception) deliver() {
 			r.merger.Write(i, headers.AsSlice(), payload.AsSlice())
 			whole.Append(payload)
 		}
-		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: whole})
-		way.to.deliver(pkt, way.protocol, way.verified)
-		pkt.DecRef()
+		r.ways[i].packet = stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: whole})
+	}
+	for i := range r.ways {
+		if way := &r.ways[i]; way.packet != nil {
+			way.to.deliver(way.packet, way.protocol, way.verified)
+			way.packet.DecRef()
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 func ptr[T any](p *T) unsafe.Pointer { return unsafe.Pointer(p) }
 
 // outgoingMax is how many frames are sent by one call.
-const outgoingMax = link.BatchMax
+const outgoingMax = 2 * link.BatchMax
 
 // An outbox is what one call of send needs: messages, each of a run of frames.
 type outbox struct {
@@ -99,13 +99,17 @@ func (f *fast) refuse(p *Path, err syscall.Errno, size, longest int) (again bool
 	return false, longest
 }
 
-// build makes messages of the first frames.
+// build makes messages of the first frames, as many as there is room for and a run of
+// them is not torn apart.
 func (o *outbox) build(frames []link.Frame, p *Path, longest int) {
-	frames = frames[:min(len(frames), outgoingMax)]
 	vectors := o.vectors[:0]
 	o.built, o.next = 0, 0
-	for len(frames) > 0 {
+	for room := outgoingMax; len(frames) > 0; {
 		n := runLength(frames, longest)
+		if n > room {
+			break
+		}
+		room -= n
 		m := &o.messages[o.built]
 		first := len(vectors)
 		for i := range frames[:n] {
