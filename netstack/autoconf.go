@@ -216,6 +216,18 @@ func (a *autoconf) onLink() (list []netip.Prefix) {
 	return list
 }
 
+// prefer gives another default router a try, where one does not answer (RFC 4861 §6.3.6).
+// It is false when there is no other.
+func (a *autoconf) prefer(instead netip.Addr) bool {
+	i := slices.IndexFunc(a.routers, func(e expiring[netip.Addr]) bool { return e.value == instead })
+	if i < 0 || len(a.routers) < 2 {
+		return false
+	}
+	silent := a.routers[i]
+	a.routers = append(slices.Delete(a.routers, i, i+1), silent)
+	return true
+}
+
 // servers are the DNS servers.
 func (a *autoconf) servers() (list []netip.Addr) {
 	for _, e := range a.dns {

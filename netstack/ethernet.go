@@ -119,7 +119,7 @@ func (s *Stack) addEthernet(out link.Sink, cfg *EthernetConfig, at mac, vlan uin
 	}
 	nic := &NIC{ether: n}
 	n.layer = newEtherLayer(out, at, vlan, &nic.counters)
-	n.layer.server, n.layer.clash = cfg.DHCPServer, n.clashed
+	n.layer.server, n.layer.clash, n.layer.gone = cfg.DHCPServer, n.clashed, n.lostRouter
 	if cfg.isGateway() {
 		if err := n.addGateway(s, ip.InterfaceID); err != nil {
 			n.layer.shut()
@@ -154,6 +154,13 @@ func (c *EthernetConfig) check() error {
 		if ip := a.Addr(); a.IsValid() && ip.Is4() && a.Bits() < 31 && (ip == a.Masked().Addr() || isBroadcast(ip, []netip.Prefix{a})) {
 			return fmt.Errorf("%v is no address of a host but the subnet's own, or that of all its hosts", a)
 		}
+	}
+	v6 := slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool { return a.IsValid() && a.Addr().Is6() }) || c.Gateway6.IsValid()
+	switch mtu := cmp.Or(c.MTU, defaultMTU); {
+	case v6 && c.NoIPv6:
+		return fmt.Errorf("an interface with NoIPv6 cannot have an IPv6 address or router, found %v and %v", c.Addresses, c.Gateway6)
+	case v6 && mtu < minMTU6:
+		return fmt.Errorf("no IPv6 with an MTU of %d: it needs %d", mtu, minMTU6)
 	}
 	if len(c.Addresses) == 0 && !c.DHCP && c.NoIPv6 {
 		return errors.New("an Ethernet interface needs an address, DHCP, or IPv6")

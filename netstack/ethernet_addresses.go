@@ -124,6 +124,20 @@ func (n *EthernetNIC) learnt6() {
 	n.layer.set6(own, r)
 }
 
+// lostRouter is called when a neighbor does not answer any more.
+func (n *EthernetNIC) lostRouter(addr netip.Addr) {
+	if n.nic == nil || n.nic.v6 == nil || !addr.IsLinkLocalUnicast() {
+		return
+	}
+	v := n.nic.v6
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.auto.prefer(addr) {
+		n.nic.stack.log.Info("IPv6 router does not answer", "router", addr)
+		n.learnt6()
+	}
+}
+
 // route gives the stack those of r that it does not have, and takes away the others.
 // Who is next on the way is the layer's business: the stack wants to know which
 // interface it is, and what to send from.

@@ -214,6 +214,7 @@ func (e *etherLayer) follow(ev neighborEvent) {
 		}
 	case giveUp:
 		e.counters.unresolved.Add(uint64(len(ev.packets)))
+		e.gone(ev.addr)
 		for _, p := range ev.packets {
 			e.complain(p)
 		}

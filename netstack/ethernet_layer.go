@@ -44,6 +44,7 @@ type etherLayer struct {
 
 	server *DHCPv4Server                  // answers requests of DHCP; nil: they are the stack's
 	client func(message []byte, from mac) // is told its replies; nil: nobody waits for any
+	gone   func(addr netip.Addr)          // is told of a neighbor that does not answer any more
 	clash  func(addr netip.Addr, by mac)  // is told which host has an address that might be ours
 
 	gate     sync.RWMutex // read-locked by a Put; locked for good by shut
@@ -66,7 +67,7 @@ type etherLayer struct {
 }
 
 func newEtherLayer(out link.Sink, at mac, vlan uint16, c *counters) *etherLayer {
-	e := &etherLayer{out: out, mac: at, vlan: vlan, counters: c, clash: func(netip.Addr, mac) {}}
+	e := &etherLayer{out: out, mac: at, vlan: vlan, counters: c}
 	e.neighbors.way = e.wayTo
 	e.groups.Store(&map[mac]struct{}{})
 	e.vlans.Store(&map[uint16]*etherLayer{})

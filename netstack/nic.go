@@ -105,6 +105,9 @@ func (s *Stack) addNIC(n *NIC, cfg *IPConfig) error {
 	if n.ether == nil {
 		n.routeAll()
 	}
+	if n.v6 != nil && slices.ContainsFunc(n.addrs, netip.Addr.Is6) {
+		n.v6.given = n.ether == nil || n.ether.cfg.Gateway6.IsValid()
+	}
 	if n.v6 != nil {
 		if err := n.start6(); err != nil {
 			n.Close()

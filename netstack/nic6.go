@@ -20,6 +20,8 @@ import (
 type nic6 struct {
 	linkLocal netip.Addr // without a zone
 
+	given bool // a global address and a way out, whatever routers advertise
+
 	mu      sync.Mutex
 	linkMTU uint32 // of the session
 	auto    autoconf
@@ -228,7 +230,7 @@ func (n *NIC) stop6() {
 // ready reports whether there is a global address to begin connections from, and
 // a way for them.
 func (v *nic6) ready() bool {
-	return v.routed && slices.ContainsFunc(v.addrs, func(a autoAddress) bool { return !a.deprecated })
+	return v.given || v.routed && slices.ContainsFunc(v.addrs, func(a autoAddress) bool { return !a.deprecated })
 }
 
 // Addresses are the NIC's own: those of [IPConfig], then those that IPv6 has made
