@@ -108,7 +108,7 @@ func (e *Endpoint) send(frames []link.Frame, p *udp.Path) (sent int, err error) 
 			r.outer(pcapng.Outbound, &frames[i], p.Peer, p.Local)
 		}
 	}
-	return e.sock.Send(frames, p)
+	return p.Conn().Send(frames, p)
 }
 
 // write sends a datagram, and has it captured.
@@ -116,7 +116,7 @@ func (e *Endpoint) write(b []byte, p *udp.Path) error {
 	if r := e.recorder.Load(); r != nil {
 		r.outer(pcapng.Outbound, &link.Frame{Body: b}, p.Peer, p.Local)
 	}
-	return e.sock.Write(b, p)
+	return p.Conn().Write(b, p)
 }
 
 // received has a datagram captured.

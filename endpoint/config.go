@@ -33,6 +33,11 @@ type Config struct {
 	// (SO_BINDTODEVICE, Linux): whatever the routes say, datagrams take this one.
 	// Empty: the routes decide.
 	Device string
+	// Sockets is how many sockets Listen opens, all of one address, with a reader each,
+	// so that more processors than one receive (SO_REUSEPORT, Linux). Each peer's
+	// datagrams come to one of them. Zero: one for each two of GOMAXPROCS, at most four,
+	// for who answers, else one. At most 64.
+	Sockets int
 	// Answer makes the endpoint an LNS too. Nil: calls are not answered.
 	Answer *AnswerConfig
 }
@@ -231,8 +236,8 @@ func (c *Config) withDefaults() (Config, error) {
 	if full.HostName == "" {
 		full.HostName = defaultHostName
 	}
-	if full.Answer == nil {
-		return full, nil
+	if err := full.checkSockets(); err != nil || full.Answer == nil {
+		return full, err
 	}
 	answer := *full.Answer
 	if answer.RawPPP == nil && !answer.endsPPP() {

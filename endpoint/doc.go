@@ -20,7 +20,7 @@
 //	                   └───────────┬───────────┘
 //	link.Sink  ───► Session ───────┴───────────────────► socket
 //
-// An [Endpoint] is one UDP socket, a [Tunnel] one control connection or, for static
+// An [Endpoint] is one UDP address, a [Tunnel] one control connection or, for static
 // sessions, one peer; a [Session] is one pseudowire. A session has an encapsulation, the
 // header of L2TPv2 or of L2TPv3, and in it frames of its type: IP packets where PPP ends
 // in the session, else what the pseudowire carries. Two sessions of one type can be
@@ -33,8 +33,8 @@
 //
 // # Goroutines
 //
-// One reader for the socket: it finds a datagram's tunnel and session in tables
-// without locks, and calls the session's sink itself; frames that have waited for others
+// One reader for each socket, of which there are several where there are processors for
+// them ([Config.Sockets]): it finds a datagram's tunnel and session in tables without locks, and calls the session's sink itself; frames that have waited for others
 // in vain come from a loop, one of both at a time for a session. At most four loops, each of
 // which drives the machines of many tunnels: all of one tunnel's machines are on
 // the same loop, so no protocol state has a lock. For as long as they take, one

@@ -33,12 +33,12 @@ const (
 	loopsMax      = 4
 )
 
-// An Endpoint is one UDP socket with all its tunnels: it dials, and it answers
+// An Endpoint is one UDP address with all its tunnels: it dials, and it answers
 // when its configuration says so. Its methods may be called by many at a time.
 type Endpoint struct {
 	cfg    Config
 	log    *slog.Logger
-	sock   *udp.Conn
+	socks  []*udp.Conn // of one address
 	random io.Reader
 	loops  []*machine.Loop
 
@@ -54,7 +54,7 @@ type Endpoint struct {
 
 	ctx    context.Context // ends with the endpoint
 	cancel context.CancelFunc
-	read   chan struct{} // closed when the reader has ended
+	read   sync.WaitGroup // the readers
 	done   chan struct{}
 
 	mu       sync.Mutex
@@ -77,21 +77,17 @@ type peerID struct {
 // Listen opens a UDP socket and makes an endpoint of it. The network is "udp",
 // "udp4" or "udp6"; the address ":0" is a port of the system's choice for an
 // endpoint that dials, ":1701" the usual one for one that answers. Nil for cfg
-// is its zero value.
+// is its zero value. With [Config.Sockets] there are several of one address.
 func Listen(network, address string, cfg *Config) (*Endpoint, error) {
-	var lc net.ListenConfig
-	if cfg != nil && cfg.Device != "" {
-		lc.Control = udp.BindTo(cfg.Device)
+	full, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("endpoint: %w", err)
 	}
-	conn, err := lc.ListenPacket(context.Background(), network, address)
+	conns, err := listen(network, address, &full)
 	if err != nil {
 		return nil, err
 	}
-	e, err := New(conn, cfg)
-	if err != nil {
-		conn.Close()
-	}
-	return e, err
+	return newEndpoint(conns, full), nil
 }
 
 // New makes an endpoint of a socket, which is the endpoint's from then on and
@@ -105,12 +101,16 @@ func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("endpoint: %w", err)
 	}
+	return newEndpoint([]net.PacketConn{conn}, full), nil
+}
+
+func newEndpoint(conns []net.PacketConn, full Config) *Endpoint {
 	e := &Endpoint{
-		cfg: full, log: full.Logger, sock: udp.New(conn),
+		cfg: full, log: full.Logger,
 		random:   &lockedReader{r: full.Rand},
 		accepted: make(chan *Session, acceptBacklog),
-		read:     make(chan struct{}), done: make(chan struct{}),
-		all: map[*Tunnel]struct{}{}, statics: map[netip.AddrPort]*Tunnel{}, byPeer: map[peerID]*Tunnel{}, byAddr: map[netip.AddrPort][]*Tunnel{},
+		done:     make(chan struct{}),
+		all:      map[*Tunnel]struct{}{}, statics: map[netip.AddrPort]*Tunnel{}, byPeer: map[peerID]*Tunnel{}, byAddr: map[netip.AddrPort][]*Tunnel{},
 	}
 	if a := e.cfg.Answer; a != nil && !a.StaticOnly {
 		e.half = newHalfOpen(&a.Limits)
@@ -130,12 +130,17 @@ func New(conn net.PacketConn, cfg *Config) (*Endpoint, error) {
 	for range min(loopsMax, runtime.GOMAXPROCS(0)) {
 		e.loops = append(e.loops, machine.NewLoop())
 	}
-	go e.receiveAll()
-	return e, nil
+	for _, c := range conns {
+		e.socks = append(e.socks, udp.New(c))
+	}
+	for _, s := range e.socks {
+		e.read.Go(func() { e.receiveAll(s) })
+	}
+	return e
 }
 
 // Addr is the socket's own address.
-func (e *Endpoint) Addr() netip.AddrPort { return e.sock.LocalAddr() }
+func (e *Endpoint) Addr() netip.AddrPort { return e.socks[0].LocalAddr() }
 
 // ErrAddress is the error of an address that no tunnel can be dialled to.
 var ErrAddress = errors.New("not a server's address")
@@ -152,7 +157,7 @@ func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) 
 	if cfg == nil {
 		cfg = &TunnelConfig{}
 	}
-	t, err := e.dial(e.sock.Path(peer, netip.Addr{}), control.Config{
+	t, err := e.dial(e.pathTo(peer, netip.Addr{}), control.Config{
 		HostName:      e.cfg.HostName,
 		Secret:        cfg.Secret.bytes(),
 		HelloInterval: cfg.HelloInterval,
@@ -230,8 +235,10 @@ func (e *Endpoint) shut(reason error) {
 			wg.Go(func() { t.Close() })
 		}
 		wg.Wait()
-		e.sock.Close()
-		<-e.read
+		for _, s := range e.socks {
+			s.Close()
+		}
+		e.read.Wait()
 		for _, l := range e.loops {
 			l.Close()
 		}
@@ -263,7 +270,7 @@ func (e *Endpoint) resolve(ctx context.Context, address string) (netip.AddrPort,
 		host, port = h, uint16(n)
 	}
 	network := "ip"
-	switch local := e.sock.LocalAddr().Addr(); {
+	switch local := e.Addr().Addr(); {
 	case local.Is4() && !local.IsUnspecified():
 		network = "ip4"
 	case local.Is6() && !local.IsUnspecified():
@@ -272,7 +279,7 @@ func (e *Endpoint) resolve(ctx context.Context, address string) (netip.AddrPort,
 	if a, err := netip.ParseAddr(host); err == nil {
 		a = a.Unmap()
 		if network == "ip4" && !a.Is4() || network == "ip6" && !a.Is6() {
-			return netip.AddrPort{}, fmt.Errorf("%w: the socket at %v cannot reach %v, which is of the other family", ErrAddress, e.sock.LocalAddr(), a)
+			return netip.AddrPort{}, fmt.Errorf("%w: the socket at %v cannot reach %v, which is of the other family", ErrAddress, e.Addr(), a)
 		}
 		return netip.AddrPortFrom(a, port), nil
 	}

@@ -72,7 +72,7 @@ func (s *Session) receive(frame []byte, in *inflow) {
 }
 
 // receive takes a frame: IP packets go straight to the attached sink, by in; the rest
-// is PPP's own business. The Opener is the caller's alone.
+// is PPP's own business.
 func (p *pppEnd) receive(frame []byte, in *inflow) {
 	s := p.session
 	protocol, packet, ok := ppp.ParseFrame(frame)
@@ -83,7 +83,10 @@ func (p *pppEnd) receive(frame []byte, in *inflow) {
 		return
 	case protocol == ppp.ProtocolMPPE && carries.encryption != nil:
 		var err error
-		if protocol, packet, err = carries.encryption.Opener.Open(packet); err != nil {
+		p.opening.Lock()
+		protocol, packet, err = carries.encryption.Opener.Open(packet)
+		p.opening.Unlock()
+		if err != nil {
 			s.flow.droppedIn.Add(1)
 			if errors.Is(err, ppp.ErrOutOfStep) && !p.lostKeys.Swap(true) {
 				p.runner.Do(p.link.OutOfStep)

@@ -108,7 +108,7 @@ func fuzzReceive(t *testing.T, input []byte, insider bool) {
 					datagram[at+2], datagram[at+3] = byte(mine.id>>8), byte(mine.id)
 				}
 			}
-			lac.sock.Write(datagram, lac.sock.Path(to.AddrPort(), netip.Addr{}))
+			lac.write(datagram, lac.pathTo(to.AddrPort(), netip.Addr{}))
 		} else {
 			from.WriteTo(datagram, to)
 		}

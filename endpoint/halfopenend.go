@@ -93,7 +93,7 @@ func (e *Endpoint) refuse(r *halfOpenRecord, reason error) {
 
 // establish makes a tunnel of a record. h.mu is held.
 func (e *Endpoint) establish(r *halfOpenRecord, m *control.Tunnel, o *owner) {
-	id, caller, way := uint32(r.id), r.caller(), e.sock.Path(r.peer, r.local)
+	id, caller, way := uint32(r.id), r.caller(), e.pathTo(r.peer, r.local)
 	_, avps, _ := wire.ParseHeader(r.datagram())
 	rival := e.overcome(caller.addr, avps)
 	e.half.records.remove(r, e.half.hasher.source(r.peer.Addr()))
@@ -153,7 +153,7 @@ func (e *Endpoint) sendTo(r *halfOpenRecord, reply []byte) bool {
 		_, avps, _ := wire.ParseHeader(reply)
 		e.log.Debug("sent", "message", describe(avps), "tunnel", r.id, "peer", r.peer)
 	}
-	if err := e.write(reply, e.sock.Path(r.peer, r.local)); err != nil {
+	if err := e.write(reply, e.pathTo(r.peer, r.local)); err != nil {
 		e.counters.socketErrors.Add(1)
 	}
 	return true

@@ -171,7 +171,7 @@ func TestAnotherSinkIsToldTheMTU(t *testing.T) {
 		narrow := s.MTU()
 		sink.expect(t, "attached later", narrow)
 		s.Attach(nil)
-		s.tunnel.path.Store(s.tunnel.ep.sock.Path(netip.MustParseAddrPort(lnsAddr), netip.Addr{}))
+		s.tunnel.path.Store(s.tunnel.ep.pathTo(netip.MustParseAddrPort(lnsAddr), netip.Addr{}))
 		putBytes(s, 100)
 		if sink.expect(t, "taken away", narrow); s.MTU() != 1400 {
 			t.Errorf("of a new path the MTU is %d, want 1400", s.MTU())

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,7 @@ type pppEnd struct {
 	proved   int         // the longest packet that comes through, where that has been measured; the loop's
 	lostKeys atomic.Bool // MPPE is out of step
 	silent   atomic.Bool // it begins when the peer does
+	opening  sync.Mutex  // an encrypted packet is being opened
 
 	// What others may ask for, under the session's lock.
 	user              string

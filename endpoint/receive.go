@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/udp"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
@@ -20,14 +21,13 @@ type counters struct {
 	tunnelLimit, sessionLimit, unauthenticatedLimit, notAccepted, queueLimit, strangers atomic.Uint64
 }
 
-// receiveAll is the endpoint's one reader. What it hands on is valid during the
-// call only, and the next read writes over it.
-func (e *Endpoint) receiveAll() {
-	defer close(e.read)
+// receiveAll is the reader of one of the endpoint's sockets. What it hands on is valid
+// during the call only, and the next read writes over it.
+func (e *Endpoint) receiveAll(sock *udp.Conn) {
 	in := newInflow()
 	defer in.batch.Free()
 	for failures := 0; ; {
-		runs, err := e.sock.Read()
+		runs, err := sock.Read()
 		if err == nil {
 			failures = 0
 			for i := range runs {

@@ -41,8 +41,9 @@ type StaticConfig struct {
 	// VLAN is the identifier of a VLAN pseudowire, 1 to 4094: our frames get it, and
 	// those of the peer lose theirs, whichever it is.
 	VLAN uint16
-	// MTU is the most that [Session.MTU] says, in bytes. Zero: what the path lets
-	// through. Not for PPP, which negotiates it.
+	// MTU is the most that [Session.MTU] says, in bytes: what it says until the path turns
+	// out to be narrower. Zero: what a path of 1,500 bytes lets through. Not for PPP,
+	// which negotiates it.
 	MTU int
 	// PPP is how we introduce ourselves to a peer that is PPP's server, by
 	// PseudowirePPP. Nil: without a name.
@@ -199,7 +200,7 @@ func newStaticTunnel(e *Endpoint, way *udp.Path) *Tunnel {
 // by, where the socket has several. On the reader.
 func (t *Tunnel) answerFrom(local netip.Addr) {
 	if way := t.path.Load(); way.Local != local && t.static() {
-		t.path.Store(t.ep.sock.Path(way.Peer, local))
+		t.path.Store(t.ep.pathTo(way.Peer, local))
 		t.log.Debug("the peer knows us by another address", "address", local)
 	}
 }
@@ -219,7 +220,7 @@ func (e *Endpoint) addStatic(peer netip.AddrPort, cfg StaticConfig) (*Session, e
 	}
 	t := e.statics[peer]
 	if t == nil {
-		t = newStaticTunnel(e, e.sock.Path(peer, netip.Addr{}))
+		t = newStaticTunnel(e, e.pathTo(peer, netip.Addr{}))
 	}
 	s, err := newStatic(t, &cfg)
 	if err != nil {

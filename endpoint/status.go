@@ -127,7 +127,7 @@ func (f *flow) public() Traffic {
 // Status is the endpoint's, with all its tunnels.
 func (e *Endpoint) Status() Status {
 	c := &e.counters
-	receive, send := e.sock.Buffers()
+	receive, send := e.socks[0].Buffers()
 	st := Status{Local: e.Addr(), ReceiveBuffer: receive, SendBuffer: send, Counters: Counters{
 		Received: c.received.Load(), Malformed: c.malformed.Load(), UnknownVersion: c.unknownVersion.Load(),
 		UnknownTunnel: c.unknownTunnel.Load(), UnknownSession: c.unknownSession.Load(), WrongPeer: c.wrongPeer.Load(),

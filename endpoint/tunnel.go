@@ -29,7 +29,7 @@ type Tunnel struct {
 	replaces *Tunnel                   // what goes when this one is established; then the loop's
 	winner   atomic.Pointer[Tunnel]    // the peer's tunnel that this one has lost to
 	upAt     atomic.Pointer[time.Time] // nil: not established yet
-	adopted  bool                      // the peer's port is settled; the reader's
+	adopted  atomic.Bool               // the peer's port is settled
 	leaving  bool                      // it makes room for another; under the endpoint's lock
 	log      tagged
 
@@ -78,7 +78,7 @@ func (t *Tunnel) Peer() netip.AddrPort { return t.path.Load().Peer }
 // destination ports and addresses are established, they MUST remain static".
 func (t *Tunnel) adopt(from netip.AddrPort, avps []byte) bool {
 	way := t.path.Load()
-	if !t.dialed() || t.adopted || from.Addr() != way.Peer.Addr() {
+	if !t.dialed() || t.adopted.Load() || from.Addr() != way.Peer.Addr() {
 		return false
 	}
 	select {
@@ -86,12 +86,11 @@ func (t *Tunnel) adopt(from netip.AddrPort, avps []byte) bool {
 		return false
 	default:
 	}
-	if m, _ := wire.ParseMessage(avps, nil); m.Type != wire.SCCRP {
+	if m, _ := wire.ParseMessage(avps, nil); m.Type != wire.SCCRP || t.adopted.Swap(true) {
 		return false
 	}
-	t.adopted = true
 	t.log.Info("the peer answers from another port", "port", from.Port())
-	t.ep.move(t, t.ep.sock.Path(from, way.Local))
+	t.ep.move(t, t.ep.pathTo(from, way.Local))
 	return true
 }
 

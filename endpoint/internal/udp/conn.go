@@ -84,7 +84,7 @@ func (c *Conn) Read() ([]Run, error) { return c.form.read() }
 // Path is the way to a peer, from the address that it has sent to; the zero value
 // leaves that to the system.
 func (c *Conn) Path(peer netip.AddrPort, local netip.Addr) *Path {
-	p := &Path{Peer: peer, Local: local}
+	p := &Path{Peer: peer, Local: local, conn: c}
 	c.form.route(p)
 	return p
 }

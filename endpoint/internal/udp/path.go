@@ -20,11 +20,15 @@ type Path struct {
 	Peer  netip.AddrPort
 	Local netip.Addr // the zero value: the system's choice
 
+	conn *Conn  // whose it is
 	name []byte // Peer and
 	oob  []byte // Local, as sendmsg wants them
 
 	learnt atomic.Pointer[lessons] // nil: nothing
 }
+
+// Conn is the one whose path it is.
+func (p *Path) Conn() *Conn { return p.conn }
 
 // lessons are what the system's refusals have taught about a peer.
 type lessons struct {
