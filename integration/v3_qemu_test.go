@@ -126,6 +126,7 @@ func TestSitesOfTheHub(t *testing.T) {
 		"--port", fmt.Sprintf("right,local=%v,remote=%v,session-id=92,peer-session-id=91", right, cable.far.LocalAddr()))
 
 	g := machine.Boot(t)
+	g.Run(t, "echo 4096 32768 131072 >/proc/sys/net/ipv4/tcp_rmem") // QEMU's socket has room for no more
 	hub := connected(t, start(t, flags...))
 	for _, c := range all {
 		t.Run(c.name, func(t *testing.T) { c.mustWork(t, g, hub, outside) })
