@@ -108,3 +108,40 @@ func TestAGatewayThatMakesNoSense(t *testing.T) {
 		}
 	}
 }
+
+// A host of a segment has so many undecided flows and no more, and another one has its own;
+// many hosts, or one that says that it is many, have no more than the segment.
+func TestForwardPendingPerHost(t *testing.T) {
+	release := make(chan struct{})
+	arrived := make(chan netip.Addr, 10_000)
+	n := addEthernet(t, newStack(t, nil), discard, &EthernetConfig{
+		MAC: ownMAC[:], Addresses: prefixes("10.0.0.1/16"), Forwarder: &Forwarder{UDP: func(f *UDPFlow) {
+			arrived <- f.Source().Addr()
+			<-release
+		}},
+	})
+	flow := func(from string, port int) {
+		put(n, frameOf(ownMAC, peerMAC, etherIPv4, udpPacket(from, outside, 4000, uint16(port), nil)))
+	}
+	for i := range 2 * forwardPending {
+		flow("10.0.0.2", i+1)
+	}
+	flow("10.0.0.3", 1)
+	begun := map[netip.Addr]int{}
+	for range forwardPending + 1 {
+		begun[<-arrived]++
+	}
+	if begun[addrB] != forwardPending || len(arrived) != 0 {
+		t.Errorf("the flows are %v, and %d more", begun, len(arrived))
+	}
+	for i := range 2 * forwardSegment {
+		flow(netip.AddrFrom4([4]byte{10, 0, byte(1 + i/250), byte(1 + i%250)}).String(), 1)
+	}
+	for range forwardSegment - forwardPending - 1 {
+		<-arrived
+	}
+	if len(arrived) != 0 {
+		t.Errorf("%d flows more than %d", len(arrived), forwardSegment)
+	}
+	close(release)
+}

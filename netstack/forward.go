@@ -25,6 +25,9 @@ const (
 	// for the Forwarder's decision. What comes on top is dropped: who means it
 	// sends it again.
 	forwardPending = 256
+	// forwardSegment is the same for all hosts of an Ethernet segment together, of which
+	// each has forwardPending.
+	forwardSegment = 4 * forwardPending
 
 	// forwardBuffer is what a forwarded connection begins with, in each direction,
 	// and forwardBufferMax what it grows to with its throughput: both are less
@@ -53,8 +56,9 @@ var ErrProhibited = errors.New("administratively prohibited")
 // refused as prohibited. What is sent to multicast and broadcast addresses does not
 // come here, nor to link-local ones of IPv6.
 //
-// One session may have 256 flows of each kind undecided; the Forwarder has to
-// bound those that it has accepted.
+// One session may have 256 flows of each kind undecided, and so may a host of an Ethernet
+// segment, all hosts of which may have 1,024; the Forwarder has to bound those that it
+// has accepted.
 type Forwarder struct {
 	TCP  func(*TCPFlow)     // a client opens a connection
 	UDP  func(*UDPFlow)     // a client has sent a first datagram
@@ -110,7 +114,7 @@ type forwarding struct {
 
 	mu        sync.Mutex
 	syns      map[stack.TransportEndpointID]*TCPFlow // that wait for a decision
-	undecided map[*Port]*[flowKinds]int              // of sessions that have any
+	undecided map[flowOwner]*[flowKinds]int          // of sessions, and hosts of segments, that have any
 }
 
 const forwardNIC tcpip.NICID = 1
@@ -120,7 +124,7 @@ func newForwarding(f *Forwarder, r *Router) (*forwarding, error) {
 		Forwarder: *f,
 		router:    r,
 		syns:      make(map[stack.TransportEndpointID]*TCPFlow),
-		undecided: make(map[*Port]*[flowKinds]int),
+		undecided: make(map[flowOwner]*[flowKinds]int),
 		gv: stack.New(stack.Options{
 			NetworkProtocols: []stack.NetworkProtocolFactory{
 				ipv4.NewProtocolWithOptions(ipv4.Options{AllowExternalLoopbackTraffic: true}), // for the Forwarder to refuse
@@ -194,17 +198,38 @@ func (w *forwarding) takes(p []byte) *linkEndpoint {
 	return w.ep
 }
 
+// A flowOwner is who has flows: a session or, in an Ethernet segment, a host.
+type flowOwner struct {
+	port *Port
+	host netip.Addr // zero: all of them
+}
+
+// owners are those that a flow counts for, and how many may be undecided.
+func (f *Flow) owners() (list [2]flowOwner, most [2]int, n int) {
+	list[0], most[0], n = flowOwner{port: f.port}, forwardPending, 1
+	if f.port.ether != nil {
+		list[1], most[1], n = flowOwner{f.port, f.src.Addr()}, forwardPending, 2
+		most[0] = forwardSegment
+	}
+	return list, most, n
+}
+
 // begin counts a flow in, unless its session has too many that are undecided.
 func (w *forwarding) begin(f *Flow) bool {
-	n := w.undecided[f.port]
-	if n == nil {
-		n = new([flowKinds]int)
-		w.undecided[f.port] = n
+	owners, most, count := f.owners()
+	for i, o := range owners[:count] {
+		if n := w.undecided[o]; n != nil && n[f.kind] >= most[i] {
+			return false
+		}
 	}
-	if n[f.kind] >= forwardPending {
-		return false
+	for _, o := range owners[:count] {
+		n := w.undecided[o]
+		if n == nil {
+			n = new([flowKinds]int)
+			w.undecided[o] = n
+		}
+		n[f.kind]++
 	}
-	n[f.kind]++
 	return true
 }
 
@@ -217,9 +242,12 @@ func (w *forwarding) decide(f *Flow) bool {
 		return false
 	}
 	f.done = true
-	n := w.undecided[f.port]
-	if n[f.kind]--; *n == ([flowKinds]int{}) {
-		delete(w.undecided, f.port)
+	owners, _, count := f.owners()
+	for _, o := range owners[:count] {
+		n := w.undecided[o]
+		if n[f.kind]--; *n == ([flowKinds]int{}) {
+			delete(w.undecided, o)
+		}
 	}
 	return true
 }
