@@ -15,7 +15,7 @@ const challengeLen = 16 // octets
 // challengePeer makes the challenge that goes with SCCRQ or SCCRP, if there is
 // a secret.
 func (t *Tunnel) challengePeer() {
-	if t.cfg.Secret != nil {
+	if t.cfg.Secret != nil && t.version == 2 {
 		t.challenge = make([]byte, challengeLen)
 		t.random(t.challenge)
 	}
@@ -23,7 +23,12 @@ func (t *Tunnel) challengePeer() {
 
 // Challenge is ours of SCCRQ or SCCRP; nil: the peer is not to prove anything. It
 // never changes.
-func (t *Tunnel) Challenge() []byte { return t.challenge }
+func (t *Tunnel) Challenge() []byte {
+	if t.version == 3 {
+		return t.v3.nonce
+	}
+	return t.challenge
+}
 
 // respond puts the response to the challenge in m, if there is one, into the
 // reply. It reports false, and the tunnel ends, when there is no secret.
@@ -32,7 +37,7 @@ func (t *Tunnel) Challenge() []byte { return t.challenge }
 // Challenge Response AVP MUST be sent in the following SCCRP or SCCCN,
 // respectively."
 func (t *Tunnel) respond(now time.Time, m, reply *wire.Message) bool {
-	if !m.Has(wire.AVPChallenge) {
+	if t.version == 3 || !m.Has(wire.AVPChallenge) {
 		return true
 	}
 	if t.cfg.Secret == nil {
@@ -54,7 +59,7 @@ func (t *Tunnel) respond(now time.Time, m, reply *wire.Message) bool {
 // RFC 2661 §5.1.1: "If the expected response and response received from a peer
 // does not match, establishment of the tunnel MUST be disallowed."
 func (t *Tunnel) authenticate(now time.Time, m *wire.Message) bool {
-	if t.challenge == nil {
+	if t.challenge == nil || t.version == 3 {
 		return true
 	}
 	if !m.Has(wire.AVPChallengeResponse) {

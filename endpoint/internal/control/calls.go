@@ -48,6 +48,9 @@ type session struct {
 	request *wire.Message // ICRQ or OCRQ, in waitTunnel
 	line    Line
 	setupAt time.Time
+
+	ours, theirs *Pseudowire // L2TPv3: what either end has told; nil: nothing yet
+	tieBreaker   *[8]byte    // of our request; nil: none
 }
 
 // calls are a tunnel's sessions.
@@ -126,8 +129,12 @@ func (t *Tunnel) newSessionID(now time.Time) uint32 {
 	}
 	// At most half of the ids are taken, so this ends soon, even if the random
 	// source repeats itself.
-	for id := t.random32() & 0xffff; ; id = (id + 1) & 0xffff {
-		if id != 0 && t.calls.byID[id] == nil && !t.lingers(id) {
+	mask := uint32(0xffff)
+	if t.version == 3 {
+		mask = 0xffffffff
+	}
+	for id := t.random32() & mask; ; id = (id + 1) & mask {
+		if id != 0 && t.calls.byID[id] == nil && !t.lingers(id) && (t.cfg.SessionTaken == nil || !t.cfg.SessionTaken(id)) {
 			return id
 		}
 	}
@@ -159,7 +166,7 @@ func (t *Tunnel) setSessionState(now time.Time, s *session, st sessionState) {
 			s.setupAt = now.Add(t.cfg.SetupTimeout)
 		}
 	case callEstablished:
-		t.Emit(SessionUp{s.id, s.peer, s.role.lac(), s.line})
+		t.Emit(SessionUp{s.id, s.peer, s.role.lac(), s.line, s.ours, s.theirs})
 		s.line = Line{} // it may be long, and is the owner's now
 	case callGone:
 		delete(t.calls.byID, s.id)
@@ -188,6 +195,9 @@ func (t *Tunnel) startCalls(now time.Time) {
 		t.calls.waiting = slices.Delete(t.calls.waiting, 0, 1)
 		s.request = nil
 		m.AssignedSessionID, m.CallSerialNumber = s.id, t.calls.serial
+		if t.version == 3 {
+			s.noteRequest(m)
+		}
 		t.calls.serial++
 		t.setSessionState(now, s, waitReply)
 		t.sendMessage(now, 0, s.id, m)
@@ -261,7 +271,7 @@ func (t *Tunnel) expireCalls(now time.Time) {
 		default:
 			err.Sent, err.Awaited = wire.OCRQ, wire.OCCN
 		}
-		t.clearCall(now, s, wire.Result{Code: wire.CallTimeout}, err)
+		t.clearCall(now, s, wire.Result{Code: t.callTimeout()}, err)
 	}
 }
 

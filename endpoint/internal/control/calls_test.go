@@ -163,7 +163,7 @@ func TestIncomingCallEvent(t *testing.T) {
 	s.m.Handle(s.now, packet(ourTunnel, 1, 3, 2, m.Append(nil)))
 	s.m.Next()
 	_, event, _ = s.m.Next()
-	if want := (SessionUp{1, 9, false, Line{TxConnectSpeed: 1, FramingType: 1, SequencingRequired: true}}); !reflect.DeepEqual(event, want) {
+	if want := (SessionUp{Session: 1, PeerSession: 9, LAC: false, Line: Line{TxConnectSpeed: 1, FramingType: 1, SequencingRequired: true}}); !reflect.DeepEqual(event, want) {
 		t.Errorf("event %+v, expected %+v", event, want)
 	}
 }

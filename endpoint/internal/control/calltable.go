@@ -57,8 +57,10 @@ func (t *Tunnel) receiveCall(now time.Time, header uint32, m *wire.Message) {
 // of it. They change no state, and may come late.
 func (t *Tunnel) receiveReport(s *session, m *wire.Message) {
 	switch {
-	case s == nil || s.state != callEstablished || s.role.lac() != (m.Type == wire.SLI):
+	case s == nil || s.state != callEstablished || s.role.lac() != (m.Type == wire.SLI) && t.version == 2:
 		t.counters.IgnoredMessage++
+	case m.Type == wire.SLI && t.version == 3:
+		t.learnStatus(s, m)
 	case m.Type == wire.WEN:
 		t.Emit(WANError{s.id, m.CallErrors})
 	default:
@@ -131,6 +133,9 @@ func (t *Tunnel) refuseCall(now time.Time, m *wire.Message, r wire.Result) {
 // outOfPlace ends a session because of a message that its state does not have.
 func (t *Tunnel) outOfPlace(now time.Time, s *session, m *wire.Message) {
 	r := wire.Result{Code: wire.CallError, Error: wire.ErrorSessionID, Text: fmt.Sprintf("%v in state %v", m.Type, s.state)}
+	if t.version == 3 {
+		r.Code, r.Error = wire.CallFSM, wire.ErrorNone
+	}
 	t.clearCall(now, s, r, &RefusedError{m.Type, wire.CDN, r})
 }
 
@@ -161,5 +166,8 @@ func (t *Tunnel) learnSession(now time.Time, s *session, m *wire.Message) bool {
 // receiveConnected takes the LAC's ICCN or OCCN.
 func (t *Tunnel) receiveConnected(now time.Time, s *session, m *wire.Message) {
 	s.line.learn(m)
+	if !t.learnPseudowire(now, s, m) {
+		return
+	}
 	t.setSessionState(now, s, callEstablished)
 }

@@ -132,7 +132,7 @@ func (t *Tunnel) restarted(now time.Time, h wire.Header, avps []byte) bool {
 	if t.state != established || t.begun == 0 || h.TunnelID != 0 || h.Ns != 0 {
 		return false
 	}
-	if m, _ := wire.ParseMessage(avps, nil); m.Type != wire.SCCRQ {
+	if messageType(avps) != wire.SCCRQ {
 		return false
 	}
 	return sum(avps) != t.begun || !now.Before(t.upAt.Add(t.cfg.cycle()))

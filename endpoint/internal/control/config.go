@@ -12,8 +12,9 @@ type Config struct {
 	// Rand is where challenges, session ids and serial numbers come from.
 	// Required. A source that fails is a bug of the owner's.
 	Rand io.Reader
-	// LocalID is our Assigned Tunnel ID: 1 to 65535, unique in the endpoint.
-	// Required.
+	// LocalID is our Assigned Tunnel ID, and Assigned Control Connection ID: 1 to 65535,
+	// or in a tunnel that can only be one of L2TPv3 to 4,294,967,295; unique in the
+	// endpoint. Required.
 	LocalID uint32
 	// HostName and VendorName are what the peer is told about us (RFC 2661
 	// §4.4.3). An empty HostName becomes "l2tpnet", since the AVP must not be
@@ -29,6 +30,9 @@ type Config struct {
 	// Refusal, unless it is zero, is what an acceptable SCCRQ is answered by: the
 	// owner has no room for another tunnel.
 	Refusal wire.Result
+	// V3 makes the tunnel one of L2TPv3 (RFC 3931), or lets the peer have it so. Nil: it
+	// is one of L2TPv2.
+	V3 *V3
 	// HideAVPs has the values of all AVPs hidden that may be (§4.3), except in
 	// SCCRQ and SCCRP, in which xl2tpd cannot read it, and in StopCCN, which a peer
 	// without the secret must understand. It needs a Secret. What a peer hides is taken
@@ -54,7 +58,7 @@ type Config struct {
 	// each further interval doubles, up to RetryCap. Zero: 1 s and 8 s.
 	RetryInterval, RetryCap time.Duration
 	// Retries is how often a message is sent again before the tunnel is lost.
-	// Zero: 5; negative: never.
+	// Zero: 5, or 10 with V3; negative: never.
 	Retries int
 	// HelloInterval is the peer's silence after which a HELLO probes it, less
 	// up to a tenth. Zero: 60 s; negative: never, and what Traffic tells does not
@@ -72,13 +76,16 @@ type Config struct {
 	// not come, the time that someone who dials us has, and the time that a LAC
 	// has to connect an outgoing call that it has accepted. Zero: 30 s.
 	SetupTimeout time.Duration
+	// SessionTaken tells whether a session id is in use elsewhere: those of L2TPv3 are
+	// not of one tunnel. Nil: none is.
+	SessionTaken func(id uint32) bool
 	// MaxSessions bounds the sessions at once, of both directions together.
 	// Zero: 64; at most 32,768.
 	MaxSessions int
 }
 
 func (c Config) withDefaults() Config {
-	if c.Rand == nil || c.LocalID == 0 || c.LocalID > 0xffff {
+	if c.Rand == nil || c.LocalID == 0 || c.LocalID > 0xffff && (c.V3 == nil || c.V3.Fallback) {
 		panic("BUG: control: a tunnel needs a random source and an id of 1 to 65535")
 	}
 	if c.HostName == "" {
@@ -95,6 +102,9 @@ func (c Config) withDefaults() Config {
 	c.DuplicateAckDelay = orDefault(c.DuplicateAckDelay, 100*time.Millisecond)
 	c.RetryInterval = orDefault(c.RetryInterval, time.Second)
 	c.RetryCap = orDefault(c.RetryCap, 8*time.Second)
+	if c.V3 != nil {
+		c.Retries = orDefault(c.Retries, 10) // RFC 3931 §4.2
+	}
 	c.Retries = orDefault(c.Retries, 5)
 	c.HelloInterval = orDefault(c.HelloInterval, 60*time.Second)
 	c.AckDelay = orDefault(c.AckDelay, 100*time.Millisecond)

@@ -1,7 +1,8 @@
-// Package control is the L2TPv2 control connection (RFC 2661): a [Tunnel] with
-// its calls, as one machine without I/O and without a clock. Both ends share
-// it; who dials is what the RFC calls the originator, and any end may take
-// calls.
+// Package control is the control connection of L2TPv2 (RFC 2661) and of L2TPv3 (RFC
+// 3931): a [Tunnel] with its calls, as one machine without I/O and without a clock. Both
+// ends share it; who dials is what the RFC calls the originator, and any end may take
+// calls. The versions have the same tables; what L2TPv3 has differently is in v3.go
+// (digests, ACK, fall-back) and pseudowire.go (what sessions agree on, ties).
 //
 //	     Dial, Answer, Call, PlaceCall, AcceptCall, AcceptOutgoing, Hangup, Close
 //	                          │

@@ -162,6 +162,7 @@ func (t *Tunnel) hello(m wire.MessageType) *wire.Message {
 		ReceiveWindowSize:   uint16(t.cfg.ReceiveWindow),
 		Challenge:           t.challenge,
 		BearerCapabilities:  t.bearers(),
+		V3:                  t.helloV3(),
 	}
 }
 
@@ -208,7 +209,6 @@ func (t *Tunnel) receiveSCCCN(now time.Time, m *wire.Message) {
 func (t *Tunnel) learnID(m *wire.Message) {
 	if t.peer.PeerID == 0 {
 		t.peer.PeerID = m.AssignedTunnelID
-		t.reliable.tunnel = m.AssignedTunnelID
 	}
 }
 
@@ -221,6 +221,12 @@ func (t *Tunnel) learn(now time.Time, m *wire.Message) bool {
 	t.peerFraming = m.FramingCapabilities
 	if m.Has(wire.AVPReceiveWindowSize) {
 		t.reliable.setWindow(int(m.ReceiveWindowSize))
+	}
+	t.open = false
+	t.peer.Version = t.version
+	if t.version == 3 {
+		t.peer.RouterID, t.peer.Pseudowires, t.v3.peerNonce = m.RouterID, m.Pseudowires, m.Nonce
+		return true
 	}
 	if m.ProtocolVersion>>8 == wire.ProtocolVersion>>8 {
 		return true

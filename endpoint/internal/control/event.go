@@ -7,11 +7,14 @@ type Event interface{ event() }
 
 // TunnelUp tells that the control connection is established.
 type TunnelUp struct {
-	PeerID               uint32 // the peer's Assigned Tunnel ID
+	Version              uint8  // of L2TP: 2 or 3
+	PeerID               uint32 // the peer's Assigned Tunnel ID, or Assigned Control Connection ID
 	HostName, VendorName string // as the peer sent them
 	FirmwareRevision     uint16
 	// BearerCapabilities are not 0 when the peer places calls for us.
 	BearerCapabilities uint32
+	RouterID           uint32   // L2TPv3
+	Pseudowires        []uint16 // L2TPv3: the types that the peer takes
 	// SingleTunnel: the peer dialled with a Tie Breaker, and so "wishes a single
 	// tunnel to exist" between the two ends (RFC 2661 §4.4.3).
 	SingleTunnel bool
@@ -39,6 +42,7 @@ type IncomingCall struct {
 	BearerType                              uint32
 	PhysicalChannelID                       uint32
 	CalledNumber, CallingNumber, SubAddress string
+	Pseudowire                              *Pseudowire // L2TPv3: what the peer has told; else nil
 }
 
 // OutgoingCallRequest asks, as IncomingCall does, whether to place a call for
@@ -66,6 +70,16 @@ type SessionUp struct {
 	Session, PeerSession uint32
 	LAC                  bool // we are the LAC
 	Line                      // as the LAC has told it, be it us or the peer
+	// Ours and Theirs are the pseudowire of L2TPv3, as each end has told it; else nil.
+	Ours, Theirs *Pseudowire
+}
+
+// CircuitStatus tells that the peer's circuit has changed (Circuit Status AVP, RFC 3931
+// §5.4.5): a mask of wire.Circuit… constants. Without wire.CircuitActive "all data
+// traffic for that session MUST cease" towards the peer.
+type CircuitStatus struct {
+	Session uint32
+	Status  uint16
 }
 
 // WANError tells what a LAC counts of errors on a session's line (WEN, RFC 2661
@@ -99,3 +113,4 @@ func (SessionUp) event()           {}
 func (WANError) event()            {}
 func (LinkInfo) event()            {}
 func (SessionDown) event()         {}
+func (CircuitStatus) event()       {}

@@ -43,7 +43,8 @@ func FuzzReliable(f *testing.F) {
 		var transit [2][][]byte // to the end of that index
 		var pushed, delivered uint16
 		for i := range ends {
-			ends[i] = newReliable(&cfg, new(Counters), func(p []byte) { transit[1-i] = append(transit[1-i], p) })
+			ends[i] = newReliable(&cfg, new(Counters), func(p []byte) { transit[1-i] = append(transit[1-i], p) },
+				func(ns, nr uint16) []byte { return wire.AppendControlHeader(nil, 0, 0, ns, nr) })
 			ends[i].setWindow(16)
 		}
 		ends[0].una, ends[1].nr = first, first
@@ -163,12 +164,14 @@ func mustBeBounded(t *testing.T, r *reliable) {
 // has dialled or to one that has answered; and what the owner answers. What is told
 // is in order, whatever the peer says, and nothing is left in the end.
 func FuzzMessages(f *testing.F) {
-	f.Add(true, []byte{1, 0, 10, 0, 9, 0x40, 1, 12, 1, 0, 14, 1, 9})
-	f.Add(false, []byte{2, 0, 7, 0, 9, 0x40, 1, 12, 1, 0, 9, 1, 0, 15, 1, 0, 4, 0, 0})
-	f.Add(false, []byte{2, 0, 0x80, 0xa0, 11, 1, 9, 8, 2, 10, 9, 2, 10, 16, 1, 0, 14, 1, 9, 14, 2, 10})
-	f.Fuzz(func(t *testing.T, answer bool, decisions []byte) {
+	f.Add(true, byte(0), []byte{1, 0, 10, 0, 9, 0x40, 1, 12, 1, 0, 14, 1, 9})
+	f.Add(false, byte(0), []byte{2, 0, 7, 0, 9, 0x40, 1, 12, 1, 0, 9, 1, 0, 15, 1, 0, 4, 0, 0})
+	f.Add(false, byte(0), []byte{2, 0, 0x80, 0xa0, 11, 1, 9, 8, 2, 10, 9, 2, 10, 16, 1, 0, 14, 1, 9, 14, 2, 10})
+	f.Add(false, byte(1), []byte{0, 0, 2, 9, 0, 2, 11, 1, 9, 0x40, 1, 15, 1, 2, 0xa0, 0x80, 10, 1, 3, 11, 1, 3})
+	f.Add(true, byte(2), []byte{1, 0, 2, 9, 0, 2, 0x80, 0xa0, 10, 1, 3, 11, 1, 3, 15, 1, 3})
+	f.Fuzz(func(t *testing.T, answer bool, version byte, decisions []byte) {
 		tape := tape(decisions)
-		cfg := Config{PlacesCalls: true}
+		cfg := fuzzed(version, Config{PlacesCalls: true})
 		p := newPair(t, 1, cfg, cfg)
 		p.byHand, p.loss = true, 1 // nothing comes from the other end but what is written here
 		e := p.ends[0]
@@ -191,12 +194,17 @@ func FuzzMessages(f *testing.F) {
 					header = e.order[int(which)%len(e.order)]
 				}
 				m.AssignedSessionID = uint32(tape.next()%8) + 1
-				if !m.Type.Known() {
+				if !e.m.known(m.Type) {
 					continue
+				}
+				if e.m.version == 3 {
+					m.V3 = wire.V3{Pseudowires: []uint16{5}, PseudowireType: 5, RemoteSessionID: header, RemoteEndID: []byte("end"), CircuitStatus: uint16(tape.next())}
+					m.Set(wire.AVPCircuitStatus)
+					header = 0
 				}
 				r := &e.m.reliable
 				p.do(e, func(t *Tunnel) {
-					t.Handle(p.now, packet(t.cfg.LocalID, header, ns, r.una+uint16(r.high), m.Append(nil)))
+					t.Handle(p.now, packetOf(t, header, ns, r.una+uint16(r.high), m))
 				})
 				ns++
 			case op < 0x60:
@@ -204,9 +212,9 @@ func FuzzMessages(f *testing.F) {
 					id := e.order[int(which)%len(e.order)]
 					switch op & 3 {
 					case 0:
-						p.do(e, func(m *Tunnel) { m.AcceptCall(p.now, id) })
+						p.do(e, func(*Tunnel) { e.accept(p.now, id) })
 					case 1:
-						p.do(e, func(m *Tunnel) { m.AcceptOutgoing(p.now, id) })
+						p.do(e, func(m *Tunnel) { e.acceptOutgoing(p.now, id); m.SetStatus(p.now, id, uint16(op)) })
 					case 2:
 						p.do(e, func(m *Tunnel) { m.Hangup(p.now, id, wire.Result{}) })
 					}
@@ -239,15 +247,18 @@ func FuzzTunnel(f *testing.F) {
 	up := []byte{1, 1, 9, 9, 1, 1, 9, 9, 1, 1, 9, 9} // deliver to and fro
 	call := append([]byte{5, 0}, up...)
 	place := append([]byte{0x15, 0}, up...)
-	f.Add(true, slices.Concat(up, call, call, []byte{6, 0}, up, []byte{7, 1, 1}))
-	f.Add(false, slices.Concat([]byte{7, 185, 1}, up, place, []byte{14, 0}, up, []byte{14, 1}, up))
-	f.Add(true, slices.Concat(up, place, []byte{14, 0}, up, []byte{7, 199}, up))
-	f.Add(false, slices.Concat(up, call, []byte{3, 200, 3, 200, 2, 4, 1, 1}, call, []byte{15}))
+	f.Add(true, byte(0), slices.Concat(up, call, call, []byte{6, 0}, up, []byte{7, 1, 1}))
+	f.Add(false, byte(0), slices.Concat([]byte{7, 185, 1}, up, place, []byte{14, 0}, up, []byte{14, 1}, up))
+	f.Add(true, byte(0), slices.Concat(up, place, []byte{14, 0}, up, []byte{7, 199}, up))
+	f.Add(false, byte(0), slices.Concat(up, call, []byte{3, 200, 3, 200, 2, 4, 1, 1}, call, []byte{15}))
 	raw := append([]byte{0x80, 8, 0, 0, 0, 0, 0, 10, 0x80, 8, 0, 0, 0, 14, 0, 5}, 0x80, 10, 0, 0, 0, 15, 0, 0, 0, 1)
-	f.Add(true, slices.Concat(up, []byte{12, 1, 0, 0, byte(len(raw))}, raw, up))
-	f.Fuzz(func(t *testing.T, authenticate bool, decisions []byte) {
+	f.Add(true, byte(0), slices.Concat(up, []byte{12, 1, 0, 0, byte(len(raw))}, raw, up))
+	f.Add(true, byte(1), slices.Concat(up, call, call, []byte{6, 0}, up, []byte{14, 0}, up, []byte{7, 1, 1}))
+	f.Add(false, byte(1), slices.Concat(up, call, []byte{13, 0}, up, place, []byte{14, 0}, up))
+	f.Add(true, byte(2), slices.Concat(up, place, []byte{14, 0}, up, []byte{12, 1, 0, 0, byte(len(raw))}, raw, up))
+	f.Fuzz(func(t *testing.T, authenticate bool, version byte, decisions []byte) {
 		tape := tape(decisions)
-		cfg := Config{PlacesCalls: true, TieBreaker: true}
+		cfg := fuzzed(version, Config{PlacesCalls: true, TieBreaker: true})
 		if authenticate {
 			cfg.Secret, cfg.HideAVPs = []byte("secret"), true
 		}
@@ -283,7 +294,7 @@ func FuzzTunnel(f *testing.F) {
 						session = e.order[len(e.order)-1]
 					}
 					avps := tape.take(int(tape.next()))
-					p.do(e, func(m *Tunnel) { m.Handle(p.now, packet(e.m.cfg.LocalID, session, ns, nr, slices.Clone(avps))) })
+					p.do(e, func(m *Tunnel) { m.Handle(p.now, anyPacket(e.m, session, ns, nr, slices.Clone(avps))) })
 				}
 			case 5:
 				if op&0x10 == 0 {
@@ -295,7 +306,7 @@ func FuzzTunnel(f *testing.F) {
 				if which := tape.next(); len(e.order) > 0 {
 					id := e.order[int(which>>1)%len(e.order)]
 					if which&1 == 0 {
-						p.do(e, func(m *Tunnel) { m.AcceptCall(p.now, id); m.AcceptOutgoing(p.now, id) })
+						p.do(e, func(*Tunnel) { e.accept(p.now, id); e.acceptOutgoing(p.now, id) })
 					} else {
 						p.do(e, func(m *Tunnel) { m.Hangup(p.now, id, wire.Result{}) })
 					}
@@ -351,4 +362,31 @@ func (e *end) mustBeBounded(t *testing.T) {
 			t.Fatalf("%s has the session %+v under %d", e.name, s, id)
 		}
 	}
+}
+
+// fuzzed is a configuration of L2TPv2, of L2TPv3, or of L2TPv3 by fall-back.
+func fuzzed(version byte, cfg Config) Config {
+	if version %= 3; version != 0 {
+		cfg.V3 = &V3{Pseudowires: []uint16{5}, Fallback: version == 2}
+	}
+	return cfg
+}
+
+// packetOf is a message of the peer's, in the version that the tunnel has.
+func packetOf(t *Tunnel, session uint32, ns, nr uint16, m *wire.Message) []byte {
+	if t.version == 3 {
+		return anyPacket(t, 0, ns, nr, m.AppendV3(nil))
+	}
+	return anyPacket(t, session, ns, nr, m.Append(nil))
+}
+
+// anyPacket has any AVPs, and is signed as the peer would if it has a digest.
+func anyPacket(t *Tunnel, session uint32, ns, nr uint16, avps []byte) []byte {
+	if t.version != 3 {
+		return packet(t.cfg.LocalID, session, ns, nr, avps)
+	}
+	p := append(wire.AppendV3ControlHeader(nil, t.cfg.LocalID, ns, nr), avps...)
+	wire.SetLength(p)
+	wire.Sign(p, t.v3.peerNonce, t.v3.nonce, append(t.v3.keys, nil)[0])
+	return p
 }

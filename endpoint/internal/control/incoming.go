@@ -9,6 +9,12 @@ import (
 // A CallConfig is what we, as LAC, tell of a call: of who calls in ICRQ, and of
 // the line in ICCN. All of it may be zero.
 type CallConfig struct {
+	// Pseudowire is what L2TPv3 has instead of all else here. TieBreaker has the request
+	// carry a random Session Tie Breaker: for the circuit that the Remote End ID names,
+	// there is to be one session, whoever asks for it.
+	Pseudowire *Pseudowire
+	TieBreaker bool
+
 	BearerType                              uint32 // a mask; 0: there is no physical line
 	CalledNumber, CallingNumber, SubAddress string
 	Line
@@ -19,14 +25,16 @@ type CallConfig struct {
 // became of it, SessionDown also when the tunnel has ended or has too many
 // sessions.
 func (t *Tunnel) Call(now time.Time, cfg CallConfig) (session uint32) {
-	return t.begin(now, incomingLAC, &wire.Message{
+	request := &wire.Message{
 		Type:              wire.ICRQ,
 		BearerType:        cfg.BearerType,
 		PhysicalChannelID: cfg.PhysicalChannelID,
 		CalledNumber:      cfg.CalledNumber,
 		CallingNumber:     cfg.CallingNumber,
 		SubAddress:        cfg.SubAddress,
-	}, cfg.Line)
+	}
+	t.request(request, cfg.Pseudowire, cfg.TieBreaker)
+	return t.begin(now, incomingLAC, request, cfg.Line)
 }
 
 // AcceptCall takes the call that IncomingCall has asked about. If it has ended
@@ -34,7 +42,7 @@ func (t *Tunnel) Call(now time.Time, cfg CallConfig) (session uint32) {
 func (t *Tunnel) AcceptCall(now time.Time, session uint32) {
 	if s := t.calls.byID[session]; s != nil && s.role == incomingLNS && s.state == ringing {
 		t.setSessionState(now, s, waitConnect)
-		t.sendMessage(now, s.peer, s.id, &wire.Message{Type: wire.ICRP, AssignedSessionID: s.id})
+		t.sendMessage(now, s.peer, s.id, s.reply(wire.ICRP))
 	}
 }
 
@@ -93,23 +101,31 @@ var incomingLNSTable = []callRow{
 }
 
 func (t *Tunnel) receiveICRQ(now time.Time, m *wire.Message) {
+	if t.version == 3 && !t.acceptable(now, m) {
+		return
+	}
 	s := t.ring(now, incomingLNS, m)
 	if s == nil {
 		return
 	}
+	if t.version == 3 {
+		s.theirs = pseudowireOf(m)
+	}
 	s.line.PhysicalChannelID = m.PhysicalChannelID
-	t.Emit(IncomingCall{s.id, s.peer, m.CallSerialNumber, m.BearerType, m.PhysicalChannelID, m.CalledNumber, m.CallingNumber, m.SubAddress})
+	t.Emit(IncomingCall{s.id, s.peer, m.CallSerialNumber, m.BearerType, m.PhysicalChannelID, m.CalledNumber, m.CallingNumber, m.SubAddress, s.theirs})
 }
 
 func (t *Tunnel) receiveICRP(now time.Time, s *session, m *wire.Message) {
-	if !t.learnSession(now, s, m) {
+	if !t.learnSession(now, s, m) || !t.learnPseudowire(now, s, m) {
 		return
 	}
 	if s.line.TxConnectSpeed == 0 {
 		s.line.TxConnectSpeed = connectSpeed
 	}
 	s.line.FramingType = t.framing(s.line.FramingType)
-	if t.sendMessage(now, s.peer, s.id, s.line.connected(wire.ICCN)) {
+	reply := s.line.connected(wire.ICCN)
+	reply.AssignedSessionID = s.id
+	if t.sendMessage(now, s.peer, s.id, reply) {
 		t.setSessionState(now, s, callEstablished)
 	}
 }

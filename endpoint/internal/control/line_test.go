@@ -48,7 +48,7 @@ func TestLACTellsOfItsLine(t *testing.T) {
 		}
 		lac.describePacket(p)
 	}
-	if want := (SessionUp{1, 9, true, aLine()}); !reflect.DeepEqual(up, want) {
+	if want := (SessionUp{Session: 1, PeerSession: 9, LAC: true, Line: aLine()}); !reflect.DeepEqual(up, want) {
 		t.Errorf("the LAC's event is %+v, expected %+v", up, want)
 	}
 	iccn := lac.last
@@ -56,13 +56,13 @@ func TestLACTellsOfItsLine(t *testing.T) {
 	lns := answered(t, Config{})
 	lns.m.Handle(lns.now, packet(ourTunnel, 0, 2, 1, icrq.Append(nil)))
 	_, event, _ := lns.m.Next()
-	if want := (IncomingCall{1, 9, icrq.CallSerialNumber, wire.BearerAnalog, 5, "123", "456", "7"}); event != want {
+	if want := (IncomingCall{1, 9, icrq.CallSerialNumber, wire.BearerAnalog, 5, "123", "456", "7", nil}); event != want {
 		t.Errorf("the LNS's event is %+v, expected %+v", event, want)
 	}
 	lns.do(func(now time.Time) { lns.m.AcceptCall(now, 1) })
 	lns.m.Handle(lns.now, packet(ourTunnel, 1, 3, 2, iccn.Append(nil)))
 	_, event, _ = lns.m.Next()
-	if want := (SessionUp{1, 9, false, aLine()}); !reflect.DeepEqual(event, want) {
+	if want := (SessionUp{Session: 1, PeerSession: 9, LAC: false, Line: aLine()}); !reflect.DeepEqual(event, want) {
 		t.Errorf("the LNS's event is %+v, expected %+v", event, want)
 	}
 }
@@ -119,7 +119,7 @@ func TestHostileOversizedProxy(t *testing.T) {
 			set(line.Proxy, n)
 			for _, hide := range []bool{false, true} {
 				tunnel := newTunnel(Config{Rand: zeros{}, LocalID: 1, Secret: []byte("s"), HideAVPs: hide})
-				m, err := wire.ParseMessage(tunnel.appendAVPs(nil, line.connected(wire.ICCN)), []byte("s"))
+				m, err := wire.ParseMessage(tunnel.encode(0, line.connected(wire.ICCN))[wire.ControlHeaderLen:], []byte("s"))
 				if err != nil {
 					t.Fatal(err)
 				}

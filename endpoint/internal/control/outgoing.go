@@ -16,6 +16,10 @@ type OutgoingCall struct {
 	// BearerType and FramingType are masks: any line of theirs will do. Zero:
 	// whatever the peer can.
 	BearerType, FramingType uint32
+	// Pseudowire and TieBreaker are as in [CallConfig], for L2TPv3, which has nothing of
+	// the rest: the Remote End ID says what is wanted.
+	Pseudowire *Pseudowire
+	TieBreaker bool
 }
 
 // PlaceCall asks the peer to place a call, as LNS, and returns our session id
@@ -36,6 +40,7 @@ func (t *Tunnel) PlaceCall(now time.Time, c OutgoingCall) (session uint32) {
 	if m.MaximumBPS == 0 {
 		m.MaximumBPS = max(m.MinimumBPS, connectSpeed)
 	}
+	t.request(m, c.Pseudowire, c.TieBreaker)
 	return t.begin(now, outgoingLNS, m, Line{})
 }
 
@@ -48,6 +53,9 @@ func (t *Tunnel) PlaceCall(now time.Time, c OutgoingCall) (session uint32) {
 // set by the LNS for an OCRQ if it was set in the […] Capabilities AVP received
 // from the LAC during control connection establishment."
 func (t *Tunnel) able(m *wire.Message) error {
+	if t.version == 3 {
+		return t.ableV3(m)
+	}
 	if m.Type != wire.OCRQ {
 		return nil
 	}
@@ -90,8 +98,9 @@ func (t *Tunnel) AcceptOutgoing(now time.Time, session uint32) {
 	if s == nil || s.role != outgoingLAC || s.state != ringing {
 		return
 	}
-	if t.sendMessage(now, s.peer, s.id, &wire.Message{Type: wire.OCRP, AssignedSessionID: s.id}) &&
-		t.sendMessage(now, s.peer, s.id, s.line.connected(wire.OCCN)) {
+	connected := s.line.connected(wire.OCCN)
+	connected.AssignedSessionID = s.id
+	if t.sendMessage(now, s.peer, s.id, s.reply(wire.OCRP)) && t.sendMessage(now, s.peer, s.id, connected) {
 		t.setSessionState(now, s, callEstablished)
 	}
 }
@@ -157,18 +166,24 @@ func (t *Tunnel) receiveOCRQ(now time.Time, m *wire.Message) {
 		t.refuseCall(now, m, wire.Result{Code: wire.CallNoFacilitiesEver, Text: "no calls are placed here"})
 		return
 	}
+	if t.version == 3 && !t.acceptable(now, m) {
+		return
+	}
 	s := t.ring(now, outgoingLAC, m)
 	if s == nil {
 		return
 	}
+	if t.version == 3 {
+		s.theirs = pseudowireOf(m)
+	}
 	s.line.TxConnectSpeed = max(min(connectSpeed, m.MaximumBPS), m.MinimumBPS)
 	s.line.FramingType = t.framing(m.FramingType)
 	t.Emit(OutgoingCallRequest{s.id, s.peer, m.CallSerialNumber,
-		OutgoingCall{m.CalledNumber, m.SubAddress, m.MinimumBPS, m.MaximumBPS, m.BearerType, m.FramingType}})
+		OutgoingCall{m.CalledNumber, m.SubAddress, m.MinimumBPS, m.MaximumBPS, m.BearerType, m.FramingType, s.theirs, false}})
 }
 
 func (t *Tunnel) receiveOCRP(now time.Time, s *session, m *wire.Message) {
-	if t.learnSession(now, s, m) {
+	if t.learnSession(now, s, m) && t.learnPseudowire(now, s, m) {
 		s.line.PhysicalChannelID = m.PhysicalChannelID
 		t.setSessionState(now, s, waitConnect)
 	}

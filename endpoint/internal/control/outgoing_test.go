@@ -137,7 +137,7 @@ func TestOutgoingCall(t *testing.T) {
 	connected := &wire.Message{Type: wire.OCCN, TxConnectSpeed: 28800, RxConnectSpeed: 33600, FramingType: 2, SequencingRequired: true}
 	s.m.Handle(s.now, packet(ourTunnel, 1, 2, 3, connected.Append(nil)))
 	_, event, _ := s.m.Next()
-	if want := (SessionUp{1, 9, false, Line{PhysicalChannelID: 5, TxConnectSpeed: 28800, RxConnectSpeed: 33600, FramingType: 2, SequencingRequired: true}}); !reflect.DeepEqual(event, want) {
+	if want := (SessionUp{Session: 1, PeerSession: 9, LAC: false, Line: Line{PhysicalChannelID: 5, TxConnectSpeed: 28800, RxConnectSpeed: 33600, FramingType: 2, SequencingRequired: true}}); !reflect.DeepEqual(event, want) {
 		t.Errorf("event %+v, expected %+v", event, want)
 	}
 
@@ -146,7 +146,7 @@ func TestOutgoingCall(t *testing.T) {
 		m.CallSerialNumber, m.SubAddress, m.MinimumBPS = 77, "4", 9600
 	}).Append(nil)))
 	_, event, _ = s.m.Next()
-	if want := (OutgoingCallRequest{1, 9, 77, OutgoingCall{"123", "4", 9600, 64000, 1, 1}}); event != want {
+	if want := (OutgoingCallRequest{1, 9, 77, OutgoingCall{CalledNumber: "123", SubAddress: "4", MinimumBPS: 9600, MaximumBPS: 64000, BearerType: 1, FramingType: 1}}); event != want {
 		t.Errorf("event %+v, expected %+v", event, want)
 	}
 	s.do(func(now time.Time) {

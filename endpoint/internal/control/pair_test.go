@@ -54,6 +54,9 @@ type told struct {
 	up, down bool
 	lac      bool
 	peer     uint32
+	ours     *Pseudowire
+	theirs   *Pseudowire
+	status   *uint16
 	settled  time.Time // of the first of SessionUp and SessionDown
 	err      error
 }
@@ -148,7 +151,7 @@ func (p *pair) do(e *end, command func(m *Tunnel)) {
 
 // call has an end call the other.
 func (p *pair) call(e *end) (session uint32) {
-	session = e.m.Call(p.now, CallConfig{})
+	session = e.m.Call(p.now, CallConfig{Pseudowire: p.circuit()})
 	e.begin(session).begun = p.now
 	p.drain()
 	return session
@@ -156,7 +159,7 @@ func (p *pair) call(e *end) (session uint32) {
 
 // place has an end ask the other to place a call.
 func (p *pair) place(e *end) (session uint32) {
-	session = e.m.PlaceCall(p.now, OutgoingCall{CalledNumber: "123"})
+	session = e.m.PlaceCall(p.now, OutgoingCall{CalledNumber: "123", Pseudowire: p.circuit()})
 	e.begin(session).begun = p.now
 	p.drain()
 	return session
@@ -209,6 +212,9 @@ func (p *pair) drain() {
 
 func (p *pair) send(e *end, to int, packet []byte) {
 	h, avps, err := wire.ParseHeader(packet)
+	if v, _ := wire.Version(packet); v == 3 {
+		h, avps, err = wire.ParseV3Control(packet)
+	}
 	if err != nil {
 		p.Fatalf("%s sent %x: %v", e.name, packet, err)
 	}
@@ -216,7 +222,7 @@ func (p *pair) send(e *end, to int, packet []byte) {
 		p.Fatalf("%s sent to tunnel %d, expected %d", e.name, h.TunnelID, other)
 	}
 	if len(avps) > 0 {
-		m, err := wire.ParseMessage(avps, e.m.cfg.Secret)
+		m, err := e.m.parse(avps)
 		if err != nil {
 			p.Fatalf("%s sent %x: %v", e.name, packet, err)
 		}
@@ -267,13 +273,15 @@ func (p *pair) event(e *end, event Event) {
 	case IncomingCall:
 		p.rings(e, ev.Session, wrong)
 		if !p.byHand {
-			e.m.AcceptCall(p.now, ev.Session)
+			e.accept(p.now, ev.Session)
 		}
 	case OutgoingCallRequest:
 		p.rings(e, ev.Session, wrong)
 		if !p.byHand {
-			e.m.AcceptOutgoing(p.now, ev.Session)
+			e.acceptOutgoing(p.now, ev.Session)
 		}
+	case CircuitStatus:
+		e.sessions[ev.Session].status = &ev.Status
 	case WANError, LinkInfo, PeerRestarted:
 		if !p.byHand {
 			wrong()
@@ -283,6 +291,10 @@ func (p *pair) event(e *end, event Event) {
 		if s == nil || s.up || s.down || !e.up || e.down {
 			wrong()
 		}
+		if v3 := e.m.version == 3; v3 != (ev.Ours != nil) || v3 != (ev.Theirs != nil) {
+			wrong()
+		}
+		s.ours, s.theirs = ev.Ours, ev.Theirs
 		s.up, s.lac, s.peer, s.settled = true, ev.LAC, ev.PeerSession, p.now
 	case SessionDown:
 		s := e.note(ev.Session)
@@ -295,6 +307,35 @@ func (p *pair) event(e *end, event Event) {
 		}
 	default:
 		wrong()
+	}
+}
+
+// circuit is what an end tells of another circuit each time.
+func (p *pair) circuit() *Pseudowire {
+	c := aPseudowire()
+	c.RemoteEndID = fmt.Append(nil, p.sequence)
+	p.sequence++
+	return c
+}
+
+// aPseudowire is what either end tells of a session, in a tunnel of L2TPv3.
+func aPseudowire() *Pseudowire {
+	return &Pseudowire{Type: 5, RemoteEndID: []byte("end"), Cookie: []byte("cookie 8"), Status: wire.CircuitActive}
+}
+
+func (e *end) accept(now time.Time, session uint32) {
+	if e.m.version == 3 {
+		e.m.AcceptPseudowire(now, session, *aPseudowire())
+	} else {
+		e.m.AcceptCall(now, session)
+	}
+}
+
+func (e *end) acceptOutgoing(now time.Time, session uint32) {
+	if e.m.version == 3 {
+		e.m.AcceptPseudowire(now, session, *aPseudowire())
+	} else {
+		e.m.AcceptOutgoing(now, session)
 	}
 }
 

@@ -26,7 +26,8 @@ const (
 type reliable struct {
 	cfg      *Config
 	counters *Counters
-	send     func(packet []byte) // the packet is the callee's
+	send     func(packet []byte)                 // the packet is the callee's
+	empty    func(ns, nr uint16) (packet []byte) // a message that only acknowledges
 
 	una   uint16     // the Ns of queue[0]
 	queue []outgoing // at most SendQueue, and a StopCCN
@@ -44,7 +45,6 @@ type reliable struct {
 	buffer   map[uint16]incoming // by Ns: came before their turn; nil: none ever did
 	buffered int                 // octets in buffer
 	ackAt    time.Time           // zero: nothing to acknowledge
-	tunnel   uint32              // the peer's id, for ZLBs; 0: not known
 }
 
 // outgoing is a message on its way to the peer.
@@ -70,10 +70,11 @@ type Counters struct {
 	Retransmitted  uint64
 	IgnoredMessage uint64 // unknown without the M bit, or of no meaning in the state
 	RefusedCall    uint64 // ICRQ and OCRQ that were refused without asking
+	BadDigest      uint64 // L2TPv3: dropped, since the Message Digest is wrong or missing
 }
 
-func newReliable(cfg *Config, counters *Counters, send func([]byte)) reliable {
-	r := reliable{cfg: cfg, counters: counters, send: send, cwnd: 1}
+func newReliable(cfg *Config, counters *Counters, send func([]byte), empty func(ns, nr uint16) []byte) reliable {
+	r := reliable{cfg: cfg, counters: counters, send: send, empty: empty, cwnd: 1}
 	r.setWindow(peerWindow)
 	return r
 }
@@ -234,15 +235,15 @@ func (r *reliable) ackWithin(now time.Time, delay time.Duration) {
 	}
 }
 
-// ack sends what is to be acknowledged in a ZLB, unless a message has carried
-// it.
+// ack sends what is to be acknowledged in a ZLB, or in L2TPv3 an ACK, unless a message
+// has carried it.
 //
 // RFC 2661 §5.8: "All control messages take up one slot in the control message
 // sequence number space, except the ZLB acknowledgement."
 func (r *reliable) ack() {
 	if !r.ackAt.IsZero() {
 		r.ackAt = time.Time{}
-		r.send(wire.AppendControlHeader(nil, r.tunnel, 0, r.una+uint16(r.high), r.nr))
+		r.send(r.empty(r.una+uint16(r.high), r.nr))
 	}
 }
 

@@ -35,6 +35,9 @@ type Tunnel struct {
 	machine.Output[Event]
 
 	cfg      Config
+	version  uint8 // of L2TP: 2 or 3
+	open     bool  // the version is the peer's to choose, with its first message
+	v3       version3
 	state    state
 	reliable reliable
 	counters Counters
@@ -60,6 +63,12 @@ type Tunnel struct {
 // Dial is a tunnel that opens: it sends SCCRQ.
 func Dial(now time.Time, cfg Config) *Tunnel {
 	t := newTunnel(cfg)
+	if v := t.cfg.V3; v != nil {
+		t.beginV3()
+		if t.open = v.Fallback; !v.Fallback {
+			t.version = 3
+		}
+	}
 	t.sendSCCRQ(now)
 	return t
 }
@@ -67,13 +76,17 @@ func Dial(now time.Time, cfg Config) *Tunnel {
 // Answer is a tunnel for someone who dials us: its first packet is SCCRQ.
 func Answer(now time.Time, cfg Config) *Tunnel {
 	t := newTunnel(cfg)
+	if t.cfg.V3 != nil {
+		t.beginV3()
+		t.open = true
+	}
 	t.setupAt = now.Add(t.cfg.SetupTimeout)
 	return t
 }
 
 func newTunnel(cfg Config) *Tunnel {
-	t := &Tunnel{cfg: cfg.withDefaults()}
-	t.reliable = newReliable(&t.cfg, &t.counters, t.Send)
+	t := &Tunnel{cfg: cfg.withDefaults(), version: 2}
+	t.reliable = newReliable(&t.cfg, &t.counters, t.transmit, t.acknowledgement)
 	t.calls = newCalls(t.random32())
 	return t
 }
@@ -91,9 +104,8 @@ func (t *Tunnel) Handle(now time.Time, datagram []byte) {
 	if t.state == gone {
 		return
 	}
-	h, avps, err := wire.ParseHeader(datagram)
-	if err != nil || !h.Control {
-		t.counters.Malformed++
+	h, avps, ok := t.read(datagram)
+	if !ok {
 		return
 	}
 	if t.restarted(now, h, avps) {
@@ -112,8 +124,8 @@ func (t *Tunnel) Handle(now time.Time, datagram []byte) {
 		t.acknowledged(now, o)
 	}
 	// A message without AVPs is a ZLB: its Ns means nothing, and it is never
-	// answered.
-	if len(avps) > 0 {
+	// answered. L2TPv3 has the ACK too.
+	if len(avps) > 0 && !(t.version == 3 && messageType(avps) == wire.ACK) {
 		in := incoming{h.SessionID, avps}
 		for ok := t.reliable.receive(now, h.Ns, in); ok && t.state != gone; in, ok = t.reliable.pop(now) {
 			t.deliver(now, in)
@@ -139,7 +151,10 @@ func (t *Tunnel) acknowledged(now time.Time, o outgoing) {
 
 // deliver handles a message in its turn.
 func (t *Tunnel) deliver(now time.Time, in incoming) {
-	m, err := wire.ParseMessage(in.avps, t.cfg.Secret)
+	m, err := t.parse(in.avps)
+	if t.version == 3 {
+		in.session = m.RemoteSessionID
+	}
 	if t.state == closing && m.Type != wire.StopCCN || m.Type == wire.CSUN || m.Type == wire.CSURQ {
 		// The last two tell of the speed of a line (RFC 5515), without the M
 		// bit: no harm is done when nobody heeds them.
@@ -151,15 +166,15 @@ func (t *Tunnel) deliver(now time.Time, in incoming) {
 		return
 	}
 	switch {
-	case !m.Type.Known() && m.MandatoryType:
+	case !t.known(m.Type) && m.MandatoryType:
 		// RFC 2661 §4.4.1: "if the M-bit is set within the Message Type AVP
 		// and the Message Type is unknown to the implementation, the tunnel
 		// MUST be cleared."
 		t.refuse(now, m, wire.Result{Code: wire.StopError, Error: wire.ErrorUnknownAVP,
 			Text: fmt.Sprintf("unknown %v with the M bit set", m.Type)})
-	case !m.Type.Known():
+	case !t.known(m.Type):
 		t.counters.IgnoredMessage++
-	case ofTunnel(m.Type):
+	case t.ofTunnel(m.Type):
 		if t.state == idle {
 			t.begun = sum(in.avps)
 		}
@@ -183,7 +198,7 @@ func (t *Tunnel) malformed(now time.Time, session uint32, m *wire.Message, err *
 	switch {
 	case m.Type == wire.StopCCN:
 		t.stop(now, m) // it can hardly mean anything else
-	case ofTunnel(m.Type) || t.state != established:
+	case t.ofTunnel(m.Type) || t.state != established:
 		t.refuse(now, m, result)
 	default:
 		t.malformedCall(now, session, m, result)
@@ -192,7 +207,7 @@ func (t *Tunnel) malformed(now time.Time, session uint32, m *wire.Message, err *
 
 // ofTunnel reports whether a message, or one of unknown type, concerns the
 // whole tunnel and not a session.
-func ofTunnel(m wire.MessageType) bool { return m <= wire.HELLO || !m.Known() }
+func (t *Tunnel) ofTunnel(m wire.MessageType) bool { return m <= wire.HELLO || !t.known(m) }
 
 // Expire tells that the deadline has passed.
 func (t *Tunnel) Expire(now time.Time) {
@@ -293,8 +308,7 @@ func (t *Tunnel) setState(now time.Time, s state) {
 // sendMessage queues a message for the peer. When as many wait for it as may,
 // it is not keeping up: the tunnel ends, and sendMessage reports false.
 func (t *Tunnel) sendMessage(now time.Time, peerSession, session uint32, m *wire.Message) bool {
-	packet := t.appendAVPs(wire.AppendControlHeader(nil, t.peer.PeerID, peerSession, 0, 0), m)
-	wire.SetLength(packet)
+	packet := t.encode(peerSession, m)
 	if t.reliable.push(now, outgoing{packet, m.Type, session}) {
 		return true
 	}
@@ -303,10 +317,20 @@ func (t *Tunnel) sendMessage(now time.Time, peerSession, session uint32, m *wire
 	return false
 }
 
-// appendAVPs appends a message's AVPs, hidden if that is wanted.
-func (t *Tunnel) appendAVPs(b []byte, m *wire.Message) []byte {
-	if !t.cfg.HideAVPs || m.Type <= wire.SCCRP || m.Type == wire.StopCCN {
-		return m.Append(b)
+// encode makes a packet of a message, its AVPs hidden if that is wanted.
+func (t *Tunnel) encode(peerSession uint32, m *wire.Message) (packet []byte) {
+	hide := t.cfg.HideAVPs && m.Type > wire.SCCRP && m.Type != wire.StopCCN
+	switch {
+	case t.version == 3:
+		packet = t.encodeV3(peerSession, m, hide)
+	case t.open && m.Type == wire.SCCRQ:
+		m.Digests = t.v3.digests
+		packet = m.AppendFallback(wire.AppendControlHeader(nil, 0, 0, 0, 0), t.cfg.LocalID)
+	case hide:
+		packet = m.AppendHidden(wire.AppendControlHeader(nil, t.peer.PeerID, peerSession, 0, 0), t.cfg.Secret, t.cfg.Rand)
+	default:
+		packet = m.Append(wire.AppendControlHeader(nil, t.peer.PeerID, peerSession, 0, 0))
 	}
-	return m.AppendHidden(b, t.cfg.Secret, t.cfg.Rand)
+	wire.SetLength(packet)
+	return packet
 }

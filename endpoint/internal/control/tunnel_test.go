@@ -2,6 +2,7 @@ package control
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +123,7 @@ func TestLockStepEstablishment(t *testing.T) {
 	}
 	s.peer(0, sccrp(func(m *wire.Message) { m.VendorName, m.FirmwareRevision = "them", 0x690 }))
 	s.want("0s SCCCN ns=1 nr=1", "0s TunnelUp peer=7 lns")
-	if s.m.PeerID() != peerTunnel || s.m.peer != (TunnelUp{PeerID: peerTunnel, HostName: "lns", VendorName: "them", FirmwareRevision: 0x690}) {
+	if s.m.PeerID() != peerTunnel || !reflect.DeepEqual(s.m.peer, TunnelUp{Version: 2, PeerID: peerTunnel, HostName: "lns", VendorName: "them", FirmwareRevision: 0x690}) {
 		t.Errorf("learnt %+v", s.m.peer)
 	}
 	s.zlb()

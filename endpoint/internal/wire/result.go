@@ -39,6 +39,11 @@ const (
 	CallNoDialTone         = 9
 	CallTimeout            = 10
 	CallNoFraming          = 11
+	CallLostTie            = 13 // from here on of L2TPv3
+	CallPseudowireType     = 14
+	CallSequencing         = 15 // without a sublayer that has numbers
+	CallFSM                = 16 // or a time-out
+	CallMTU                = 23
 
 	callTDM = 30 // with error codes of its own
 )
@@ -81,25 +86,25 @@ var callResults = [...]string{
 	CallNoFraming:          "no appropriate framing detected",
 
 	// Registered later, by the RFC that is named; from 13 on with L2TPv3.
-	12:      "mismatching SDS value",                                             // RFC 3308
-	13:      "session lost to a tie breaker",                                     // RFC 3931
-	14:      "unsupported pseudowire type",                                       // RFC 3931
-	15:      "sequencing required without a valid L2-Specific Sublayer",          // RFC 3931
-	16:      "finite state machine error or timeout",                             // RFC 3931
-	17:      "frame relay PVC deleted permanently",                               // RFC 4591
-	18:      "frame relay PVC inactive for an extended time",                     // RFC 4591
-	19:      "mismatching frame relay header length",                             // RFC 4591
-	20:      "HDLC link deleted permanently",                                     // RFC 4349
-	21:      "HDLC link inactive for an extended time",                           // RFC 4349
-	22:      "OAM cell emulation not supported by the other end",                 // RFC 4454
-	23:      "mismatching interface MTU",                                         // RFC 4667
-	24:      "forwarder does not exist",                                          // RFC 4667
-	25:      "not authorized to connect to the forwarder",                        // RFC 4667
-	26:      "loop detected",                                                     // draft-ietf-l2tpext-tunnel-switching
-	27:      "attachment circuit bound to a different PE",                        // RFC 6074
-	28:      "attachment circuit bound to a different remote attachment circuit", // RFC 6074
-	callTDM: "refused because of the parameters of the TDM pseudowire",           // RFC 5611
-	31:      "sequencing not supported",                                          // RFC 6073
+	12:                 "mismatching SDS value",                                             // RFC 3308
+	CallLostTie:        "session lost to a tie breaker",                                     // RFC 3931
+	CallPseudowireType: "unsupported pseudowire type",                                       // RFC 3931
+	CallSequencing:     "sequencing required without a valid L2-Specific Sublayer",          // RFC 3931
+	CallFSM:            "finite state machine error or timeout",                             // RFC 3931
+	17:                 "frame relay PVC deleted permanently",                               // RFC 4591
+	18:                 "frame relay PVC inactive for an extended time",                     // RFC 4591
+	19:                 "mismatching frame relay header length",                             // RFC 4591
+	20:                 "HDLC link deleted permanently",                                     // RFC 4349
+	21:                 "HDLC link inactive for an extended time",                           // RFC 4349
+	22:                 "OAM cell emulation not supported by the other end",                 // RFC 4454
+	CallMTU:            "mismatching interface MTU",                                         // RFC 4667
+	24:                 "forwarder does not exist",                                          // RFC 4667
+	25:                 "not authorized to connect to the forwarder",                        // RFC 4667
+	26:                 "loop detected",                                                     // draft-ietf-l2tpext-tunnel-switching
+	27:                 "attachment circuit bound to a different PE",                        // RFC 6074
+	28:                 "attachment circuit bound to a different remote attachment circuit", // RFC 6074
+	callTDM:            "refused because of the parameters of the TDM pseudowire",           // RFC 5611
+	31:                 "sequencing not supported",                                          // RFC 6073
 }
 
 var generalErrors = [...]string{
