@@ -44,7 +44,9 @@ func (p *Port) routerSolicited(src netip.Addr) verdict {
 	if !p.v6.solicited.allow(time.Now(), solicitedInterval, solicitedBurst) {
 		return verdict{drop: &p.counters.excessive}
 	}
-	if src.IsUnspecified() {
+	// In a segment all hosts hear the answer, so that those whose solicitation was one too
+	// many have it as well.
+	if src.IsUnspecified() || p.ether != nil {
 		src = allNodes
 	}
 	p.advertise(src)

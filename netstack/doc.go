@@ -46,6 +46,37 @@
 // back from its callbacks. What the network says is kept in a machine without
 // clock, within limits, and the stack is told what has changed.
 //
+// # Ethernet
+//
+// A session that carries Ethernet frames has an [EthernetNIC]. Between its frames and the IP
+// packets of a NIC is a layer, as PPP is one:
+//
+//	 Stack      gVisor
+//	   │
+//	  NIC       the same as on a point-to-point link
+//	   │
+//	 layer ─────┬─ neighbors: ARP, Neighbor Discovery, duplicates
+//	   │        ├─ routes: who is next on the way
+//	   │        └─ DHCPv4: a client, or a server for the others
+//	   ▼
+//	link.Sink   frames, with 14 octets in front, or 18 in a VLAN
+//
+// gVisor has neighbors as well, but one table for each of its stacks: a gateway's
+// [Forwarder] has a stack of its own, which would ask for the hosts of the segment in the
+// names of hosts far away. Here both are above the same layer, of which they know nothing.
+// What neighbors say, and what is sent to those that there are not, is bounded.
+//
+// With [EthernetConfig.DHCP] the IPv4 address, its routes, DNS servers and MTU are leased
+// (RFC 2131): asked for again in time, given up when another host has the address, and
+// given back by Close. The addresses of IPv6 come as on a PPP link, and DNS servers from
+// DHCPv6, too, where a router says so. All of it can be set up instead, or besides.
+//
+// With a [Forwarder] or an [Advertisement] the interface is its segment's gateway: a Router
+// whose one Port is the segment, with all that is said of them below.
+//
+//	frames ─► layer ─► Port ─► Router ─┬─ own address ──► Stack
+//	                                   └─ any other ────► Forwarder
+//
 // # What a server's sessions meet
 //
 // The link-local addresses of two sessions may be the same, so that nothing that is
@@ -117,7 +148,8 @@
 //
 // gVisor runs GOMAXPROCS goroutines per Stack for TCP, and again for a Forwarder;
 // there are no others, and none for a conn. A Forwarder's functions have one for
-// each flow. A NIC with IPv6 has a timer, and so has a Router with IPv6.
+// each flow. A NIC with IPv6 has a timer, and so have a Router with IPv6, an EthernetNIC,
+// and its client of DHCP.
 //
 // What comes in is copied once, from the frame into gVisor's memory, on the
 // goroutine that calls Put. What goes out is not copied: gVisor hands a
