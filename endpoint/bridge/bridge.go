@@ -159,7 +159,7 @@ func (b *Bridge) Attach(name string, out link.Sink, cfg *PortConfig) (*Port, err
 		return nil, fmt.Errorf("bridge: port %q: expected an MTU of 1 or more, or 0 for no limit, found %d", name, cfg.MTU)
 	}
 	p := &Port{bridge: b, name: name, out: out, most: most(cfg.Learned, defaultOfPort), isolated: cfg.Isolated, edge: cfg.Edge, entries: map[mac]*entry{}}
-	p.SetMTU(cfg.MTU)
+	p.ChangeMTU(cfg.MTU)
 	for kind, limit := range [...]int{unknown: cfg.Unknown, toAll: cfg.Broadcast, toGroup: cfg.Multicast, unlearned: cfg.Unlearned} {
 		p.rates[kind].set(limit)
 	}

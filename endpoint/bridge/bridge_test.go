@@ -209,7 +209,7 @@ func TestWhatIsTooLongForAPort(t *testing.T) {
 	if got := strings.Count(w[2].got(), " "); got != 3 {
 		t.Errorf("the port without a limit got %d frames, want 4", got+1)
 	}
-	w[1].SetMTU(101)
+	w[1].ChangeMTU(101)
 	w[0].send(frame(broadcast, a, over))
 	want(t, "a wider link", w[1], over)
 	if s := w[1].Status(); s.MTU != 101 || w[2].Status().MTU != 0 {

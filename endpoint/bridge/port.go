@@ -52,9 +52,11 @@ type Port struct {
 // Name is what the port was attached by.
 func (p *Port) Name() string { return p.name }
 
-// SetMTU says what the MTU of the port's link is now ([PortConfig]); an
-// endpoint.Session that the port is attached to does it.
-func (p *Port) SetMTU(mtu int) {
+// ChangeMTU says what the MTU of the port's link is now ([PortConfig]). It is not for a
+// session to call when its path turns out to be narrow, as endpoint.MTUSetter's SetMTU
+// would be: nobody in a segment is told that a frame was too long, so that it had better
+// arrive in pieces.
+func (p *Port) ChangeMTU(mtu int) {
 	longest := int64(math.MaxInt64)
 	if mtu > 0 {
 		longest = int64(mtu) + headerLen

@@ -15,7 +15,6 @@ import (
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
 	"github.com/l2tpnet/l2tpnet/endpoint/bridge"
-	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
 
 // A Hub joins static L2TPv3 pseudowires of Ethernet to one segment: each is a port of a
@@ -211,9 +210,7 @@ func (h *Hub) local(of string) string {
 	return cmp.Or(of, h.Local, ":"+strconv.Itoa(endpoint.DefaultPort))
 }
 
-// openPort joins a pseudowire to the switch. The switch is not told the MTU of the path:
-// who is told it by ICMP elsewhere is told nothing in a segment, so that long frames have
-// to arrive all the same.
+// openPort joins a pseudowire to the switch.
 func (h *Hub) openPort(ctx context.Context, name string, p *HubPort, ep *endpoint.Endpoint) error {
 	session, err := ep.Static(ctx, p.Remote, &p.Static)
 	if err != nil {
@@ -225,7 +222,7 @@ func (h *Hub) openPort(ctx context.Context, name string, p *HubPort, ep *endpoin
 	if err != nil {
 		return err
 	}
-	session.Attach(link.SinkFunc(port.Put))
+	session.Attach(port)
 	h.ports = append(h.ports, &hubPort{session, port})
 	return nil
 }

