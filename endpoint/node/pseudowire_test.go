@@ -252,11 +252,24 @@ func TestPPPInAPseudowire(t *testing.T) {
 	}
 	d := newDiary(t)
 	client.Events = d.write
-	if err := server.Start(); err != nil {
+	serving := make(chan error, 1)
+	go func() {
+		_, err := OpenPseudowire(t.Context(), server)
+		serving <- err
+	}()
+	t.Cleanup(func() { server.Close() })
+	// A caller who has the wrong password is told so, and the server waits for the next one.
+	client.Static.PPP.Password = "wrong"
+	if _, err := OpenPseudowire(patiently(t), client); err == nil {
+		t.Fatal("expected an error")
+	} else if _, ok := errors.AsType[*endpoint.AuthError](err); !ok {
+		t.Errorf("expected an AuthError, found %v", err)
+	}
+	client.Static.PPP.Password = "s3cret"
+	opened(t, client)
+	if err := <-serving; err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { server.Close() })
-	opened(t, client)
 	up := await[Connected](d)
 	if len(up.Addresses) == 0 || up.Addresses[0] != ends[1].Addr() || up.Gateway != ends[0].Addr() {
 		t.Errorf("expected the address %v and the gateway %v, found %+v", ends[1].Addr(), ends[0].Addr(), up)

@@ -92,7 +92,7 @@ func (w *staticWay) open(ctx context.Context, ep *endpoint.Endpoint, to netip.Ad
 	for {
 		cfg := w.cfg
 		session, err := ep.Static(short, to.String(), &cfg)
-		if _, silent := errors.AsType[*endpoint.TimeoutError](err); silent && short.Err() == nil {
+		if w.again(err) && short.Err() == nil {
 			w.log.Info("no PPP yet", "peer", to, "error", err)
 			select {
 			case <-time.After(silencePause):
@@ -105,6 +105,16 @@ func (w *staticWay) open(ctx context.Context, ep *endpoint.Endpoint, to netip.Ad
 		}
 		return session, err
 	}
+}
+
+// again tells whether what has failed is the other end's business, so that we go on: that
+// it is silent, and for a server whatever a caller has done.
+func (w *staticWay) again(err error) bool {
+	if err == nil || errors.Is(err, net.ErrClosed) {
+		return false
+	}
+	_, silent := errors.AsType[*endpoint.TimeoutError](err)
+	return silent || w.answer != nil
 }
 
 func (w *staticWay) join(ctx context.Context, stack *netstack.Stack, session *endpoint.Session) (inside, error) {
