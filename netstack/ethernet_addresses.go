@@ -72,10 +72,20 @@ func (c *EthernetConfig) static(is func(netip.Addr) bool) (own []netip.Prefix, r
 	}
 	for _, x := range append(slices.Clone(c.Routes), c.gateways()...) {
 		if is(x.Prefix.Addr()) {
-			r = append(r, route{prefix: x.Prefix.Masked(), via: x.Via})
+			r = append(r, route{prefix: x.Prefix.Masked(), via: x.Via, source: sourceTo(x.Via, own)})
 		}
 	}
 	return own, r
+}
+
+// sourceTo is the address that has its subnet in common with a router, or the zero one.
+func sourceTo(router netip.Addr, own []netip.Prefix) netip.Addr {
+	for _, p := range own {
+		if router.IsValid() && p.Contains(router) {
+			return p.Addr()
+		}
+	}
+	return netip.Addr{}
 }
 
 // settle4 makes the layer and the stack agree with what is known of IPv4.

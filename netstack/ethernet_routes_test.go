@@ -121,3 +121,37 @@ func TestNamesByDHCP(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// A connection is begun from the address that is in the same subnet as whom it goes to, or
+// as the router on the way.
+func TestFromWhichAddress(t *testing.T) {
+	p := newEtherPair(t,
+		&EthernetConfig{
+			Addresses: prefixes("10.0.0.1/24", "10.0.1.1/24"), Gateway: netip.MustParseAddr("10.0.0.2"),
+			Routes: []Route{{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParseAddr("10.0.1.2")}},
+		},
+		&EthernetConfig{Addresses: prefixes("10.0.0.2/24", "10.0.1.2/24"), Forwarder: answerTCP()})
+	for to, from := range map[string]string{"192.0.2.5": "10.0.1.1", "203.0.113.5": "10.0.0.1"} {
+		c, err := p.a.DialContext(patience(t), "tcp", to+":80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), from+" to ") {
+			t.Errorf("%q, %v, want it from %s", got, err, from)
+		}
+		c.Close()
+	}
+	ln, err := p.b.Listen("tcp", ":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := p.a.DialContext(patience(t), "tcp", "10.0.1.2:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := netip.MustParseAddrPort(c.LocalAddr().String()).Addr().String(); got != "10.0.1.1" {
+		t.Errorf("to 10.0.1.2 from %s, want 10.0.1.1", got)
+	}
+}
