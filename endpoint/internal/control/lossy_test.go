@@ -10,10 +10,13 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
-// seeds is how many of them a test tries: many with L2TPNET_FULL=1.
+// seeds is how many of them a test tries: many with L2TPNET_FULL=1, fewer with -short.
 func seeds(few, many uint64) uint64 {
 	if os.Getenv("L2TPNET_FULL") == "1" {
 		return many
+	}
+	if testing.Short() {
+		return few / 3
 	}
 	return few
 }
@@ -153,7 +156,7 @@ func testLossyLink(t *testing.T, dials, answers Config, version uint8) {
 	}
 	n := int(seeds(100, 3000))
 	t.Logf("%d of %d tunnels and %d of %d ends of calls came up", tunnels, n, up, calls)
-	if tunnels < n*95/100 {
+	if tunnels < n*9/10 { // what comes up by a fifth of all is lost
 		t.Errorf("%d of %d tunnels came up, expected nearly all", tunnels, n)
 	}
 }
