@@ -156,7 +156,7 @@ func testLossyLink(t *testing.T, dials, answers Config, version uint8) {
 	}
 	n := int(seeds(100, 3000))
 	t.Logf("%d of %d tunnels and %d of %d ends of calls came up", tunnels, n, up, calls)
-	if tunnels < n*9/10 { // what comes up by a fifth of all is lost
+	if tunnels < n*9/10 { // a fifth of all is lost
 		t.Errorf("%d of %d tunnels came up, expected nearly all", tunnels, n)
 	}
 }
