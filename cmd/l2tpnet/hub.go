@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
+	"github.com/l2tpnet/l2tpnet/endpoint"
 	"github.com/l2tpnet/l2tpnet/endpoint/node"
 )
 
@@ -61,6 +63,12 @@ func (cmd *hubCmd) Run(p *program) (err error) {
 			}
 		}
 	}
+	if cmd.DHCP {
+		note := time.AfterFunc(silence, func() {
+			fmt.Fprintln(p.stderr, "l2tpnet: no address has come by DHCP yet; the ports are joined meanwhile")
+		})
+		defer note.Stop()
+	}
 	if _, err := node.StartHub(p.ctx, h); err != nil {
 		return cmd.explain(err)
 	}
@@ -71,14 +79,34 @@ func (cmd *hubCmd) Run(p *program) (err error) {
 		}
 	}
 	p.printf("%s%s", cmd.describe(h), services.describe())
-	return services.serve(p.ctx, h, func(ctx context.Context) error {
+	return services.serve(p.ctx, h, func(ctx context.Context) error { return watchHub(ctx, p, h) })
+}
+
+// watchHub says what is wrong with ports that nothing comes out of, each thing once, until
+// ctx is done or the hub has ended, which is its error. A port that is silent is no news.
+func watchHub(ctx context.Context, p *program, h *node.Hub) error {
+	look := time.NewTicker(silence)
+	defer look.Stop()
+	told := map[string]string{} // by port
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-h.Done():
 			return h.Err()
+		case <-look.C:
 		}
-	})
+		for _, port := range h.Status().Ports {
+			name, in := port.Bridge.Name, port.Session.Traffic
+			if in.CookieDiscards+in.SequenceDiscards+in.Invalid == 0 {
+				continue
+			}
+			if words, hint := diagnose(in, endpoint.Counters{}); words != "" && words != told[name] {
+				told[name] = words
+				fmt.Fprintf(p.stderr, "l2tpnet: port %s: %s\nhint: %s\n", name, words, hint)
+			}
+		}
+	}
 }
 
 // hub makes one of the flags.

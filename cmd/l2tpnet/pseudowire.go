@@ -215,7 +215,11 @@ func (w *wireEnd) watch(ctx context.Context, wire *node.Pseudowire) {
 			return
 		}
 		st := wire.Status()
-		words, hint := diagnose(st.Endpoint)
+		var in endpoint.Traffic
+		for _, t := range st.Endpoint.Tunnels {
+			in = t.Traffic // there is one
+		}
+		words, hint := diagnose(in, st.Endpoint.Counters)
 		if words == "" && st.Connects == 0 {
 			words, hint = "frames come from the other end, but no address has come with them yet", sublayerHint+"; or there is no server there"
 		}
@@ -233,12 +237,8 @@ func (w *wireEnd) watch(ctx context.Context, wire *node.Pseudowire) {
 const sublayerHint = "--l2spec has to be the other end's: Linux has l2spec_type default when it is not set, most others none"
 
 // diagnose says what is wrong with a pseudowire that nothing has come out of; "":
-// something has.
-func diagnose(st endpoint.Status) (words, hint string) {
-	var in endpoint.Traffic
-	for _, t := range st.Tunnels {
-		in = t.Traffic
-	}
+// something has. others are datagrams that belong to no session.
+func diagnose(in endpoint.Traffic, others endpoint.Counters) (words, hint string) {
 	switch {
 	case in.PacketsIn > 0:
 		return "", ""
@@ -248,9 +248,9 @@ func diagnose(st endpoint.Status) (words, hint string) {
 		return "frames come without the numbers that --seq expects, and are dropped", "the other end has to number them: seq send or both, and l2spec_type default"
 	case in.Invalid > 0:
 		return "what comes are no frames of this pseudowire's type", sublayerHint
-	case st.Counters.UnknownSession > 0:
+	case others.UnknownSession > 0:
 		return "frames come for another session id, and are dropped", "--session-id is the other end's peer_session_id, --peer-session-id its session_id"
-	case st.Counters.WrongPeer > 0:
+	case others.WrongPeer > 0:
 		return "frames come from another address or port than --remote, and are dropped", "--remote is the address and the port that the other end sends from"
 	}
 	return "nothing has come from the other end yet", "do UDP datagrams come through? -v shows how Linux and QEMU make the other end"
