@@ -10,6 +10,7 @@ import (
 const (
 	headerLen = 14 // of an Ethernet frame: destination, source, EtherType
 	tagLen    = 4  // of a tag of 802.1Q
+	seenLen   = 16 // of a frame, with what a tag says
 )
 
 // A mac is a MAC address in the lower 48 bits.
@@ -40,11 +41,22 @@ func (m mac) isReserved() bool { return m&reservedMask == reserved }
 // isStation reports whether a frame can be from m.
 func (m mac) isStation() bool { return m != 0 && !m.isGroup() }
 
-// header is the first bytes of a frame that has as many, wherever they lie.
-func header(f *link.Frame, room *[headerLen]byte) []byte {
-	if h := f.Peek(headerLen); h != nil {
+// A place is an address in a VLAN, as the table has it: the VLAN in the upper 16 bits. What
+// has no tag is in VLAN 0.
+type place uint64
+
+func (m mac) in(vlan uint16) place { return place(vlan)<<48 | place(m) }
+
+func (p place) mac() mac     { return mac(p) & broadcast }
+func (p place) vlan() uint16 { return uint16(p >> 48) }
+
+// header is the first bytes of a frame that has a header, wherever they lie. What a short
+// one does not have is zero.
+func header(f *link.Frame, room *[seenLen]byte) []byte {
+	if h := f.Peek(seenLen); h != nil {
 		return h
 	}
+	*room = [seenLen]byte{}
 	n := copy(room[:], f.Head())
 	n += copy(room[n:], f.Body)
 	copy(room[n:], f.Tail)
@@ -57,10 +69,22 @@ func etherTypeOf(header []byte) uint16 {
 	return binary.BigEndian.Uint16(header[12:])
 }
 
-// isTagged reports whether the frame has a tag of 802.1Q or 802.1ad, for which its link
-// has four bytes of room more.
+// vlanOf is the VLAN of a frame's outer tag, or 0.
+func vlanOf(header []byte) uint16 {
+	if t := etherTypeOf(header); t != typeTag && t != typeServiceTag {
+		return 0
+	}
+	return binary.BigEndian.Uint16(header[headerLen:]) & 0x0fff
+}
+
+// EtherTypes of tags, for which a link has four bytes of room more.
+const (
+	typeTag        = 0x8100 // 802.1Q
+	typeServiceTag = 0x88a8 // 802.1ad
+)
+
 func isTagged(f *link.Frame) bool {
-	var room [headerLen]byte
+	var room [seenLen]byte
 	t := etherTypeOf(header(f, &room))
-	return t == 0x8100 || t == 0x88a8
+	return t == typeTag || t == typeServiceTag
 }

@@ -57,8 +57,8 @@ type PortConfig struct {
 	// the Ethernet header, and without a tag; what is longer is dropped. 0: no limit.
 	MTU int
 
-	// Addresses are known to be behind this port: they are not forgotten, and frames
-	// from them are dropped elsewhere.
+	// Addresses are known to be behind this port, without a tag: they are not forgotten, and
+	// frames from them are dropped elsewhere.
 	Addresses []net.HardwareAddr
 	// Learned is how many addresses the port has beside those. 0: 1,024; negative: no
 	// limit but the table's.
@@ -158,7 +158,7 @@ func (b *Bridge) Attach(name string, out link.Sink, cfg *PortConfig) (*Port, err
 	if cfg.MTU < 0 {
 		return nil, fmt.Errorf("bridge: port %q: expected an MTU of 1 or more, or 0 for no limit, found %d", name, cfg.MTU)
 	}
-	p := &Port{bridge: b, name: name, out: out, most: most(cfg.Learned, defaultOfPort), isolated: cfg.Isolated, edge: cfg.Edge, entries: map[mac]*entry{}}
+	p := &Port{bridge: b, name: name, out: out, most: most(cfg.Learned, defaultOfPort), isolated: cfg.Isolated, edge: cfg.Edge, entries: map[place]*entry{}}
 	p.ChangeMTU(cfg.MTU)
 	for kind, limit := range [...]int{unknown: cfg.Unknown, toAll: cfg.Broadcast, toGroup: cfg.Multicast, unlearned: cfg.Unlearned} {
 		p.rates[kind].set(limit)
@@ -174,14 +174,14 @@ func (b *Bridge) Attach(name string, out link.Sink, cfg *PortConfig) (*Port, err
 		if len(a) != 6 || !m.isStation() {
 			return nil, fmt.Errorf("bridge: port %q: expected the MAC address of a station, found %v", name, a)
 		}
-		if e := b.table.look(m); e != nil && e.static {
+		if e := b.table.look(m.in(0)); e != nil && e.static {
 			return nil, fmt.Errorf("bridge: port %q: the address %v is fixed for port %q", name, a, e.port.Load().name)
 		}
 	}
 	b.last++
 	p.number = b.last
 	for _, a := range cfg.Addresses {
-		b.fix(p, toMAC(a))
+		b.fix(p, toMAC(a).in(0))
 	}
 	ports := append(slices.Clone(*b.ports.Load()), p)
 	b.ports.Store(&ports)

@@ -393,6 +393,34 @@ func TestStationsThatMove(t *testing.T) {
 	})
 }
 
+// A router has one address in all its VLANs, which may be behind different ports.
+func TestAddressesInVLANs(t *testing.T) {
+	b, w := bridgeOf(t, nil, nil, nil, nil)
+	tagged := func(dst, src mac, tpid uint16, tag uint16, payload string) []byte {
+		f := frame(dst, src, "")
+		binary.BigEndian.PutUint16(f[12:], tpid)
+		return append(binary.BigEndian.AppendUint16(f, tag), payload...)
+	}
+	x, router := station(1), station(2)
+	w[1].send(tagged(broadcast, router, typeTag, 0xe007, "seven")) // with a priority
+	w[2].send(tagged(broadcast, router, typeServiceTag, 8, "eight"), frame(broadcast, router, "none"))
+	for _, w := range w {
+		w.got()
+	}
+	w[0].send(tagged(router, x, typeTag, 7, "7"), tagged(router, x, typeTag, 8, "8"), frame(router, x, "0"), tagged(router, x, typeTag, 9, "9"))
+	strip := func(w *wire) string { return strings.ReplaceAll(strings.ReplaceAll(w.got(), "\x00", ""), "\t", "") }
+	if a, b := strip(w[1]), strip(w[2]); a != "\a7 9" || b != "\b8 0 9" {
+		t.Errorf("the ports got %q and %q", a, b)
+	}
+	if n := len(b.Stations()); n != 7 || b.Stations()[0].VLAN != 0 || b.Stations()[3].VLAN != 9 {
+		t.Errorf("stations %v", b.Stations())
+	}
+	w[0].send(tagged(broadcast, x, typeTag, 0, "")[:headerLen], tagged(broadcast, x, typeTag, 0, "")[:headerLen+1])
+	if c := w[0].Counters(); c.Malformed+c.Elsewhere != 0 {
+		t.Errorf("counted %+v", c)
+	}
+}
+
 func TestFixedAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gateway := station(1).hardware()

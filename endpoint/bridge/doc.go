@@ -17,8 +17,9 @@
 //
 // Frames of one batch for one port stay in one batch and in order, so that the
 // socket below sends them by as few calls as before; a batch for one port only is
-// handed on as it is. Tags of 802.1Q are not looked at: addresses are learnt
-// whichever VLAN they are in.
+// handed on as it is. Frames go with the tags of 802.1Q that they have, to all ports; an
+// address is learnt for each VLAN by itself, since a router may have the same one in
+// all of them.
 //
 // # Bounds
 //

@@ -277,7 +277,7 @@ func TestManyPortsAtOnce(t *testing.T) {
 	for i, w := range w {
 		for j := range 2 {
 			all.Go(func() {
-				for k := range 2000 {
+				for k := range 600 {
 					w.send(frame(station((k*7+i)%64), station((k*3+j)%60), "x"), frame(broadcast, station(i), "y"))
 					switch k % 100 {
 					case 0:

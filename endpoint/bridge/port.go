@@ -44,7 +44,7 @@ type Port struct {
 	learned atomic.Int64
 
 	// Under the bridge's lock.
-	entries map[mac]*entry
+	entries map[place]*entry
 	closed  bool
 	hold    holding
 }
@@ -124,8 +124,9 @@ type class struct {
 func (p *Port) sort(b *link.Batch, s *sorting) {
 	now := p.bridge.now()
 	held := p.held.Load()
-	var room [headerLen]byte
+	var room [seenLen]byte
 	var dst, src mac // of the frame before: they come in runs
+	var vlan uint16
 	var c class
 	frames, bytes, kept := 0, 0, 0
 	for i := range b.Frames {
@@ -139,9 +140,9 @@ func (p *Port) sort(b *link.Batch, s *sorting) {
 			continue
 		}
 		h := header(f, &room)
-		if d, from := destinationOf(h), sourceOf(h); d != dst || from != src || i == 0 {
-			dst, src = d, from
-			c = p.classify(dst, src, held, now)
+		if d, from, v := destinationOf(h), sourceOf(h), vlanOf(h); d != dst || from != src || v != vlan || i == 0 {
+			dst, src, vlan = d, from, v
+			c = p.classify(dst, src, vlan, held, now)
 		}
 		switch {
 		case c.probe:
@@ -172,7 +173,7 @@ func (p *Port) sort(b *link.Batch, s *sorting) {
 	}
 }
 
-func (p *Port) classify(dst, src mac, held bool, now int64) class {
+func (p *Port) classify(dst, src mac, vlan uint16, held bool, now int64) class {
 	b, c := p.bridge, &p.counters
 	switch {
 	case src == b.self:
@@ -186,7 +187,7 @@ func (p *Port) classify(dst, src mac, held bool, now int64) class {
 	case dst == b.self:
 		return class{drop: &c.filtered}
 	}
-	heard := b.hear(p, src, now)
+	heard := b.hear(p, src.in(vlan), now)
 	if heard == isElsewhere {
 		return class{drop: &c.elsewhere}
 	}
@@ -200,7 +201,7 @@ func (p *Port) classify(dst, src mac, held bool, now int64) class {
 	case dst.isGroup():
 		found.kind = toGroup
 	default:
-		e := b.table.look(dst)
+		e := b.table.look(dst.in(vlan))
 		if e == nil || b.isOld(e, now) {
 			break
 		}

@@ -95,6 +95,7 @@ func (b *Bridge) Status() []PortStatus {
 // A Station is an address in the table.
 type Station struct {
 	Address net.HardwareAddr
+	VLAN    uint16 // of its frames' tags; 0: none
 	Port    *Port
 	Static  bool
 	Heard   time.Duration // ago, on that port; 0 for a static one
@@ -107,7 +108,7 @@ func (b *Bridge) Stations() []Station {
 	now := b.now()
 	for _, p := range *b.ports.Load() {
 		for m, e := range p.entries {
-			s := Station{Address: m.hardware(), Port: p, Static: e.static}
+			s := Station{Address: m.mac().hardware(), VLAN: m.vlan(), Port: p, Static: e.static}
 			if !e.static {
 				s.Heard = time.Duration(max(now-e.heard.Load(), 0))
 			}
@@ -116,7 +117,7 @@ func (b *Bridge) Stations() []Station {
 	}
 	b.mu.Unlock()
 	slices.SortFunc(all, func(a, b Station) int {
-		return cmp.Or(cmp.Compare(a.Port.number, b.Port.number), slices.Compare(a.Address, b.Address))
+		return cmp.Or(cmp.Compare(a.Port.number, b.Port.number), slices.Compare(a.Address, b.Address), cmp.Compare(a.VLAN, b.VLAN))
 	})
 	return all
 }

@@ -20,7 +20,7 @@ const (
 // An entry is where a station is. It never leaves its place in the table but to be
 // forgotten.
 type entry struct {
-	mac    mac
+	place  place
 	static bool
 	port   atomic.Pointer[Port]
 	heard  atomic.Int64
@@ -32,7 +32,7 @@ type table struct {
 	seed   uint64 // odd, so that nobody can choose addresses for one shard
 	shards [shards]struct {
 		sync.RWMutex
-		entries map[mac]*entry
+		entries map[place]*entry
 		_       [32]byte // a cache line for each
 	}
 	learned int // without the static ones
@@ -41,13 +41,13 @@ type table struct {
 func (t *table) make() {
 	t.seed = rand.Uint64() | 1
 	for i := range t.shards {
-		t.shards[i].entries = map[mac]*entry{}
+		t.shards[i].entries = map[place]*entry{}
 	}
 }
 
-func (t *table) shard(m mac) int { return int(uint64(m) * t.seed >> 60) }
+func (t *table) shard(m place) int { return int(uint64(m) * t.seed >> 60) }
 
-func (t *table) look(m mac) *entry {
+func (t *table) look(m place) *entry {
 	s := &t.shards[t.shard(m)]
 	s.RLock()
 	e := s.entries[m]
@@ -56,13 +56,13 @@ func (t *table) look(m mac) *entry {
 }
 
 func (t *table) enter(e *entry) {
-	s := &t.shards[t.shard(e.mac)]
+	s := &t.shards[t.shard(e.place)]
 	s.Lock()
-	s.entries[e.mac] = e
+	s.entries[e.place] = e
 	s.Unlock()
 }
 
-func (t *table) remove(m mac) {
+func (t *table) remove(m place) {
 	s := &t.shards[t.shard(m)]
 	s.Lock()
 	delete(s.entries, m)
@@ -79,7 +79,7 @@ const (
 )
 
 // hear notes that a frame from m came in at p.
-func (b *Bridge) hear(p *Port, m mac, now int64) hearing {
+func (b *Bridge) hear(p *Port, m place, now int64) hearing {
 	e := b.table.look(m)
 	switch {
 	case e == nil:
@@ -100,7 +100,7 @@ func (b *Bridge) hear(p *Port, m mac, now int64) hearing {
 }
 
 // learn enters m, or moves it to p.
-func (b *Bridge) learn(p *Port, m mac, now int64) hearing {
+func (b *Bridge) learn(p *Port, m place, now int64) hearing {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.table.look(m) // again: others learn as well
@@ -111,7 +111,7 @@ func (b *Bridge) learn(p *Port, m mac, now int64) hearing {
 		if b.table.learned >= b.most && !b.makeRoom(p) {
 			return hasNoRoom
 		}
-		e = &entry{mac: m}
+		e = &entry{place: m}
 		e.port.Store(p)
 		e.heard.Store(now)
 		b.table.enter(e)
@@ -170,14 +170,14 @@ func (b *Bridge) makeRoom(p *Port) bool {
 }
 
 // fix enters a static address of p.
-func (b *Bridge) fix(p *Port, m mac) {
+func (b *Bridge) fix(p *Port, m place) {
 	if e := b.table.look(m); e != nil {
 		if e.static {
 			return // twice in the list
 		}
 		b.forget(e)
 	}
-	e := &entry{mac: m, static: true}
+	e := &entry{place: m, static: true}
 	e.port.Store(p)
 	p.entries[m] = e
 	b.table.enter(e)
@@ -185,8 +185,8 @@ func (b *Bridge) fix(p *Port, m mac) {
 
 func (b *Bridge) forget(e *entry) {
 	p := e.port.Load()
-	delete(p.entries, e.mac)
-	b.table.remove(e.mac)
+	delete(p.entries, e.place)
+	b.table.remove(e.place)
 	if !e.static {
 		p.learned.Add(-1)
 		b.table.learned--

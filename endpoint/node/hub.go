@@ -41,6 +41,9 @@ type Hub struct {
 	LAN *LAN
 	// Ageing is for how long the switch remembers where a station is. 0: 300 s.
 	Ageing time.Duration
+	// ProbeInterval is how often each port sends a frame to find loops by. 0: 1 s;
+	// negative: never.
+	ProbeInterval time.Duration
 
 	// Events, if set, is told when the switch holds a port because of a loop, and when it
 	// releases it, one event at a time. It should not take long, and must not close the
@@ -128,7 +131,7 @@ func (h *Hub) open(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	if h.bridge, err = bridge.New(&bridge.Config{Ageing: h.Ageing, Events: h.tell, Logger: h.log, Rand: h.Rand}); err != nil {
+	if h.bridge, err = bridge.New(&bridge.Config{Ageing: h.Ageing, ProbeInterval: h.ProbeInterval, Events: h.tell, Logger: h.log, Rand: h.Rand}); err != nil {
 		return err
 	}
 	sockets := map[string]*endpoint.Endpoint{}

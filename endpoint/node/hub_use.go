@@ -108,6 +108,7 @@ type HubPortStatus struct {
 // A HubStation is a MAC address that has been heard, and where.
 type HubStation struct {
 	MAC   net.HardwareAddr
+	VLAN  uint16 // of its frames' tags; 0: none
 	Port  string
 	Heard time.Duration // ago; 0 for our own
 }
@@ -134,7 +135,7 @@ func (h *Hub) Status() HubStatus {
 		st.Ports = append(st.Ports, HubPortStatus{p.session.Tunnel().Peer(), p.port.Status(), p.session.Status()})
 	}
 	for _, s := range h.bridge.Stations() {
-		st.Stations = append(st.Stations, HubStation{s.Address, s.Port.Name(), s.Heard})
+		st.Stations = append(st.Stations, HubStation{s.Address, s.VLAN, s.Port.Name(), s.Heard})
 	}
 	for _, ep := range h.endpoints {
 		st.Endpoints = append(st.Endpoints, ep.Status())
