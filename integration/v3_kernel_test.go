@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -55,9 +54,9 @@ type pseudowire struct {
 	n             int // tunnel, session, and the third octet of both addresses
 	cookie        int // octets
 	sublayer      string
-	kernels, ours string         // sequencing
-	weAreFirst    bool           // to send a frame
-	at            netip.AddrPort // our socket
+	kernels, ours string   // sequencing
+	weAreFirst    bool     // to send a frame
+	at            heldPort // our socket
 	*wire
 }
 
@@ -109,8 +108,8 @@ func TestMatrixOfLinux(t *testing.T) {
 		if captures[key] == nil {
 			captures[key] = newCapture(t)
 		}
-		p.at = freePort(t, loopback4)
-		p.wire = newWire(t, p.at, g.Addr(5000+p.n), captures[key])
+		p.at = holdPort(t, loopback4)
+		p.wire = newWire(t, p.at.AddrPort, g.Addr(5000+p.n), captures[key])
 		batch = append(batch, p.inTheGuest()...)
 	}
 	g.Run(t, "web; echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6") // who sends the first frame is for us to say
@@ -163,6 +162,7 @@ func (p *pseudowire) flags() []string {
 }
 
 func (p *pseudowire) mustWork(t *testing.T, g *guest.Guest) {
+	p.at.release()
 	c := connected(t, start(t, append([]string{"pseudowire"}, p.flags()...)...))
 	web := fmt.Sprintf("http://10.88.%d.1", p.n)
 	if p.weAreFirst {
@@ -198,9 +198,10 @@ func digest(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
 // "A wrong cookie dropped and counted on both sides": each end has another one in mind than the other sends, on several sessions of
 // one tunnel, whose port of the guest's it is.
 func wrongCookies(t *testing.T, g *guest.Guest, port int) {
-	at := freePort(t, loopback4)
-	w := newWire(t, at, g.Addr(port), newCapture(t))
+	at := holdPort(t, loopback4)
+	w := newWire(t, at.AddrPort, g.Addr(port), newCapture(t))
 	g.Run(t, fmt.Sprintf("ip l2tp add tunnel tunnel_id 900 peer_tunnel_id 900 encap udp local 10.0.2.15 remote 10.0.2.2 udp_sport %d udp_dport %d", port, w.Far()))
+	at.release()
 	ep, err := endpoint.Listen("udp", at.String(), nil)
 	if err != nil {
 		t.Fatal(err)

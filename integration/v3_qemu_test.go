@@ -23,9 +23,10 @@ type card struct {
 	counter string     // QEMU's options for it: a number of 32 bits, which it counts up, or leaves at 0
 	outside netip.Addr // both ends'
 
-	site        string // its network namespace in the guest
-	ours, qemus netip.AddrPort
-	address     string // leased
+	site    string // its network namespace in the guest
+	ours    netip.AddrPort
+	qemus   heldPort
+	address string // leased
 	*wire
 }
 
@@ -98,7 +99,7 @@ func TestSitesOfTheHub(t *testing.T) {
 	outside := serveWeb(t, "tcp", ":0", blobs())
 	names := serveNames(t, netip.MustParseAddr("198.51.100.80"), netip.MustParseAddr("2001:db8:80::80"))
 
-	sockets := map[netip.Addr]netip.AddrPort{loopback4: freePort(t, loopback4), loopback6: freePort(t, loopback6)}
+	sockets := map[netip.Addr]heldPort{loopback4: holdPort(t, loopback4), loopback6: holdPort(t, loopback6)}
 	captures := map[string]*capture{}
 	captureOf := func(cookie int, sublayer string) *capture {
 		key := fmt.Sprintf("a cookie of %d and the sublayer %s", cookie, sublayer)
@@ -112,21 +113,27 @@ func TestSitesOfTheHub(t *testing.T) {
 	machine := &guest.Config{User: unprivileged()}
 	all := cards()
 	for _, c := range all {
-		c.ours, c.qemus = sockets[c.outside], freePort(t, c.outside)
-		c.wire = newWire(t, c.ours, c.qemus, captureOf(c.cookie, c.sublayer()))
+		c.ours, c.qemus = sockets[c.outside].AddrPort, holdPort(t, c.outside)
+		c.wire = newWire(t, c.ours, c.qemus.AddrPort, captureOf(c.cookie, c.sublayer()))
 		machine.Netdevs = append(machine.Netdevs, c.netdev())
 		flags = append(flags, "--port", c.port())
 	}
-	office := freePort(t, loopback4)
+	office := holdPort(t, loopback4)
 	flags = append(flags, "--port", fmt.Sprintf("office,local=%v,remote=%v,session-id=81,peer-session-id=82,seq=both", sockets[loopback4], office))
-	left, right := freePort(t, loopback4), freePort(t, loopback4)
-	cable := newWire(t, left, right, captureOf(0, "none"))
+	left, right := holdPort(t, loopback4), holdPort(t, loopback4)
+	cable := newWire(t, left.AddrPort, right.AddrPort, captureOf(0, "none"))
 	cable.cut.Store(true)
 	flags = append(flags, "--port", fmt.Sprintf("left,local=%v,remote=%s,session-id=91,peer-session-id=92", left, cable.Near()),
 		"--port", fmt.Sprintf("right,local=%v,remote=%v,session-id=92,peer-session-id=91", right, cable.far.LocalAddr()))
 
+	for _, c := range all {
+		c.qemus.release()
+	}
 	g := machine.Boot(t)
 	g.Run(t, "echo 4096 32768 131072 >/proc/sys/net/ipv4/tcp_rmem") // QEMU's socket has room for no more
+	for _, p := range []heldPort{sockets[loopback4], sockets[loopback6], left, right} {
+		p.release()
+	}
 	hub := connected(t, start(t, flags...))
 	for _, c := range all {
 		t.Run(c.name, func(t *testing.T) { c.mustWork(t, g, hub, outside) })
@@ -225,16 +232,17 @@ func sameBlob(t *testing.T, g *guest.Guest, size int, url, site string) {
 // joined has two sites ping and fetch from each other.
 func joined(t *testing.T, g *guest.Guest, a, b *card) {
 	t.Helper()
-	g.Run(t, fmt.Sprintf("at %s ip neigh flush all; at %[2]s ip neigh flush all; at %[1]s ping -c 2 -i 0.2 %[3]s", a.site, b.site, b.address))
+	g.Run(t, fmt.Sprintf("at %s ip neigh flush all; at %[2]s ip neigh flush all; wait_for at %[1]s ping -c 1 -W 2 %[3]s", a.site, b.site, b.address))
 	sameBlob(t, g, 1<<20, "http://"+b.address+"/megabyte", a.site)
 	sameBlob(t, g, 1<<20, "http://"+a.address+"/megabyte", b.site)
 }
 
 // anotherStack is a site that is one of ours, with an address from the hub's DHCP server: the guest's site and the hub's stack reach
 // it, and it reaches them.
-func anotherStack(t *testing.T, g *guest.Guest, c *card, hub *connection, at, hubs netip.AddrPort) {
+func anotherStack(t *testing.T, g *guest.Guest, c *card, hub *connection, at, hubs heldPort) {
 	ctx, cancel := context.WithTimeout(t.Context(), guest.Patience)
 	defer cancel()
+	at.release()
 	office, err := node.OpenPseudowire(ctx, &node.Pseudowire{
 		Local: at.String(), Remote: hubs.String(), DHCP: true,
 		Static: endpoint.StaticConfig{SessionID: 82, PeerSessionID: 81, Sequencing: endpoint.SequencingBoth},

@@ -2,7 +2,6 @@ package integration
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -11,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/l2tpnet/l2tpnet/integration/guest"
 )
 
 // A wire is what a static pseudowire is made of on the way between us and a peer that is told one address of ours, as all static
@@ -70,22 +71,21 @@ func udpPort(t *testing.T, host netip.Addr) *net.UDPConn {
 	return conn
 }
 
-// freePort is a UDP port of an address that nobody has, for programs that must be told theirs, among those that the system gives
-// to nobody who asks for any.
-func freePort(t *testing.T, host netip.Addr) netip.AddrPort {
+// A heldPort is a UDP port that somebody is going to have: see [guest.HoldPort].
+type heldPort struct {
+	netip.AddrPort
+	release func()
+}
+
+// holdPort finds one, and keeps it until the test ends at the latest.
+func holdPort(t *testing.T, host netip.Addr) heldPort {
 	t.Helper()
-	var refusal error
-	for range 1000 {
-		at := netip.AddrPortFrom(host, uint16(20000+rand.IntN(12000)))
-		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
-		if err == nil {
-			conn.Close()
-			return at
-		}
-		refusal = err
+	at, release, err := guest.HoldPort(host)
+	if err != nil {
+		t.Skipf("SKIPPED: %s; missing: UDP ports of %v: %v", t.Name(), host, err)
 	}
-	t.Skipf("SKIPPED: %s; missing: a UDP port of %v: %v", t.Name(), host, refusal)
-	panic("not reached")
+	t.Cleanup(release)
+	return heldPort{at, release}
 }
 
 var (

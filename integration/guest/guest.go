@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -106,20 +107,24 @@ var theImage = sync.OnceValues(buildImage)
 func start(img image, c *Config) (*Guest, error) {
 	g := &Guest{ports: map[int]int{}, began: time.Now(), more: make(chan struct{}), waited: make(chan struct{})}
 	netdevs := []string{"user"}
+	var releases []func() // QEMU cannot tell us a port that it chose
 	for _, port := range c.Ports {
-		host, err := freePort()
+		host, release, err := HoldPort(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 		if err != nil {
 			return nil, err
 		}
-		g.ports[port] = host
-		netdevs[0] += fmt.Sprintf(",hostfwd=udp:127.0.0.1:%d-:%d", host, port)
+		defer release()
+		releases = append(releases, release)
+		g.ports[port] = int(host.Port())
+		netdevs[0] += fmt.Sprintf(",hostfwd=udp:%v-:%d", host, port)
 	}
 	args := []string{
 		"-accel", "tcg,thread=single", "-cpu", "max", "-M", "q35", "-m", "256",
 		"-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio",
 		"-kernel", "/dev/fd/3", "-initrd", "/dev/fd/4",
-		// RCU in a hurry makes the device of a pseudowire in some milliseconds, not in half a second.
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on rcupdate.rcu_expedited=1"}
+		// RCU in a hurry makes the device of a pseudowire in some milliseconds, not in half a second. Without no_timer_check the
+		// kernel panics when this machine is too busy to let ten ticks come while it counts cycles.
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on rcupdate.rcu_expedited=1 no_timer_check"}
 	for i, netdev := range append(netdevs, c.Netdevs...) {
 		args = append(args, "-netdev", fmt.Sprintf("%s,id=n%d", netdev, i),
 			"-device", fmt.Sprintf("virtio-net-pci,romfile=,netdev=n%d,mac=52:54:00:12:34:%02x", i, 0x56+i))
@@ -146,6 +151,9 @@ func start(img image, c *Config) (*Guest, error) {
 		return nil, err
 	}
 	g.cmd.Stdout, g.cmd.Stderr = write, write
+	for _, release := range releases {
+		release()
+	}
 	err = g.cmd.Start()
 	write.Close()
 	if err != nil {
@@ -156,14 +164,17 @@ func start(img image, c *Config) (*Guest, error) {
 	return g, nil
 }
 
-// freePort finds a UDP port of 127.0.0.1 that nobody has, for QEMU, which cannot tell us one that it chose.
-func freePort() (int, error) {
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// HoldPort finds a UDP port of an address that nobody has, for a program that must be told its own, and keeps it until release
+// is called. It is none of those that the system gives to whoever asks for any, of which one might be taken in between.
+func HoldPort(host netip.Addr) (at netip.AddrPort, release func(), err error) {
+	for range 1000 {
+		at = netip.AddrPortFrom(host, uint16(20000+rand.IntN(12000)))
+		var conn *net.UDPConn
+		if conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at)); err == nil {
+			return at, func() { conn.Close() }, nil
+		}
 	}
-	defer conn.Close()
-	return conn.LocalAddr().(*net.UDPAddr).Port, nil
+	return at, nil, err
 }
 
 // read collects the console's lines until QEMU ends.
