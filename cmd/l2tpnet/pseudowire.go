@@ -108,8 +108,6 @@ func (cmd *pseudowireCmd) pseudowire() (*node.Pseudowire, error) {
 		}
 	case cmd.UsersFile != "":
 		return nil, usage(errors.New("expected --pw ppp with --users-file, found another type"), "")
-	case cmd.User != "" && cmd.PasswordFile != "":
-		return nil, usage(errors.New("expected --pw ppp with --user, found another type"), "")
 	default:
 		static.MTU = cmd.MTU
 	}
