@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 // The program in small, so that it does not rot: the scenes that need nobody else and no namespace have a line for each of
 // their figures. What it says, nobody judges here.
 func TestOneRound(t *testing.T) {
-	for _, only := range []string{"inside ÷", "allocs", "sequenced", "lossy", "set-ups"} {
+	for _, only := range []string{"inside ÷", "back, CPU", "Ethernet", "allocs", "sequenced", "lossy", "set-ups"} {
 		p, err := parse([]string{"--rounds", "1", "--seconds", "0.1", "--only", only, "--flows", "2"}, os.Stderr)
 		if err != nil {
 			t.Fatal(err)

@@ -24,6 +24,7 @@ type client struct {
 	dialer  func(ctx context.Context, network, address string) (net.Conn, error)
 	stack   *netstack.Stack // nil: this machine's
 	puts    atomic.Uint64   // super-packets and ACKs that its stack has sent
+	got     atomic.Uint64   // bytes that have come back
 	closing []io.Closer
 	sending sync.WaitGroup
 }
@@ -51,14 +52,19 @@ type roundTripOrder struct {
 
 func newClient() roles.Role {
 	c := &client{dialer: new(net.Dialer).DialContext}
+	return c.role()
+}
+
+func (c *client) role() roles.Role {
 	return roles.Role{
 		"dial":       roles.Asks(c.dial),
 		"flows":      roles.Asks(c.flows),
 		"blast":      roles.Asks(c.blast),
+		"fetch":      roles.Asks(c.fetch),
 		"stop":       func(json.RawMessage) (any, error) { return nil, c.stop() },
 		"roundTrips": roles.Asks(c.roundTrips),
 		"report": func(json.RawMessage) (any, error) {
-			return report{Usage: roles.Used(false), Puts: c.puts.Load()}, nil
+			return report{Usage: roles.Used(false), Puts: c.puts.Load(), Got: c.got.Load()}, nil
 		},
 	}
 }
@@ -112,6 +118,30 @@ func (c *client) flows(order flowOrder) (any, error) {
 			return nil, err
 		}
 		c.send(conn, roles.Chunk)
+	}
+	return nil, nil
+}
+
+// fetch begins to receive over so many connections.
+func (c *client) fetch(order flowOrder) (any, error) {
+	for range order.Flows {
+		conn, err := c.connect(order.Target)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := conn.Write([]byte{roles.Back}); err != nil {
+			return nil, err
+		}
+		c.closing = append(c.closing, conn)
+		c.sending.Go(func() {
+			for buf := make([]byte, roles.Chunk); ; {
+				n, err := conn.Read(buf)
+				c.got.Add(uint64(n))
+				if err != nil {
+					return
+				}
+			}
+		})
 	}
 	return nil, nil
 }

@@ -12,6 +12,8 @@ import (
 type sample struct {
 	Bits      float64 // a second, at the receiver
 	CPU       float64 // seconds a GB, of the processes between client and server
+	BackBits  float64 // as Bits, of what the server sends
+	BackCPU   float64 // as CPU
 	Sending   float64 // allocations of the sender for each super-packet or ACK that it sent
 	Receiving float64 // allocations of the receiver for each packet that it received
 	RoundTrip float64 // µs of one byte; 0: not measured
@@ -28,11 +30,14 @@ type figure struct {
 	goal        float64
 	atMost      bool // the goal is a bound from above
 	oneFlow     bool // more flows say nothing
+	back        bool // it is of what the server sends
 	asManyZeros bool // as the format shows it, zero is zero
 }
 
 func bits(s sample) float64      { return s.Bits / 1e9 }
+func backBits(s sample) float64  { return s.BackBits / 1e9 }
 func cpu(s sample) float64       { return s.CPU }
+func backCPU(s sample) float64   { return s.BackCPU }
 func roundTrip(s sample) float64 { return s.RoundTrip }
 
 // figures are those of the issue that the goals come from, in its order.
@@ -41,9 +46,16 @@ var figures = []figure{
 	{name: "-L ÷ gvisor-tap-vsock", scene: forwards, lane: ours, over: gvisorTap, value: bits, format: "%.2f", goal: 5},
 	{name: "-L ÷ wireguard-go", scene: forwards, lane: ours, over: wireguard, value: bits, format: "%.2f", goal: 8},
 	{name: "-L ÷ ssh -L", scene: forwards, lane: ours, over: ssh, value: bits, format: "%.2f", goal: 1.2},
+	{name: "-L ÷ slirp, back", scene: forwards, lane: ours, over: slirp, value: backBits, format: "%.2f", goal: 3, back: true},
+	{name: "-L ÷ gvisor-tap, back", scene: forwards, lane: ours, over: gvisorTap, value: backBits, format: "%.2f", goal: 5, back: true},
+	{name: "-L ÷ wireguard, back", scene: forwards, lane: ours, over: wireguard, value: backBits, format: "%.2f", goal: 8, back: true},
+	{name: "-L ÷ ssh -L, back", scene: forwards, lane: ours, over: ssh, value: backBits, format: "%.2f", goal: 1.2, back: true},
 	{name: "1 byte ÷ slirp4netns", scene: forwards, lane: ours, over: slirp, value: roundTrip, format: "%.0fµs", goal: 1, atMost: true, oneFlow: true},
 	{name: "inside ÷ raw UDP", scene: twoProcesses, lane: ours, over: rawUDP, value: bits, format: "%.2f", goal: 3},
 	{name: "inside, CPU s/GB", scene: twoProcesses, lane: ours, value: cpu, format: "%.2f", goal: 0.9, atMost: true},
+	{name: "back, CPU s/GB", scene: twoProcesses, lane: ours, value: backCPU, format: "%.2f", goal: 0.9, atMost: true, back: true},
+	{name: "Ethernet ÷ PPP, s/GB", scene: twoProcesses, lane: ethernet, over: ours, value: cpu, format: "%.2f", goal: 1.1, atMost: true},
+	{name: "Ethernet ÷ PPP, back", scene: twoProcesses, lane: ethernet, over: ours, value: backCPU, format: "%.2f", goal: 1.1, atMost: true, back: true},
 	{name: "allocs/super-packet", scene: twoProcesses, lane: ours, value: func(s sample) float64 { return s.Sending }, format: "%.2f", goal: 2, atMost: true},
 	{name: "allocs/datagram in", scene: twoProcesses, lane: ours, value: func(s sample) float64 { return s.Receiving }, format: "%.2f", goal: 0, atMost: true, asManyZeros: true},
 	{name: "sequenced ÷ not", scene: twoProcesses, lane: sequenced, over: ours, value: bits, format: "%.2f", goal: 0.9},
@@ -57,6 +69,7 @@ var figures = []figure{
 const (
 	ours      = "l2tpnet"
 	sequenced = "l2tpnet, sequenced"
+	ethernet  = "l2tpnet, Ethernet"
 	slirp     = "slirp4netns"
 	gvisorTap = "gvisor-tap-vsock"
 	wireguard = "wireguard-go"

@@ -23,6 +23,13 @@ var twoProcesses = &scene{name: "two processes", open: func(h *hall, small bool,
 		}
 		lanes = append(lanes, b.lane(h, name))
 	}
+	if wanted(ethernet) {
+		b, err := h.segment(small)
+		if err != nil {
+			return nil, err
+		}
+		lanes = append(lanes, b.lane(h, ethernet))
+	}
 	if wanted(rawUDP) {
 		b, err := h.datagrams(datagram)
 		if err != nil {
@@ -79,6 +86,6 @@ func (h *hall) kernel(ns *namespace) (b bulk, ports hostPorts, err error) {
 // datagrams is a client and a host between which datagrams of one size go, a system call each.
 func (h *hall) datagrams(size int) (bulk, error) {
 	b, ports, err := h.kernel(nil)
-	b.verb, b.target, b.size = "blast", local(ports.UDP), size
+	b.verb, b.target, b.size, b.oneWay = "blast", local(ports.UDP), size, true
 	return b, err
 }

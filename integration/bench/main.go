@@ -24,6 +24,8 @@ var parts = map[string]func() roles.Role{
 	"forwarder": newForwarder,
 	"host":      newHost,
 	"far away":  newFarAway,
+
+	"ethernet end": newEthernetEnd,
 }
 
 func main() {

@@ -31,8 +31,12 @@ func (f figure) result(seen map[string][]sample) (r result, ok bool) {
 		return values
 	}
 	values := each(mine, f.value)
-	r.ours, r.oursCPU = roles.Median(values), roles.Median(each(mine, cpu))
-	r.theirs, r.theirsCPU = roles.Median(each(other, f.value)), roles.Median(each(other, cpu))
+	used := cpu
+	if f.back {
+		used = backCPU
+	}
+	r.ours, r.oursCPU = roles.Median(values), roles.Median(each(mine, used))
+	r.theirs, r.theirsCPU = roles.Median(each(other, f.value)), roles.Median(each(other, used))
 	if f.over != "" {
 		for i, v := range each(other, f.value) {
 			values[i] /= v

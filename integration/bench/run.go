@@ -16,9 +16,14 @@ func (p plan) length() time.Duration {
 	lanes := map[string]float64{}
 	for _, f := range wanted {
 		for _, l := range []string{f.lane, f.over} {
-			if l != "" {
-				lanes[f.scene.name+l] = max(1, f.scene.longer)
+			if l == "" {
+				continue
 			}
+			longer := max(1, f.scene.longer)
+			if f.back {
+				longer *= 2
+			}
+			lanes[f.scene.name+l] = max(lanes[f.scene.name+l], longer)
 		}
 	}
 	each := 0.0
@@ -48,6 +53,7 @@ func (p plan) run(ctx context.Context, w io.Writer) (missed []string, err error)
 // play plays a scene with buffers of one kind.
 func (p plan) play(ctx context.Context, w io.Writer, s *scene, small bool, wanted []figure, said map[string]bool) (missed []string, err error) {
 	h := &hall{ctx: ctx, out: w, dir: p.dir, absent: map[string]string{}}
+	h.back = slices.ContainsFunc(wanted, func(f figure) bool { return f.scene == s && f.back })
 	defer h.end()
 	lanes, err := s.open(h, small, func(lane string) bool { return wants(wanted, s, lane) })
 	if err != nil {

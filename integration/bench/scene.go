@@ -31,6 +31,7 @@ type hall struct {
 	ctx    context.Context
 	out    io.Writer
 	dir    string // of programs; empty: there are none
+	back   bool   // the other direction is measured too
 	cast   roles.Cast
 	ends   []func()
 	notes  []string
@@ -71,6 +72,7 @@ type report struct {
 	Bytes   uint64 // that its services have taken
 	Packets uint64 // that have come to it
 	Puts    uint64 // super-packets and ACKs that it has sent
+	Got     uint64 // bytes that have come back to a client
 }
 
 // A meter tells the CPU time that a process has used so far, and its children.
@@ -107,6 +109,7 @@ type bulk struct {
 	size          int            // of datagrams
 	brief         bool           // the taker is a server with many sessions
 	verb          string         // what the client is asked to do; empty: "flows"
+	oneWay        bool           // nothing comes back
 }
 
 const roundTrips = 500
@@ -138,7 +141,7 @@ func (b bulk) now() (m moment, err error) {
 	return m, err
 }
 
-func (b bulk) measure(ctx context.Context, flows int, seconds float64) (s sample, err error) {
+func (b bulk) measure(ctx context.Context, flows int, seconds float64, back bool) (s sample, err error) {
 	if b.echo != "" {
 		if err := b.client.Ask("roundTrips", roundTripOrder{Target: b.echo, Number: roundTrips}, &s.RoundTrip); err != nil {
 			return s, err
@@ -148,44 +151,65 @@ func (b bulk) measure(ctx context.Context, flows int, seconds float64) (s sample
 	if verb == "" {
 		verb = "flows"
 	}
-	if err := b.client.Ask(verb, flowOrder{Target: b.target, Flows: flows, Size: b.size}, nil); err != nil {
-		return s, err
-	}
-	time.Sleep(roles.Settling(seconds))
-	from, err := b.now()
+	from, until, err := b.run(ctx, verb, flows, seconds, func(m moment) uint64 { return m.taker.Bytes })
 	if err != nil {
 		return s, err
+	}
+	bytes := float64(until.taker.Bytes - from.taker.Bytes)
+	s.Bits, s.CPU = rates(from, until, bytes)
+	each := func(allocs, things uint64) float64 { return float64(allocs) / float64(max(1, things)) }
+	s.Sending = each(until.client.Mallocs-from.client.Mallocs, until.client.Puts-from.client.Puts)
+	s.Receiving = each(until.taker.Mallocs-from.taker.Mallocs, until.taker.Packets-from.taker.Packets)
+	if !back || b.oneWay {
+		return s, nil
+	}
+	if from, until, err = b.run(ctx, "fetch", flows, seconds, func(m moment) uint64 { return m.client.Got }); err != nil {
+		return s, err
+	}
+	s.BackBits, s.BackCPU = rates(from, until, float64(until.client.Got-from.client.Got))
+	return s, nil
+}
+
+// rates are bits a second, and CPU seconds a GB.
+func rates(from, until moment, bytes float64) (bits, cpu float64) {
+	return bytes * 8 / until.at.Sub(from.at).Seconds(), (until.cpu - from.cpu).Seconds() / (bytes / 1e9)
+}
+
+// run has the client begin something, and end it after a time in which count has grown.
+func (b bulk) run(ctx context.Context, verb string, flows int, seconds float64, count func(moment) uint64) (from, until moment, err error) {
+	if err := b.client.Ask(verb, flowOrder{Target: b.target, Flows: flows, Size: b.size}, nil); err != nil {
+		return from, until, err
+	}
+	time.Sleep(roles.Settling(seconds))
+	if from, err = b.now(); err != nil {
+		return from, until, err
 	}
 	select {
 	case <-time.After(time.Duration(seconds * float64(time.Second))):
 	case <-ctx.Done():
-		return s, ctx.Err()
+		return from, until, ctx.Err()
 	}
-	until, err := b.now()
+	until, err = b.now()
 	// Where the machine is busy, or much was lost at first, a short turn may be too short.
-	for err == nil && until.taker.Bytes == from.taker.Bytes && time.Since(from.at) < patience {
+	for err == nil && count(until) == count(from) && time.Since(from.at) < patience {
 		time.Sleep(50 * time.Millisecond)
 		until, err = b.now()
 	}
 	if err != nil {
-		return s, err
+		return from, until, err
 	}
 	if err := b.client.Ask("stop", nil, nil); err != nil {
-		return s, err
+		return from, until, err
 	}
-	bytes := float64(until.taker.Bytes - from.taker.Bytes)
-	if bytes == 0 {
-		return s, fmt.Errorf("nothing has arrived in %v", until.at.Sub(from.at))
+	if count(until) == count(from) {
+		return from, until, fmt.Errorf("nothing has arrived in %v", until.at.Sub(from.at))
 	}
-	s.Bits = bytes * 8 / until.at.Sub(from.at).Seconds()
-	s.CPU = (until.cpu - from.cpu).Seconds() / (bytes / 1e9)
-	each := func(allocs, things uint64) float64 { return float64(allocs) / float64(max(1, things)) }
-	s.Sending = each(until.client.Mallocs-from.client.Mallocs, until.client.Puts-from.client.Puts)
-	s.Receiving = each(until.taker.Mallocs-from.taker.Mallocs, until.taker.Packets-from.taker.Packets)
-	return s, nil
+	return from, until, nil
 }
 
 // lane makes a lane of it.
 func (b bulk) lane(h *hall, name string) lane {
-	return lane{name, func(flows int, seconds float64) (sample, error) { return b.measure(h.ctx, flows, seconds) }}
+	return lane{name, func(flows int, seconds float64) (sample, error) {
+		return b.measure(h.ctx, flows, seconds, h.back)
+	}}
 }

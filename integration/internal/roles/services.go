@@ -44,11 +44,21 @@ func (s *Services) Serve(listen func(port int) (net.Listener, error)) error {
 // Taken is how many bytes have come to the sink.
 func (s *Services) Taken() uint64 { return s.taken.Load() }
 
-// Take reads a connection until it ends.
+// Back is the octet that has the sink send for ever, where a connection begins with it:
+// so that who has a way to the sink alone has one for either direction.
+const Back = '<'
+
+// Take reads a connection until it ends, unless that begins with Back.
 func (s *Services) Take(c net.Conn) {
 	defer c.Close()
+	first := true
 	for buf := make([]byte, Chunk); ; {
 		n, err := c.Read(buf)
+		if first && n > 0 && buf[0] == Back {
+			fill(c)
+			return
+		}
+		first = first && n == 0
 		s.taken.Add(uint64(n))
 		if err != nil {
 			return
