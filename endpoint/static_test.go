@@ -249,6 +249,10 @@ func TestManyStaticSessionsAndPeersOnASocket(t *testing.T) {
 		if !errors.Is(gone.Err(), net.ErrClosed) || gone.Status().State != SessionDown {
 			t.Errorf("after Close: %v, %s", gone.Err(), gone.Status().State)
 		}
+		put(gone, frame("after its end"))
+		if st := gone.Status().Traffic; st.PacketsOut != 0 || st.DroppedOut != 1 {
+			t.Errorf("after Close a session counts %+v", st)
+		}
 		if st := gone.Tunnel().Status(); len(st.Sessions) != each-1 || st.Traffic.PacketsIn != each {
 			t.Errorf("after a session's end the tunnel has %d sessions, and counts %+v", len(st.Sessions), st.Traffic)
 		}

@@ -348,6 +348,28 @@ func TestSwitchesThatAreRefused(t *testing.T) {
 	})
 }
 
+// Sessions whose PPP passes are not held for strangers' once they stand.
+func TestManySwitchedSessionsInATunnel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lts, lac := aggregating(t, n), dialling(t, n, 1)
+		defer lts.Close()
+		defer lac.Close()
+		tun, err := lac.Dial(t.Context(), lnsAddr, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 20 {
+			if _, err := tun.OpenRawPPP(t.Context(), nil); err != nil {
+				t.Fatalf("session %d: %v", i+1, err)
+			}
+			if _, err := lts.Accept(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // Who cannot end PPP refuses calls that are not to pass.
 func TestCallsThatNeitherEndNorPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
