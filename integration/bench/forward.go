@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"time"
 
@@ -125,14 +126,14 @@ func openOursSmall(s *scaffold) (f forward, err error) {
 		return f, err
 	}
 	var address netip.AddrPort
-	if err := server.Ask("start", roles.ServerConfig{SmallSocket: true, AllowHost: []string{ownAddress}}, &address); err != nil {
+	if err := server.Ask("start", roles.ServerConfig{SmallSocket: true, Processors: processors(), AllowHost: []string{ownAddress}}, &address); err != nil {
 		return f, err
 	}
 	forwarder, err := s.h.child("forwarder", nil)
 	if err != nil {
 		return f, err
 	}
-	order := forwardOrder{Server: address.String(), Targets: []string{outward(s.ports.Sink), outward(s.ports.Echo)}}
+	order := forwardOrder{Server: address.String(), Processors: processors(), Targets: []string{outward(s.ports.Sink), outward(s.ports.Echo)}}
 	var listen []string
 	if err := forwarder.Ask("start", order, &listen); err != nil {
 		return f, err
@@ -142,8 +143,17 @@ func openOursSmall(s *scaffold) (f forward, err error) {
 
 // A forwardOrder is what a forwarder is to forward to, by a server.
 type forwardOrder struct {
-	Server  string
-	Targets []string
+	Server     string
+	Processors int // of Go's; 0: as it likes
+	Targets    []string
+}
+
+// processors is what l2tpnet itself does: one where there are two.
+func processors() int {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) <= 2 {
+		return 1
+	}
+	return 0
 }
 
 // newForwarder is what "l2tpnet connect -L" is made of, on a small socket.
@@ -152,6 +162,9 @@ func newForwarder() roles.Role {
 		"start": roles.Asks(func(order forwardOrder) (listen []string, err error) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
+			if order.Processors > 0 {
+				runtime.GOMAXPROCS(order.Processors)
+			}
 			c, err := node.Dial(ctx, &node.Client{
 				Server: order.Server, User: roles.User, Password: roles.Password,
 				Socket: func(string) (net.PacketConn, error) { return roles.ListenUDP("127.0.0.1:0", true) },

@@ -57,6 +57,7 @@ type plan struct {
 	buffers []bool // whether small, in this order
 	profile string // directory; empty: none
 	plot    string // file; empty: none
+	page    bool   // the table is one of Markdown's
 	dir     string // with programs that have been built
 }
 
@@ -70,6 +71,7 @@ func parse(args []string, stderr io.Writer) (p plan, err error) {
 	buffers := flags.String("buffers", "wide,stock", "of sockets: those that they get, or 212,992 bytes")
 	flags.StringVar(&p.profile, "profile", "", "directory for profiles of the CPU time of this program's children")
 	flags.StringVar(&p.plot, "plot", "", "file for a plot (SVG) of throughput by flows and by MTU, instead of the table")
+	flags.BoolVar(&p.page, "markdown", false, "print the table as Markdown has it")
 	if err := flags.Parse(args); err != nil {
 		return p, flag.ErrHelp // it has been said
 	}

@@ -46,10 +46,26 @@ func (f figure) result(seen map[string][]sample) (r result, ok bool) {
 	return r, true
 }
 
-const row = "%-21s %5s %2s %5s %5s %5s %5s %5s %-11s %s"
+// A tableFormat is how a line of the table looks, and what stands between its head and
+// the others.
+type tableFormat struct{ row, rule string }
 
-func printHead(w io.Writer) {
-	fmt.Fprintf(w, row+"\n", "Gbit/s", "bufs", "×", "ours", "s/GB", "theirs", "s/GB", "ratio", "spread", "goal")
+var (
+	plain    = tableFormat{row: "%-21s %5s %2s %5s %5s %5s %5s %5s %-11s %s\n"}
+	markdown = tableFormat{
+		row:  "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n",
+		rule: "|---|---|--:|--:|--:|--:|--:|--:|---|---|\n",
+	}
+)
+
+// cells are what is in a line.
+type cells [10]any
+
+func (t tableFormat) line(w io.Writer, c cells) { fmt.Fprintf(w, t.row, c[:]...) }
+
+func (t tableFormat) head(w io.Writer) {
+	t.line(w, cells{"Gbit/s", "bufs", "×", "ours", "s/GB", "theirs", "s/GB", "ratio", "spread", "goal"})
+	io.WriteString(w, t.rule)
 }
 
 func buffers(small bool) string {
@@ -67,8 +83,8 @@ func (f figure) bound() string {
 	return fmt.Sprintf("≥%g", f.goal)
 }
 
-// line is the figure's line of the table, of 80 columns.
-func (f figure) line(r result, flows int, small bool) string {
+// cells are the figure's line of the table, which has 80 columns where it is plain.
+func (f figure) cells(r result, flows int, small bool) cells {
 	seconds := func(v float64) string {
 		if v == 0 || math.IsNaN(v) {
 			return ""
@@ -88,7 +104,7 @@ func (f figure) line(r result, flows int, small bool) string {
 	if !f.met(r.median) {
 		goal = f.bound() + " ✗"
 	}
-	return fmt.Sprintf(row, f.name, buffers(small), n, fmt.Sprintf(f.format, r.ours), seconds(r.oursCPU), theirs, seconds(r.theirsCPU), ratio, spread, goal)
+	return cells{f.name, buffers(small), n, fmt.Sprintf(f.format, r.ours), seconds(r.oursCPU), theirs, seconds(r.theirsCPU), ratio, spread, goal}
 }
 
 // miss says that the goal is missed.

@@ -36,11 +36,33 @@ func (p plan) length() time.Duration {
 // run plays all scenes, prints the table, and returns the goals that were missed, in words.
 func (p plan) run(ctx context.Context, w io.Writer) (missed []string, err error) {
 	wanted := p.figures()
-	printHead(w)
-	said := map[string]bool{}
+	format := plain
+	if p.page {
+		format = markdown
+	}
+	// Of a page the table is one piece: what is to be noted follows it.
+	var notes []string
+	defer func() {
+		if p.page && len(notes) > 0 {
+			fmt.Fprintln(w)
+			for _, n := range notes {
+				fmt.Fprintln(w, "- "+n)
+			}
+		}
+	}()
+	note := func(n string) {
+		switch {
+		case slices.Contains(notes, n):
+			return
+		case !p.page:
+			fmt.Fprintln(w, n)
+		}
+		notes = append(notes, n)
+	}
+	format.head(w)
 	for _, s := range scenes(wanted) {
 		for _, small := range p.buffers {
-			m, err := p.play(ctx, w, s, small, wanted, said)
+			m, err := p.play(ctx, w, s, small, wanted, format, note)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name, err)
 			}
@@ -51,7 +73,7 @@ func (p plan) run(ctx context.Context, w io.Writer) (missed []string, err error)
 }
 
 // play plays a scene with buffers of one kind.
-func (p plan) play(ctx context.Context, w io.Writer, s *scene, small bool, wanted []figure, said map[string]bool) (missed []string, err error) {
+func (p plan) play(ctx context.Context, w io.Writer, s *scene, small bool, wanted []figure, format tableFormat, note func(string)) (missed []string, err error) {
 	h := &hall{ctx: ctx, out: w, dir: p.dir, absent: map[string]string{}}
 	h.back = slices.ContainsFunc(wanted, func(f figure) bool { return f.scene == s && f.back })
 	defer h.end()
@@ -63,10 +85,7 @@ func (p plan) play(ctx context.Context, w io.Writer, s *scene, small bool, wante
 		h.notes = append(h.notes, fmt.Sprintf("MISSING: %s: %s", lane, why))
 	}
 	for _, n := range slices.Sorted(slices.Values(h.notes)) {
-		if !said[n] {
-			said[n] = true
-			fmt.Fprintln(w, n)
-		}
+		note(n)
 	}
 	for i, flows := range p.flows {
 		figures := slices.Clone(wanted)
@@ -88,7 +107,7 @@ func (p plan) play(ctx context.Context, w io.Writer, s *scene, small bool, wante
 		}
 		for _, f := range figures {
 			if r, ok := f.result(seen); ok {
-				fmt.Fprintln(w, f.line(r, flows, small))
+				format.line(w, f.cells(r, flows, small))
 				if !f.met(r.median) {
 					missed = append(missed, f.miss(r, flows, small))
 				}

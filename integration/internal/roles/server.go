@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
 	"github.com/l2tpnet/l2tpnet/endpoint/node"
@@ -28,6 +29,8 @@ type ServerConfig struct {
 	SmallSocket bool
 	// MRU is that of the sessions, in bytes. 0: 1,400.
 	MRU int
+	// Processors is how many of them Go uses. 0: as it likes.
+	Processors int
 	// AllowHost are addresses of this machine that clients may go out to. Nil: they go nowhere.
 	AllowHost []string
 }
@@ -55,6 +58,9 @@ func NewServer() Role {
 				Users: map[string]node.User{User: {Password: Password}},
 				Pool:  netip.MustParsePrefix("10.64.0.0/12"),
 				MRU:   cfg.MRU,
+			}
+			if cfg.Processors > 0 {
+				runtime.GOMAXPROCS(cfg.Processors)
 			}
 			if cfg.Sessions > 0 {
 				s.Limits = endpoint.Limits{Tunnels: 2 * cfg.Sessions, HalfOpenPerSource: -1, RatePerSource: -1}
