@@ -39,11 +39,13 @@ type form interface {
 // one does: datagrams then pass the type's own ReadFrom and WriteTo by.
 func New(conn net.PacketConn) *Conn {
 	c := &Conn{conn: conn}
-	if f, err := newFast(conn); err == nil {
-		c.form = f
-	} else {
-		c.form = newPortable(conn)
+	if fastForm {
+		if f, err := newFast(conn); err == nil {
+			c.form = f
+			return c
+		}
 	}
+	c.form = newPortable(conn)
 	return c
 }
 

@@ -1,0 +1,5 @@
+//go:build portable
+
+package udp
+
+const fastForm = false
