@@ -50,10 +50,17 @@ type AnswerConfig struct {
 	// Methods are the PPP authentications that callers are asked for, the
 	// first one first, the next when it is refused. Nil: MS-CHAPv2, CHAP, and EAP with MS-CHAPv2.
 	Methods []AuthMethod
-	// Authenticate answers for the callers' names. Required, unless there is RawPPP.
+	// Authenticate answers for the callers' names. Required, unless there is RawPPP or V3.
 	Authenticate Authenticator
-	// Pool gives the callers their addresses. Required, unless there is RawPPP.
+	// Pool gives the callers their addresses. Required, unless there is RawPPP or V3.
 	Pool AddressPool
+	// V3 answers those who call by L2TPv3 too, on the same port. Nil: L2TPv2 alone.
+	V3 *V3Config
+	// Pseudowire tells of a session of L2TPv3 that a peer asks for, above all by its
+	// Remote End ID, what our end of it is like, of which nil is the zero value; an error
+	// refuses it, and is logged. It must not wait. Nil: all of the types that there are
+	// in V3 are taken as they come.
+	Pseudowire func(Call) (*PseudowireConfig, error)
 	// RawPPP tells of a call whether its PPP is to pass as it is, to be switched to
 	// another session ([Switch]); [Endpoint.Accept] gives such a session as soon as the
 	// call stands. It must not wait. Calls for which it says no are refused where there
@@ -94,6 +101,14 @@ type TunnelConfig struct {
 	// HideAVPs hides what may be hidden of control messages (RFC 2661 §4.3), with
 	// the secret. Some peers do not understand that.
 	HideAVPs bool
+	// V3 dials by L2TPv3 (RFC 3931). Nil: by L2TPv2.
+	V3 *V3Config
+	// Fallback, with V3, dials peers of either version: who does not speak L2TPv3 goes on
+	// in L2TPv2 (§4.7.3). The tunnel is then of the version that the peer has answered in.
+	Fallback bool
+	// Retries is how often a message is sent again before the peer is given up. Zero: 5,
+	// or 10 with V3.
+	Retries int
 }
 
 // PPPConfig is how [Tunnel.OpenPPP] introduces itself.
@@ -240,13 +255,13 @@ func (c *Config) withDefaults() (Config, error) {
 		return full, err
 	}
 	answer := *full.Answer
-	if answer.RawPPP == nil && !answer.endsPPP() {
+	if answer.RawPPP == nil && answer.V3 == nil && !answer.endsPPP() {
 		return full, fmt.Errorf("expected an Authenticator and an AddressPool to answer calls with, found none")
 	}
 	answer.MRU = orDefault(answer.MRU, defaultMRU)
 	answer.Limits = answer.Limits.withDefaults()
 	full.Answer = &answer
-	return full, errors.Join(checkMRU(answer.MRU), checkMPPE(answer.MPPE, answer.Methods))
+	return full, errors.Join(checkMRU(answer.MRU), checkMPPE(answer.MPPE, answer.Methods), answer.V3.Validate(answer.Secret))
 }
 
 // endsPPP tells whether PPP can end here.

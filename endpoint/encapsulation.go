@@ -70,6 +70,8 @@ type arrival struct {
 	cookie   []byte // the one that the peer sends
 	sublayer bool
 	order    *ordering // nil: numbers are not looked at
+	// negotiated: the peer has said whether it wants numbers.
+	negotiated bool
 }
 
 // receiveV3 takes the rest of a data message of L2TPv3, from the cookie on, and reports
@@ -91,7 +93,7 @@ func (s *Session) receiveV3(rest []byte, in *inflow) bool {
 		s.flow.invalid.Add(1)
 		return false
 	}
-	if sequenced && !s.encap.numbered.Load() {
+	if sequenced && !a.negotiated && !s.encap.numbered.Load() {
 		s.encap.numbered.Store(true) // who numbers may insist on it
 	}
 	switch {

@@ -50,6 +50,7 @@ type Endpoint struct {
 	accepted   chan *Session
 	counters   counters
 	challenges challenges               // of the tunnels that are being dialled
+	speaksV3   atomic.Bool              // control messages of L2TPv3 are for us
 	recorder   atomic.Pointer[recorder] // of the capture that runs, or nil
 
 	ctx    context.Context // ends with the endpoint
@@ -65,6 +66,7 @@ type Endpoint struct {
 	byPeer   map[peerID]*Tunnel // tunnels that were not dialled, and are established
 	byAddr   map[netip.AddrPort][]*Tunnel
 	nextLoop int
+	nextUp   chan struct{} // closed with the next tunnel that is established; nil: nobody waits
 }
 
 // peerID is how a peer names its tunnel: a repeated SCCRQ, and a message that
@@ -72,6 +74,7 @@ type Endpoint struct {
 type peerID struct {
 	addr netip.AddrPort
 	id   uint32
+	v3   bool // ids of L2TPv3 are others than those of L2TPv2
 }
 
 // Listen opens a UDP socket and makes an endpoint of it. The network is "udp",
@@ -124,6 +127,11 @@ func newEndpoint(conns []net.PacketConn, full Config) *Endpoint {
 			MaxSessions:   sessionsMost, // see refuseSession
 			PeerWindow:    a.Limits.PeerWindow, SendQueue: a.Limits.SendQueue,
 			DuplicateAckDelay: time.Second / time.Duration(a.Limits.DuplicateAcks),
+			SessionTaken:      e.sessionTaken,
+		}
+		if a.V3 != nil {
+			e.answering.V3 = a.V3.control(a.answeredTypes())
+			e.speaksV3.Store(true)
 		}
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
@@ -157,6 +165,15 @@ func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) 
 	if cfg == nil {
 		cfg = &TunnelConfig{}
 	}
+	if err := cfg.V3.Validate(cfg.Secret); err != nil {
+		return nil, err
+	}
+	var v3 *control.V3
+	if cfg.V3 != nil {
+		v3 = cfg.V3.control(dialledTypes)
+		v3.Fallback = cfg.Fallback
+		e.speaksV3.Store(true)
+	}
 	t, err := e.dial(e.pathTo(peer, netip.Addr{}), control.Config{
 		HostName:      e.cfg.HostName,
 		Secret:        cfg.Secret.bytes(),
@@ -164,17 +181,21 @@ func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) 
 		HideAVPs:      cfg.HideAVPs && cfg.Secret != "",
 		PlacesCalls:   e.cfg.placesCalls(),
 		// Who answers as well may meet a peer that dials at the same time.
-		TieBreaker: e.wantsSingle(peer),
+		TieBreaker:   e.wantsSingle(peer),
+		V3:           v3,
+		Retries:      cfg.Retries,
+		SessionTaken: e.sessionTaken,
 	})
 	if err != nil {
 		return nil, err
 	}
 	defer e.challenges.remove(t.machine.Challenge())
+	defer e.challenges.remove(t.machine.Nonce())
 	select {
 	case <-t.up:
 		return t, nil
 	case <-t.done:
-		if w := t.winner.Load(); w != nil {
+		if w := e.lostTo(ctx, t); w != nil {
 			return w, nil // the peer has dialled us at the same time, and won
 		}
 		return nil, t.Err()
@@ -305,6 +326,7 @@ func (e *Endpoint) dial(way *udp.Path, cfg control.Config) (*Tunnel, error) {
 	cfg.Rand, cfg.Traffic, cfg.LocalID = owner, owner.traffic, id
 	m := control.Dial(time.Now(), cfg)
 	e.challenges.add(m.Challenge())
+	e.challenges.add(m.Nonce())
 	return e.add(id, way, peerID{}, nil, m, owner), nil
 }
 
@@ -351,24 +373,25 @@ func (e *Endpoint) forget(t *Tunnel) {
 // answer finds the tunnel of a control message that names none, of a peer that does
 // not know our id. Nil: there is none, and the message has been seen to.
 func (e *Endpoint) answer(from netip.AddrPort, to netip.Addr, h wire.Header, datagram, avps []byte) *Tunnel {
-	o, ok := wire.ParseOpening(avps)
-	if ok && o.Type == wire.SCCRQ && e.half != nil {
-		e.sccrq(from, to, datagram, o)
+	o, v3, ok := e.opening(h, avps)
+	caller := peerID{from, o.TunnelID, v3}
+	if ok && o.Type == wire.SCCRQ && e.half != nil && (!v3 || e.answering.V3 != nil) {
+		e.sccrq(caller, to, datagram, o.Hidden)
 		return nil
 	}
 	if o.Hidden != nil && e.knows(from) {
-		m, _ := wire.ParseMessage(avps, e.cfg.answerSecret())
-		o.TunnelID = m.AssignedTunnelID
+		o.TunnelID = e.opened(datagram, v3).AssignedTunnelID
+		caller.id = o.TunnelID
 	}
 	if !ok || o.TunnelID == 0 {
 		e.counters.unknownTunnel.Add(1)
 		return nil
 	}
 	e.mu.Lock()
-	t := e.byPeer[peerID{from, o.TunnelID}]
+	t := e.byPeer[caller]
 	e.mu.Unlock()
 	if t == nil && o.Type == wire.StopCCN {
-		if e.complete(from, 0, o.TunnelID, h, datagram, avps) {
+		if e.complete(caller, 0, h, datagram, avps) {
 			return nil
 		}
 		// Of an LNS that refuses our SCCRQ, or does not use our id.

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"errors"
 	"net"
+	"strings"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
@@ -54,10 +55,29 @@ func (e *AuthError) Error() string { return e.words }
 // A TimeoutError is a peer that did not answer.
 type TimeoutError struct {
 	Silent bool // nothing has ever come from it
-	words  string
+	// V3 tells that nothing but L2TPv3 was spoken to it, and Secret that it may have
+	// been silent since it has another tunnel secret, or none, in L2TPv3.
+	V3, Secret bool
+	words      string
 }
 
 func (e *TimeoutError) Error() string { return e.words }
+
+// Hint is what may be the matter with a peer that is silent, for people; empty: nobody
+// knows.
+//
+// RFC 3931 §5.4.1 has messages with a wrong digest dropped, so that other secrets look
+// like no answer.
+func (e *TimeoutError) Hint() string {
+	var may []string
+	if e.Silent && e.Secret {
+		may = append(may, "the peer may have another tunnel secret, or none: L2TPv3 does not answer then")
+	}
+	if e.Silent && e.V3 {
+		may = append(may, "it may not speak L2TPv3, without which it was not offered to go on")
+	}
+	return strings.Join(may, "; ")
+}
 
 // Timeout reports true, as net.Error's does.
 func (e *TimeoutError) Timeout() bool { return true }
@@ -74,6 +94,9 @@ func (e *PPPError) Error() string { return e.words }
 var (
 	// ErrLostTie ends a tunnel that was dialled while its peer dialled us, and won.
 	ErrLostTie = control.ErrLostTie
+	// ErrLostSessionTie ends a session of L2TPv3 for a circuit that its peer was asking for
+	// as well.
+	ErrLostSessionTie = control.ErrLostSessionTie
 	// ErrSuperseded ends a tunnel whose peer has restarted and has opened another.
 	ErrSuperseded = control.ErrSuperseded
 	// ErrEvicted ends a tunnel in which nobody was authenticated, when there are as many
@@ -107,8 +130,11 @@ func publicError(err error) error {
 	if _, ok := errors.AsType[*control.CapabilityError](err); ok {
 		return &RefusedError{words: words}
 	}
+	if _, ok := errors.AsType[*control.PseudowireError](err); ok {
+		return &RefusedError{words: words}
+	}
 	if e, ok := errors.AsType[*control.TimeoutError](err); ok {
-		return &TimeoutError{Silent: !e.Heard && e.Awaited == 0, words: words}
+		return &TimeoutError{Silent: !e.Heard && e.Awaited == 0, V3: e.V3, Secret: e.Secret, words: words}
 	}
 	if e, ok := errors.AsType[control.AuthError](err); ok {
 		return &AuthError{Tunnel: true, Ours: e != control.NoSecret, words: words}

@@ -14,7 +14,7 @@ import (
 type flow struct {
 	packetsIn, bytesIn, droppedIn, packetsOut, bytesOut, droppedOut atomic.Uint64
 	ownIn, ownOut                                                   atomic.Uint64
-	cookieDiscards, invalid, unnumbered, late, outOfSequence        atomic.Uint64 // in version 3
+	cookieDiscards, invalid, unnumbered, late, outOfSequence, muted atomic.Uint64 // in version 3
 }
 
 // A carriage is what a session carries at the moment: the loop replaces it as a
@@ -119,6 +119,12 @@ func (p *pppEnd) receive(frame []byte, in *inflow) {
 // holds: whoever makes them is told the MTU, whoever bridges them cannot make them
 // shorter, and in pieces they arrive after all.
 func (s *Session) Put(b *link.Batch) {
+	if s.mute.Load() {
+		n := uint64(len(b.Frames))
+		s.flow.muted.Add(n)
+		s.flow.droppedOut.Add(n)
+		return
+	}
 	m := b.Mark()
 	defer b.Restore(m)
 	carries := s.carries.Load()
@@ -220,6 +226,9 @@ func (s *Session) transmit(frames []link.Frame, numbered bool) {
 
 // sendFrame sends one of PPP's own frames. On the loop.
 func (s *Session) sendFrame(frame []byte) {
+	if s.mute.Load() {
+		return
+	}
 	s.flow.ownOut.Add(1)
 	b := link.NewBatch()
 	defer b.Free()

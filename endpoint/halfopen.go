@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
@@ -55,13 +56,13 @@ func (h *halfOpen) loaded() bool {
 }
 
 // sccrq takes an SCCRQ that names no tunnel. On the reader.
-func (e *Endpoint) sccrq(from netip.AddrPort, to netip.Addr, datagram []byte, o wire.Opening) {
+func (e *Endpoint) sccrq(caller peerID, to netip.Addr, datagram, hidden []byte) {
 	if e.ctx.Err() != nil {
 		// While the others hear our goodbye. A caller whom we answered now would wait for
 		// us for 31 s, though who follows us on this port could have answered.
 		return
 	}
-	h := e.half
+	h, from := e.half, caller.addr
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	e.counters.sccrqs.Add(1)
@@ -74,26 +75,23 @@ func (e *Endpoint) sccrq(from netip.AddrPort, to netip.Addr, datagram []byte, o 
 		return
 	}
 	earned := false
-	if o.Hidden != nil {
+	if hidden != nil {
 		// It takes the secret, and more time, to tell whether it is known.
-		if earned = e.earns(now, from, o); !earned {
+		if earned = e.earns(now, caller, hidden); !earned {
 			return
 		}
-		_, avps, _ := wire.ParseHeader(datagram)
-		m, _ := wire.ParseMessage(avps, e.cfg.answerSecret())
-		if o.TunnelID = m.AssignedTunnelID; o.TunnelID == 0 {
+		if caller.id = e.opened(datagram, caller.v3).AssignedTunnelID; caller.id == 0 {
 			e.counters.unknownTunnel.Add(1)
 			return
 		}
 	}
-	caller := peerID{from, o.TunnelID}
-	r := h.records.ofKey(h.hasher.sccrq(from, o.TunnelID, nil))
+	r := h.records.ofKey(h.hasher.sccrq(caller, nil))
 	again := r.is(caller) && r.same(datagram)
 	e.mu.Lock()
 	t := e.byPeer[caller]
 	e.mu.Unlock()
 	stands := t != nil && !t.isDown()
-	if !again && !stands && !earned && !e.earns(now, from, o) || loaded && !e.allow(now, from) {
+	if !again && !stands && !earned && !e.earns(now, caller, nil) || loaded && !e.allow(now, from) {
 		return
 	}
 	switch {
@@ -127,13 +125,14 @@ func (e *Endpoint) reopen(t *Tunnel, sccrq []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Since(h.began)
-	if e.earns(now, t.caller.addr, wire.Opening{TunnelID: t.caller.id}) {
+	if e.earns(now, t.caller, nil) {
 		e.open(now, t.path.Load().Local, sccrq, t.caller)
 	}
 }
 
-// earns tells whether an SCCRQ may have a record and an answer. h.mu is held.
-func (e *Endpoint) earns(now time.Duration, from netip.AddrPort, o wire.Opening) bool {
+// earns tells whether an SCCRQ may have a record and an answer; hidden is its sender's id
+// if that is not known. h.mu is held.
+func (e *Endpoint) earns(now time.Duration, caller peerID, hidden []byte) bool {
 	h := e.half
 	if !h.loaded() {
 		return true
@@ -141,7 +140,7 @@ func (e *Endpoint) earns(now time.Duration, from netip.AddrPort, o wire.Opening)
 	if now-h.summaryAt >= summaryInterval {
 		e.summarize(now)
 	}
-	seen := h.memory.see(h.hasher.sccrq(from, o.TunnelID, o.Hidden), now)
+	seen := h.memory.see(h.hasher.sccrq(caller, hidden), now)
 	admitted, enough := h.admission.admit(seen, now)
 	switch {
 	case admitted:
@@ -190,7 +189,7 @@ func (e *Endpoint) drop(r *halfOpenRecord) {
 // open makes a record of an SCCRQ and answers it, or refuses it. h.mu is held.
 func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, caller peerID) {
 	h, c := e.half, &e.counters
-	hdr, avps, err := wire.ParseHeader(datagram)
+	hdr, avps, err := parseControl(datagram)
 	if err != nil || hdr.Ns != 0 || hdr.Nr != 0 {
 		c.malformed.Add(1) // in no sequence does an SCCRQ follow anything
 		return
@@ -200,16 +199,19 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 		c.lengthLimit.Add(1)
 		return
 	}
-	key, source := h.hasher.sccrq(caller.addr, caller.id, nil), h.hasher.source(caller.addr.Addr())
+	key, source := h.hasher.sccrq(caller, nil), h.hasher.source(caller.addr.Addr())
 	old := h.records.ofKey(key) // of a peer that begins anew
 	if old == nil && int(h.records.sources[source]) >= h.limits.HalfOpenPerSource {
 		c.sourceLimit.Add(1)
 		return
 	}
-	yields, answer := e.collide(caller.addr, avps)
-	if !answer {
-		c.lostTie.Add(1)
-		return
+	var yields *Tunnel
+	if !caller.v3 {
+		var outcome control.Collision
+		if yields, outcome = e.collide(caller.addr, datagram); outcome == control.OursWins || outcome == control.NoneWins {
+			c.lostTie.Add(1)
+			return
+		}
 	}
 	full := !e.hasRoom(false)
 	if full {
@@ -218,7 +220,7 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 			return
 		}
 	}
-	r := halfOpenRecord{key: key, peer: caller.addr, local: to, came: now, peerID: uint16(caller.id), received: uint32(len(datagram)), length: uint16(len(datagram))}
+	r := halfOpenRecord{key: key, peer: caller.addr, local: to, came: now, peerID: caller.id, v3: caller.v3, received: uint32(len(datagram)), length: uint16(len(datagram))}
 	if copy(r.sccrq[:], datagram) < len(datagram) {
 		r.long = append([]byte(nil), datagram...)
 	}
@@ -237,6 +239,21 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 		refusal = tooManyTunnels // in the place of the SCCRP: a StopCCN behind one that never comes would wait for it
 	}
 	m, _ := e.replay(&r, refusal)
+	if caller.v3 {
+		if m.Counters().BadDigest > 0 {
+			// Nothing else of it is of any use, not even to settle a tie.
+			c.badDigest.Add(1)
+			e.ids.free(id)
+			h.refusals++
+			return
+		}
+		var outcome control.Collision
+		yields, outcome = e.collide(caller.addr, datagram)
+		if outcome == control.OursWins || outcome == control.NoneWins {
+			c.lostTie.Add(1)
+			m, _ = e.replay(&r, lostTie)
+		}
+	}
 	reply, down := drain(m)
 	if down == nil && reply != nil {
 		if old != nil {

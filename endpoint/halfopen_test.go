@@ -131,7 +131,7 @@ func TestHalfOpenTunnelsAreBoundedAndTheOldestGo(t *testing.T) {
 		tunnels := len(e.all)
 		e.mu.Unlock()
 		e.half.mu.Lock()
-		newest, first := e.half.records.ofKey(e.half.hasher.sccrq(asker(100), 1, nil)), e.half.records.ofKey(e.half.hasher.sccrq(asker(0), 1, nil))
+		newest, first := e.half.records.ofKey(e.half.hasher.sccrq(peerID{addr: asker(100), id: 1}, nil)), e.half.records.ofKey(e.half.hasher.sccrq(peerID{addr: asker(0), id: 1}, nil))
 		e.half.mu.Unlock()
 		if newest == nil || first != nil || tunnels != 0 {
 			t.Errorf("newest %v, first %v, %d tunnels", newest, first, tunnels)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"net/netip"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
@@ -16,8 +15,8 @@ import (
 // complete takes a control message for a half-open tunnel: by our id, or by the
 // peer's address and its id when ours is 0. It reports false when there is none.
 // On the reader.
-func (e *Endpoint) complete(from netip.AddrPort, ours, theirs uint32, hdr wire.Header, datagram, avps []byte) bool {
-	h := e.half
+func (e *Endpoint) complete(caller peerID, ours uint32, hdr wire.Header, datagram, avps []byte) bool {
+	h, from := e.half, caller.addr
 	if h == nil {
 		return false
 	}
@@ -26,10 +25,10 @@ func (e *Endpoint) complete(from netip.AddrPort, ours, theirs uint32, hdr wire.H
 	e.expire(time.Since(h.began))
 	r := h.records.ofID(ours)
 	if ours == 0 {
-		r = h.records.ofKey(h.hasher.sccrq(from, theirs, nil))
+		r = h.records.ofKey(h.hasher.sccrq(caller, nil))
 	}
 	switch {
-	case r == nil || ours == 0 && !r.is(peerID{from, theirs}):
+	case r == nil || ours == 0 && !r.is(caller):
 		return false
 	case r.peer != from:
 		e.counters.wrongPeer.Add(1)
@@ -51,6 +50,7 @@ func (e *Endpoint) complete(from netip.AddrPort, ours, theirs uint32, hdr wire.H
 	drain(m)
 	now := time.Now()
 	m.Handle(now, datagram)
+	e.counters.badDigest.Add(m.Counters().BadDigest)
 	if m.Established() {
 		if e.hasRoom(true) {
 			owner.Reader = e.random
@@ -76,6 +76,12 @@ func (e *Endpoint) complete(from netip.AddrPort, ours, theirs uint32, hdr wire.H
 
 var tooManyTunnels = wire.Result{Code: wire.StopError, Error: wire.ErrorResources, Text: "too many tunnels"}
 
+// lostTie is what L2TPv3 tells of an SCCRQ that has lost to ours.
+//
+// RFC 3931 §5.4.3: "A StopCCN SHOULD be sent by the winner as an explicit rejection for
+// the losing SCCRQ."
+var lostTie = wire.Result{Code: wire.StopExists}
+
 // refuse notes that a half-open tunnel has failed. It stays for its time, in which it
 // says so to each repetition of the SCCCN. h.mu is held.
 func (e *Endpoint) refuse(r *halfOpenRecord, reason error) {
@@ -94,8 +100,7 @@ func (e *Endpoint) refuse(r *halfOpenRecord, reason error) {
 // establish makes a tunnel of a record. h.mu is held.
 func (e *Endpoint) establish(r *halfOpenRecord, m *control.Tunnel, o *owner) {
 	id, caller, way := uint32(r.id), r.caller(), e.pathTo(r.peer, r.local)
-	_, avps, _ := wire.ParseHeader(r.datagram())
-	rival := e.overcome(caller.addr, avps)
+	rival := e.overcome(caller.addr, r.datagram())
 	e.half.records.remove(r, e.half.hasher.source(r.peer.Addr()))
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -116,6 +121,9 @@ func (e *Endpoint) establish(r *halfOpenRecord, m *control.Tunnel, o *owner) {
 func (e *Endpoint) replay(r *halfOpenRecord, refusal wire.Result) (*control.Tunnel, *owner) {
 	o := &owner{Reader: rand.NewChaCha8(r.seed)}
 	cfg := e.answering
+	if !r.v3 {
+		cfg.V3 = nil
+	}
 	cfg.Rand, cfg.Traffic, cfg.LocalID, cfg.Refusal = o, o.traffic, uint32(r.id), refusal
 	now := time.Now()
 	m := control.Answer(now, cfg)
@@ -150,7 +158,7 @@ func (e *Endpoint) sendTo(r *halfOpenRecord, reply []byte) bool {
 		return false
 	}
 	if e.log.Enabled(e.ctx, slog.LevelDebug) {
-		_, avps, _ := wire.ParseHeader(reply)
+		_, avps, _ := parseControl(reply)
 		e.log.Debug("sent", "message", describe(avps), "tunnel", r.id, "peer", r.peer)
 	}
 	if err := e.write(reply, e.pathTo(r.peer, r.local)); err != nil {

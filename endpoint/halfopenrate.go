@@ -76,11 +76,14 @@ type hasher struct{ seed maphash.Seed }
 
 // sccrq is the key of an SCCRQ: where it came from, and which id its sender has
 // assigned. A hidden id serves as it is, since a repetition is the same octet by octet.
-func (h hasher) sccrq(from netip.AddrPort, id uint32, hidden []byte) uint64 {
-	addr, port := from.Addr().As16(), from.Port()
+func (h hasher) sccrq(p peerID, hidden []byte) uint64 {
+	addr, port, id := p.addr.Addr().As16(), p.addr.Port(), p.id
 	var b [64]byte
 	k := append(b[:0], addr[:]...)
-	k = append(k, byte(port>>8), byte(port), byte(id>>8), byte(id))
+	k = append(k, byte(port>>8), byte(port), byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
+	if p.v3 {
+		k = append(k, 3)
+	}
 	k = append(k, hidden[:min(len(hidden), cap(k)-len(k))]...)
 	return maphash.Bytes(h.seed, k)
 }

@@ -3,8 +3,6 @@ package endpoint
 import (
 	"net/netip"
 	"time"
-
-	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
 // A halfOpenRecord is a half-open tunnel: all that it takes to make its machine again, as it
@@ -18,9 +16,11 @@ type halfOpenRecord struct {
 	long  []byte        // the SCCRQ, if it does not fit below
 
 	received, sent uint32 // bytes from and to the peer
+	peerID         uint32
 	older, newer   uint16 // records; none: 0
-	peerID, id     uint16
+	id             uint16
 	length         uint16 // of the SCCRQ below
+	v3             bool   // it is to be a tunnel of L2TPv3
 	messages       uint8  // that were looked into
 	refused        bool   // its SCCCN was answered by a StopCCN
 	sccrq          [264]byte
@@ -42,12 +42,12 @@ func (r *halfOpenRecord) datagram() []byte {
 // same tells whether an SCCRQ is the one of the record: a repetition is it octet by
 // octet.
 func (r *halfOpenRecord) same(datagram []byte) bool {
-	_, mine, _ := wire.ParseHeader(r.datagram())
-	_, avps, err := wire.ParseHeader(datagram)
-	return err == nil && string(mine) == string(avps)
+	h, mine, _ := parseControl(r.datagram())
+	other, avps, err := parseControl(datagram)
+	return err == nil && h.Version == other.Version && string(mine) == string(avps)
 }
 
-func (r *halfOpenRecord) caller() peerID { return peerID{r.peer, uint32(r.peerID)} }
+func (r *halfOpenRecord) caller() peerID { return peerID{r.peer, r.peerID, r.v3} }
 
 // is tells whether the record is a peer's tunnel: keys are not proof against chance.
 func (r *halfOpenRecord) is(p peerID) bool { return r != nil && r.caller() == p }

@@ -19,6 +19,7 @@ type counters struct {
 	sccrqs, answered, refused, remembered, unanswered                                   atomic.Uint64
 	evicted, expired, rateLimit, sourceLimit, lengthLimit, creditLimit                  atomic.Uint64
 	tunnelLimit, sessionLimit, unauthenticatedLimit, notAccepted, queueLimit, strangers atomic.Uint64
+	badDigest                                                                           atomic.Uint64
 }
 
 // receiveAll is the reader of one of the endpoint's sockets. What it hands on is valid
@@ -79,7 +80,7 @@ func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, 
 	switch {
 	case h.TunnelID != 0:
 		t = e.tunnels.get(h.TunnelID)
-		if t == nil && h.Control && e.complete(from, h.TunnelID, 0, h, datagram, payload) {
+		if t == nil && h.Control && e.complete(peerID{addr: from}, h.TunnelID, h, datagram, payload) {
 			return
 		}
 	case h.Control && len(payload) > 0:
@@ -116,8 +117,8 @@ func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, 
 func (e *Endpoint) receiveV3(from netip.AddrPort, to netip.Addr, datagram []byte, in *inflow) {
 	control, id, rest, err := wire.ParseV3(datagram)
 	switch {
-	case control: // nobody here speaks it
-		e.counters.unknownVersion.Add(1)
+	case control:
+		e.receiveControlV3(from, to, datagram)
 		return
 	case err != nil:
 		e.counters.malformed.Add(1)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/udp"
-	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
 // Tunnels that compete for a peer: both ends dial each other at once, or a peer that
@@ -97,23 +96,20 @@ func (e *Endpoint) rival(from netip.AddrPort) *Tunnel {
 	})
 }
 
-// collide decides whether an SCCRQ is answered although we are dialling its sender. The
-// tunnel that is to yield, as soon as it is answered, comes back.
-func (e *Endpoint) collide(from netip.AddrPort, sccrq []byte) (yields *Tunnel, answer bool) {
+// collide decides whether an SCCRQ is answered although we are dialling its sender: unless
+// ours wins, or none. The tunnel that is to yield, as soon as it is answered, comes back.
+func (e *Endpoint) collide(from netip.AddrPort, sccrq []byte) (yields *Tunnel, outcome control.Collision) {
 	r := e.rival(from)
 	if r == nil {
-		return nil, true
+		return nil, control.BothStand
 	}
-	switch r.tie(sccrq) {
-	case control.OursWins:
-		return nil, false
+	switch outcome = r.tie(sccrq); outcome {
 	case control.NoneWins:
 		r.runner.Do(r.machine.LoseTie)
-		return nil, false
 	case control.TheirsWins:
-		return r, true
+		return r, outcome
 	}
-	return nil, true
+	return nil, outcome
 }
 
 // overcome is our tunnel to the address that an SCCRQ came from, if it has to go when
@@ -126,8 +122,7 @@ func (e *Endpoint) overcome(from netip.AddrPort, sccrq []byte) *Tunnel {
 }
 
 func (t *Tunnel) tie(sccrq []byte) control.Collision {
-	m, _ := wire.ParseMessage(sccrq, t.ep.cfg.answerSecret())
-	return control.Collide(t.machine.TieBreaker(), control.PeerTieBreaker(m))
+	return control.Collide(t.machine.TieBreaker(), control.PeerTieBreaker(t.ep.opened(sccrq, false)))
 }
 
 // wantsSingle tells whether a tunnel to a peer is to say that it wishes to be the only
@@ -147,6 +142,7 @@ func (t *Tunnel) prevail(single bool) {
 			r.runner.Do(r.machine.Superseded)
 		}
 	}
+	t.ep.tellUp()
 	if !single || t.dialed() {
 		return
 	}

@@ -37,6 +37,7 @@ type Session struct {
 	tag     uint16        // of a VLAN pseudowire's frames
 	mtuMax  int           // bytes, by the configuration; 0: what the path lets through
 	ppp     *pppEnd       // nil: no PPP ends here
+	circuit *circuit      // nil: it is not negotiated by L2TPv3
 
 	carries atomic.Pointer[carriage] // never nil
 	sending sync.Mutex               // of numbers and of the Sealer, with what they are for
@@ -44,6 +45,7 @@ type Session struct {
 	sink    atomic.Pointer[link.Sink]
 	partner atomic.Pointer[Session] // whom it is switched to, or nil
 	waiting waitingRoom
+	mute    atomic.Bool // the peer's circuit is inactive: nothing is sent to it
 	flow    flow
 
 	ready chan struct{} // closed when all that is wanted has come up, or will not
@@ -88,6 +90,11 @@ func (s *Session) named(id uint32) {
 
 // call places the call, on the loop.
 func (s *Session) call(now time.Time) {
+	if s.circuit != nil {
+		s.named(s.circuit.ask(now, s.tunnel.machine))
+		s.setNegotiated()
+		return
+	}
 	if c := s.outgoing; c != nil {
 		s.named(s.tunnel.machine.PlaceCall(now, control.OutgoingCall{
 			CalledNumber: c.Number, SubAddress: c.SubAddress, MinimumBPS: c.MinimumBPS, MaximumBPS: c.MaximumBPS,
@@ -205,7 +212,11 @@ func (s *Session) hangup(r wire.Result) {
 // connected begins what the session is for: the call stands. On the loop, and at once:
 // the peer's first frame may be right behind its ICCN.
 func (s *Session) connected(now time.Time, ev control.SessionUp) {
-	s.encap.v2(s.tunnel.machine.PeerID(), ev.PeerSession, ev.SequencingRequired)
+	if s.circuit != nil {
+		s.connectedV3(ev)
+	} else {
+		s.encap.v2(s.tunnel.machine.PeerID(), ev.PeerSession, ev.SequencingRequired)
+	}
 	s.mu.Lock()
 	s.peerID = ev.PeerSession
 	s.mu.Unlock()
@@ -225,6 +236,9 @@ func (s *Session) disconnected(now time.Time, err error) {
 		return
 	}
 	s.hungUp = true
+	if s.circuit != nil {
+		s.removeNegotiated()
+	}
 	if s.tunnel.static() {
 		s.tunnel.ep.removeStatic(s)
 	} else {

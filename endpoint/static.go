@@ -186,7 +186,7 @@ func newStatic(t *Tunnel, cfg *StaticConfig) (s *Session, err error) {
 // control connection, that stands as long as one of them does.
 func newStaticTunnel(e *Endpoint, way *udp.Path) *Tunnel {
 	t := &Tunnel{
-		ep: e, loop: e.takeLoop(),
+		ep: e, loop: e.takeLoop(), version: 3,
 		up: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
 	}
 	t.log.tunnel = t

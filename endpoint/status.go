@@ -25,6 +25,7 @@ type Status struct {
 // that were received.
 type Counters struct {
 	Received       uint64
+	BadDigest      uint64 // L2TPv3: control messages whose Message Digest is wrong or missing
 	Malformed      uint64 // the header contradicts itself or the datagram
 	UnknownVersion uint64 // neither understood nor answered
 	UnknownTunnel  uint64 // no such tunnel id, or a message that opens none
@@ -67,6 +68,7 @@ type TunnelStatus struct {
 	Up         bool
 	Sessions   []SessionStatus // by our id
 	Traffic    Traffic         // of all sessions that it has had
+	BadDigest  uint64          // L2TPv3: its messages that were dropped, since their digest was wrong or missing
 }
 
 // SessionStatus is one session's.
@@ -84,6 +86,9 @@ type SessionStatus struct {
 	Encryption  string     // "none", "MPPE 128 bit"; empty where no PPP ends
 	Since       time.Time
 	Traffic     Traffic
+	// Circuit and PeerCircuit are the Circuit Status of either end of a session of L2TPv3
+	// that is negotiated, "active" or "inactive", perhaps with faults; else empty.
+	Circuit, PeerCircuit string
 }
 
 // Traffic counts a session's frames and their bytes: inner IP packets where PPP ends
@@ -92,11 +97,12 @@ type Traffic struct {
 	PacketsIn, BytesIn, DroppedIn    uint64
 	PacketsOut, BytesOut, DroppedOut uint64
 
-	// Of L2TPv3; all but OutOfSequence are among DroppedIn.
+	// Of L2TPv3; all but the last two are among DroppedIn.
 	CookieDiscards   uint64 // the cookie was wrong or missing
 	SequenceDiscards uint64 // too late, duplicates, or without the number that they need
 	Invalid          uint64 // no frame of the session's type, or none with the sublayer
 	OutOfSequence    uint64 // overtaken by others, and put in their place
+	CircuitDiscards  uint64 // of DroppedOut: the peer's circuit was inactive
 }
 
 func (t *Traffic) add(o Traffic) {
@@ -110,6 +116,7 @@ func (t *Traffic) add(o Traffic) {
 	t.SequenceDiscards += o.SequenceDiscards
 	t.Invalid += o.Invalid
 	t.OutOfSequence += o.OutOfSequence
+	t.CircuitDiscards += o.CircuitDiscards
 }
 
 // public is what a flow has counted, for others.
@@ -118,7 +125,7 @@ func (f *flow) public() Traffic {
 		PacketsIn: f.packetsIn.Load(), BytesIn: f.bytesIn.Load(), DroppedIn: f.droppedIn.Load(),
 		PacketsOut: f.packetsOut.Load(), BytesOut: f.bytesOut.Load(), DroppedOut: f.droppedOut.Load(),
 		CookieDiscards: f.cookieDiscards.Load(), SequenceDiscards: f.unnumbered.Load() + f.late.Load(),
-		Invalid: f.invalid.Load(), OutOfSequence: f.outOfSequence.Load(),
+		Invalid: f.invalid.Load(), OutOfSequence: f.outOfSequence.Load(), CircuitDiscards: f.muted.Load(),
 	}
 	t.DroppedIn += t.CookieDiscards + t.SequenceDiscards + t.Invalid
 	return t
@@ -129,7 +136,7 @@ func (e *Endpoint) Status() Status {
 	c := &e.counters
 	receive, send := e.socks[0].Buffers()
 	st := Status{Local: e.Addr(), ReceiveBuffer: receive, SendBuffer: send, Counters: Counters{
-		Received: c.received.Load(), Malformed: c.malformed.Load(), UnknownVersion: c.unknownVersion.Load(),
+		Received: c.received.Load(), BadDigest: c.badDigest.Load(), Malformed: c.malformed.Load(), UnknownVersion: c.unknownVersion.Load(),
 		UnknownTunnel: c.unknownTunnel.Load(), UnknownSession: c.unknownSession.Load(), WrongPeer: c.wrongPeer.Load(),
 		LostTie: c.lostTie.Load(), Overrun: c.overrun.Load(), SocketErrors: c.socketErrors.Load(),
 		SCCRQs: c.sccrqs.Load(), Answered: c.answered.Load(), Refused: c.refused.Load(), Remembered: c.remembered.Load(),
@@ -157,10 +164,7 @@ func (e *Endpoint) Status() Status {
 
 // Status is the tunnel's, with all its sessions.
 func (t *Tunnel) Status() TunnelStatus {
-	st := TunnelStatus{ID: t.id, Peer: t.Peer(), Version: 2, Static: t.static(), Dialed: t.dialed() && !t.static()}
-	if st.Static {
-		st.Version = 3
-	}
+	st := TunnelStatus{ID: t.id, Peer: t.Peer(), Version: 2, Static: t.static(), Dialed: t.dialed() && !t.static(), BadDigest: t.badDigest.Load()}
 	select {
 	case <-t.done:
 	case <-t.up:
@@ -169,6 +173,9 @@ func (t *Tunnel) Status() TunnelStatus {
 	}
 	t.mu.Lock()
 	st.PeerID, st.PeerName, st.Traffic = t.peerID, t.peerName, t.past
+	if t.version != 0 {
+		st.Version = int(t.version)
+	}
 	sessions := *t.sessions.Load()
 	t.mu.Unlock()
 	for _, s := range sessions {
@@ -190,6 +197,12 @@ func (s *Session) Status() SessionStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.State, st.PeerID = s.state, s.peerID
+	if c := s.circuit; c != nil {
+		st.Circuit, st.PeerCircuit = "active", circuitWords(c.peerStatus)
+		if c.inactive {
+			st.Circuit = "inactive"
+		}
+	}
 	if p := s.ppp; p != nil {
 		st.Encryption = s.carries.Load().encryption.String()
 		if p.localID != [8]byte{} {

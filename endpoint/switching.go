@@ -13,8 +13,8 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/link"
 )
 
-// A Call is what a peer has told of a session of L2TPv2 that it opens (RFC 2661
-// §4.4.3, §4.4.5). The words are the peer's and may hold anything.
+// A Call is what a peer has told of a session that it opens (RFC 2661 §4.4.3, §4.4.5, RFC
+// 3931 §5.4.4). The words are the peer's and may hold anything.
 type Call struct {
 	Peer     netip.AddrPort
 	PeerName string // the peer's Host Name
@@ -24,6 +24,10 @@ type Call struct {
 	// ProxyUser is who the caller has said to the LAC that it is, where the LAC tells it
 	// (Proxy Authen Name): not yet when AnswerConfig.RawPPP is asked.
 	ProxyUser string
+	// Type is what the frames are to be, and RemoteEndID names the circuit that is asked
+	// for, in L2TPv3.
+	Type        PseudowireType
+	RemoteEndID string
 }
 
 // A rawCall is what [Tunnel.OpenRawPPP] passes on.
@@ -82,6 +86,14 @@ func (s *Session) Call() (c Call, ok bool) {
 func (t *Tunnel) OpenRawPPP(ctx context.Context, from *Session) (*Session, error) {
 	if t.static() {
 		return nil, ErrStatic
+	}
+	if t.isV3() {
+		cfg := &PseudowireConfig{Type: PseudowirePPP, RawPPP: true}
+		if from != nil {
+			call, _ := from.Call()
+			cfg.RemoteEndID = call.RemoteEndID
+		}
+		return t.Open(ctx, cfg)
 	}
 	s := newSession(t, false, PseudowirePPP)
 	s.raw = &rawCall{}
@@ -146,6 +158,8 @@ func Switch(a, b *Session) error {
 	b.partner.Store(a)
 	a.attach(b)
 	b.attach(a)
+	a.passCircuit(b)
+	b.passCircuit(a)
 	for _, s := range []*Session{a, b} {
 		select {
 		case <-s.done:
@@ -172,6 +186,8 @@ func (s *Session) part() *Session {
 	p := s.partner.Swap(nil)
 	if p != nil && p.partner.CompareAndSwap(s, nil) {
 		p.sink.Store(nil)
+		s.SetCircuit(true)
+		p.SetCircuit(true)
 	}
 	return p
 }
@@ -188,3 +204,15 @@ func (s *Session) endPartner() {
 }
 
 var _ link.Sink = (*Session)(nil)
+
+// passCircuit has the peer of p told whether the circuit of the peer of s is active.
+func (s *Session) passCircuit(p *Session) {
+	if s.circuit == nil {
+		return
+	}
+	for done := false; !done; {
+		mute := s.mute.Load()
+		p.SetCircuit(!mute)
+		done = s.mute.Load() == mute // or it has changed meanwhile, and that may have been told already
+	}
+}

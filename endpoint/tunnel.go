@@ -30,6 +30,7 @@ type Tunnel struct {
 	winner   atomic.Pointer[Tunnel]    // the peer's tunnel that this one has lost to
 	upAt     atomic.Pointer[time.Time] // nil: not established yet
 	adopted  atomic.Bool               // the peer's port is settled
+	adopting atomic.Bool               // an SCCRP from another port is being looked at
 	leaving  bool                      // it makes room for another; under the endpoint's lock
 	log      tagged
 
@@ -45,7 +46,10 @@ type Tunnel struct {
 	done chan struct{} // closed when down, after all its sessions
 	gone chan struct{} // closed when nothing of it is left
 
+	badDigest atomic.Uint64 // messages that were dropped for their Message Digest
+
 	mu       sync.Mutex // what others may ask for
+	version  uint8      // of L2TP: 2 or 3; 0: not known yet
 	peerID   uint32
 	peerName string
 	err      error
@@ -61,7 +65,7 @@ func newTunnel(e *Endpoint, id uint32, way *udp.Path, caller peerID, loop *machi
 	t.log.tunnel = t
 	t.path.Store(way)
 	t.sessions.Store(&noSessions)
-	t.runner = machine.Drive(loop, m, t.output)
+	t.runner = machine.Drive(loop, t.metered(), t.output)
 	return t
 }
 
@@ -163,6 +167,9 @@ func (t *Tunnel) OpenPPP(ctx context.Context, cfg *PPPConfig) (*Session, error) 
 	if t.static() {
 		return nil, ErrStatic
 	}
+	if t.isV3() {
+		return t.Open(ctx, ofPPP(cfg))
+	}
 	s, err := newCaller(t, cfg)
 	if err != nil {
 		return nil, err
@@ -215,9 +222,9 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.send(packet)
 	case control.TunnelUp:
 		t.mu.Lock()
-		t.peerID, t.peerName = ev.PeerID, ev.HostName
+		t.peerID, t.peerName, t.version = ev.PeerID, ev.HostName, ev.Version
 		t.mu.Unlock()
-		t.log.Info("tunnel up", "host", shown(ev.HostName), "vendor", shown(ev.VendorName))
+		t.log.Info("tunnel up", "version", ev.Version, "host", shown(ev.HostName), "vendor", shown(ev.VendorName))
 		t.upAt.Store(&now)
 		close(t.up)
 		t.prevail(ev.SingleTunnel)
@@ -242,11 +249,19 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.ep.forget(t)
 		close(t.gone)
 	case control.IncomingCall:
+		if ev.Pseudowire != nil {
+			t.calledV3(ev.Session, Call{}, ev.Pseudowire)
+			break
+		}
 		if s := t.called(ev.Session, Call{CalledNumber: ev.CalledNumber, CallingNumber: ev.CallingNumber, SubAddress: ev.SubAddress}); s != nil {
 			s.log.Info("call", "from", shown(ev.CallingNumber), "to", shown(ev.CalledNumber))
 			t.runner.Do(func(now time.Time) { t.machine.AcceptCall(now, ev.Session) })
 		}
 	case control.OutgoingCallRequest:
+		if ev.Pseudowire != nil {
+			t.calledV3(ev.Session, Call{}, ev.Pseudowire)
+			break
+		}
 		if s := t.called(ev.Session, Call{CalledNumber: ev.CalledNumber, SubAddress: ev.SubAddress}); s != nil {
 			s.log.Info("call to be placed", "to", shown(ev.CalledNumber))
 			t.runner.Do(func(now time.Time) { t.machine.AcceptOutgoing(now, ev.Session) })
@@ -261,6 +276,10 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		if s := t.session(ev.Session); s != nil {
 			s.passOn(lineFraming, func(now time.Time, p *Session) { p.tunnel.machine.SetLink(now, p.id, ev.ACCM) })
 		}
+	case control.CircuitStatus:
+		if s := t.session(ev.Session); s != nil {
+			s.heedCircuit(ev.Status)
+		}
 	case control.SessionUp:
 		if s := t.session(ev.Session); s != nil {
 			s.connected(now, ev)
@@ -274,7 +293,7 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 
 func (t *Tunnel) send(packet []byte) {
 	if t.log.Enabled(t.ep.ctx, slog.LevelDebug) {
-		if h, avps, err := wire.ParseHeader(packet); err == nil {
+		if h, avps, err := parseControl(packet); err == nil {
 			t.log.Debug("sent", "message", describe(avps), "ns", h.Ns, "nr", h.Nr, "session", h.SessionID)
 		}
 	}

@@ -21,6 +21,10 @@ func (t *Tunnel) challengePeer() {
 	}
 }
 
+// Nonce is ours of SCCRQ or SCCRP, in L2TPv3; nil: messages are not authenticated. It
+// never changes.
+func (t *Tunnel) Nonce() []byte { return t.v3.nonce }
+
 // Challenge is ours of SCCRQ or SCCRP; nil: the peer is not to prove anything. It
 // never changes.
 func (t *Tunnel) Challenge() []byte {

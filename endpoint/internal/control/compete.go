@@ -129,7 +129,9 @@ func (t *Tunnel) Evict(now time.Time) {
 // included, and does not come later than a full retransmission cycle after it
 // has been answered.
 func (t *Tunnel) restarted(now time.Time, h wire.Header, avps []byte) bool {
-	if t.state != established || t.begun == 0 || h.TunnelID != 0 || h.Ns != 0 {
+	// Some peers of L2TPv3 put their own id there.
+	named := h.TunnelID != 0 && (t.version == 2 || h.TunnelID == t.cfg.LocalID)
+	if t.state != established || t.begun == 0 || named || h.Ns != 0 {
 		return false
 	}
 	if messageType(avps) != wire.SCCRQ {

@@ -19,6 +19,9 @@ func (t *Tunnel) ReportErrors(now time.Time, session uint32, errors wire.CallErr
 // SetLink tells the peer, of an established session whose LNS we are, how PPP has
 // negotiated asynchronous framing: SLI (RFC 2661 §6.14).
 func (t *Tunnel) SetLink(now time.Time, session uint32, accm wire.ACCM) {
+	if t.version == 3 {
+		return // which knows of no such framing
+	}
 	m := &wire.Message{Type: wire.SLI, ACCM: accm}
 	m.Set(wire.AVPACCM)
 	t.report(now, session, false, m)
@@ -27,6 +30,9 @@ func (t *Tunnel) SetLink(now time.Time, session uint32, accm wire.ACCM) {
 // report sends what changes no state.
 func (t *Tunnel) report(now time.Time, session uint32, lac bool, m *wire.Message) {
 	if s := t.calls.byID[session]; s != nil && s.state == callEstablished && s.role.lac() == lac {
+		if t.version == 3 {
+			m.AssignedSessionID = s.id // RFC 3931 §6.13: Local Session ID
+		}
 		t.sendMessage(now, s.peer, session, m)
 	}
 }
