@@ -63,6 +63,14 @@ var build = sync.OnceValues(func() (string, error) {
 // its own, in which nobody does not exist.
 func dropsPrivileges() bool { return os.Getuid() == 0 && os.Getenv(namespaceVariable) != "user" }
 
+// unprivileged is how l2tpnet, and QEMU, are started: as nobody where the test is root.
+func unprivileged() *syscall.SysProcAttr {
+	if dropsPrivileges() {
+		return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	return nil
+}
+
 // file writes a secret to a file that only the user whom l2tpnet runs as can read.
 func file(t *testing.T, content string) string {
 	t.Helper()
@@ -119,9 +127,7 @@ func start(t *testing.T, args ...string) *process {
 	p.cmd.Dir = workDir
 	p.cmd.Stderr = &p.stderr
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // no L2TPNET_… of whoever runs the tests
-	if dropsPrivileges() {
-		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	}
+	p.cmd.SysProcAttr = unprivileged()
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -110,7 +109,7 @@ func TestSitesOfTheHub(t *testing.T) {
 	}
 	flags := []string{"hub", "--address", "10.9.0.1/24", "--serve-dhcp", "10.9.0.100-10.9.0.199", "--advertise", "fd00:9::/64",
 		"--egress", "--allow-host", "198.51.100.0/24", "--allow-host", "2001:db8:80::/64", "--dns-forward", names.String(), "--socks", "127.0.0.1:0", "-v"}
-	machine := &guest.Config{User: unprivileged()}
+	machine := &guest.Config{Process: unprivileged()}
 	all := cards()
 	for _, c := range all {
 		c.ours, c.qemus = sockets[c.outside].AddrPort, holdPort(t, c.outside)
@@ -184,14 +183,6 @@ func TestSitesOfTheHub(t *testing.T) {
 			c.judgeV3(t, dialler, cookie, sublayer)
 		})
 	}
-}
-
-// unprivileged is whom QEMU runs as, where the test is root.
-func unprivileged() *syscall.Credential {
-	if dropsPrivileges() {
-		return &syscall.Credential{Uid: nobody, Gid: nobody}
-	}
-	return nil
 }
 
 // blobs is a web server with what the guest's has.

@@ -54,8 +54,8 @@ type Config struct {
 	// behind a network card of the guest, the first one's is eth1, and down.
 	Netdevs []string
 
-	// User is whom QEMU runs as; nil: whoever runs the test.
-	User *syscall.Credential
+	// Process is how QEMU is started, as another user for example; nil: as whoever runs the test.
+	Process *syscall.SysProcAttr
 }
 
 // Boot starts a guest, whose given UDP ports can be reached from the host. See [Config.Boot].
@@ -130,9 +130,7 @@ func start(img image, c *Config) (*Guest, error) {
 			"-device", fmt.Sprintf("virtio-net-pci,romfile=,netdev=n%d,mac=52:54:00:12:34:%02x", i, 0x56+i))
 	}
 	g.cmd = exec.Command(img.qemu, args...)
-	if c.User != nil {
-		g.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.User}
-	}
+	g.cmd.SysProcAttr = c.Process
 	// Its user need not be able to reach the cache, which is below somebody's home.
 	for _, name := range []string{img.vmlinux, img.initrd} {
 		f, err := os.Open(name)
