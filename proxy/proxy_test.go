@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +18,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(farVariable) != "" {
+		farEnd()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A tunnel is a dialer for tests: it records what it was asked for, and dials a
 // server of the test instead.
