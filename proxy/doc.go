@@ -25,8 +25,10 @@
 //
 // One goroutine per listener accepts. A flow has one for its handshake, a second
 // one that listens to the client while its target is dialled, and then one per
-// direction. Serve returns when all of them have ended. A direction that waits for bytes holds a buffer of 2 KiB. It
-// borrows one of 32 KiB from a pool when bytes come faster than that, and one
+// direction. Serve returns when all of them have ended. Between a socket of
+// the system's and a connection of package netstack's bytes are moved without a buffer,
+// on Linux, and a direction that waits for some holds none. Between others it holds one
+// of 2 KiB. It borrows one of 32 KiB from a pool when bytes come faster than that, and one
 // of 256 KiB, of which no more than 64 are out at once, when it proves busy; it
 // gives them back within a second or two of its traffic ceasing. A write that
 // waits, because the receiver is slow, keeps its buffer.
