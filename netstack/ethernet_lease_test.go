@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 )
 
 // newDHCPServer serves 10.0.0.100 to 10.0.0.110 at 10.0.0.2.
@@ -45,11 +46,9 @@ func TestAnAddressByDHCP(t *testing.T) {
 	}
 	c.Close()
 	p.nicA.Close()
-	for server.Counters().Release == 0 {
-		select {
-		case <-patience(t).Done():
+	for wait := patience(t); server.Counters().Release == 0; time.Sleep(time.Millisecond) {
+		if wait.Err() != nil {
 			t.Fatal("the address was not given back")
-		default:
 		}
 	}
 }

@@ -181,7 +181,7 @@ var discard = link.SinkFunc(func(*link.Batch) {})
 // patience is how long a test waits for what must happen. It only ever ends
 // tests that fail.
 func patience(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -48,7 +48,7 @@ func (c *console) String() string {
 func (c *console) find(t *testing.T, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
-	patience := time.After(20 * time.Second)
+	patience := time.After(time.Minute)
 	for {
 		if m := re.FindStringSubmatch(c.String()); m != nil {
 			return m[1]

@@ -204,7 +204,7 @@ func survives(t *testing.T, sequencing endpoint.Sequencing) {
 	}
 	opened(t, b) // with another MAC address
 	for patience := patiently(t); sequencing != endpoint.SequencingNone; {
-		ctx, cancel := context.WithTimeout(patience, 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(patience, time.Second)
 		_, err := b.Ping(ctx, ends[0].Addr(), nil)
 		cancel()
 		if err == nil {
