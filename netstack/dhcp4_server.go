@@ -179,7 +179,8 @@ func (s *DHCPv4Server) handle(now time.Time, message []byte, from mac) *dhcp4Rep
 		if l := s.clients[c.id]; s.isOurs(m) && l != nil && l.addr == ip4(m.RequestedIPAddress()) {
 			s.counts.Decline++
 			delete(s.clients, c.id)
-			l.client, l.state, l.until = leaseholder{}, leaseDeclined, now.Add(declinedTime)
+			// It counts as that MAC address's still, else one client could decline them all.
+			l.client, l.state, l.until = leaseholder{mac: c.mac}, leaseDeclined, now.Add(declinedTime)
 			return nil
 		}
 	}

@@ -253,6 +253,23 @@ func TestDHCPv4AddressesThatAreInUse(t *testing.T) {
 	}
 }
 
+// "hostile DHCP": who says of every address that it is in use does not take them all from the
+// others.
+func TestDHCPv4WhoDeclinesEverything(t *testing.T) {
+	l := dhcp4LinkOf(t, func(c *DHCPv4ServerConfig) { c.Last = netip.MustParseAddr("192.0.2.100") })
+	for range 91 {
+		if offer, _ := l.ask(1, dhcpv4.MessageTypeDiscover); offer != nil {
+			l.ask(1, dhcpv4.MessageTypeDecline, withAddress(offer.YourIPAddr.String()), withServer("192.0.2.1"))
+		}
+	}
+	if n := l.Counters().Decline; n != maxOfMAC {
+		t.Errorf("%d addresses were declined, want %d", n, maxOfMAC)
+	}
+	l.want("another client", l.lease(2), "ACK 192.0.2.18")
+	l.now = l.now.Add(declinedTime)
+	l.want("later", l.lease(1)[:4], "ACK ")
+}
+
 // "hostile DHCP": who asks in the names of many does not get all addresses.
 func TestDHCPv4WhoAsksInTheNamesOfMany(t *testing.T) {
 	l := dhcp4LinkOf(t, func(c *DHCPv4ServerConfig) { c.Last = netip.MustParseAddr("192.0.2.100") })
