@@ -75,8 +75,8 @@ type arrival struct {
 }
 
 // receiveV3 takes the rest of a data message of L2TPv3, from the cookie on, and reports
-// whether it is the peer's. Nothing is learnt from one whose cookie is wrong, and no
-// frame delivered whose number is. On the reader.
+// whether it is the peer's. Nothing is learnt from one whose cookie or number is wrong,
+// nor its frame delivered. On the reader.
 func (s *Session) receiveV3(rest []byte, in *inflow) bool {
 	a := &s.arrival
 	frame, ok := wire.CutCookie(rest, a.cookie)
@@ -100,9 +100,10 @@ func (s *Session) receiveV3(rest []byte, in *inflow) bool {
 	case a.order == nil:
 		s.receive(frame, in)
 	case sequenced:
-		a.order.receive(number, frame, in)
+		return a.order.receive(number, frame, in)
 	default:
 		s.flow.unnumbered.Add(1)
+		return false
 	}
 	return true
 }

@@ -41,9 +41,11 @@ func (s *Session) keepOrder(timeout time.Duration, frames int) {
 // orderBytes is how many bytes of a frame that waits are counted on.
 const orderBytes = 2 << 10
 
-// receive takes a frame with its number. On the reader.
-func (o *ordering) receive(number uint32, frame []byte, in *inflow) {
+// receive takes a frame with its number, and reports whether it is not late or a
+// duplicate. On the reader.
+func (o *ordering) receive(number uint32, frame []byte, in *inflow) (timely bool) {
 	in.enter(o.session, o)
+	was := o.queue.Counters().Discarded
 	var now time.Time
 	if o.waits {
 		now = time.Now()
@@ -54,6 +56,7 @@ func (o *ordering) receive(number uint32, frame []byte, in *inflow) {
 		o.armed = true
 		o.runner.Do(func(time.Time) {}) // which has the deadline looked at
 	}
+	return o.queue.Counters().Discarded == was
 }
 
 // handOn hands on what the queue has let go, and counts. mu is held.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -85,6 +86,39 @@ func TestFramesAreKeptInOrder(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Issue: "cookies and sequence checked before anything is learnt or delivered", as by which
+// of our addresses the peer knows us.
+func TestNothingIsLearntFromAFrameThatIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		e := host(t, n, westAddr, nil)
+		defer e.Close()
+		s := static(t, e, eastAddr, &StaticConfig{SessionID: 5, PeerSessionID: 7, PeerCookie: []byte("good"), Sequencing: SequencingBoth})
+		in := newInflow()
+		defer in.batch.Free()
+		learnt := func(to, cookie, sublayer string) bool {
+			local := netip.MustParseAddr(to)
+			e.receive(netip.MustParseAddrPort(eastAddr), local, slices.Concat([]byte("\x00\x03\x00\x00\x00\x00\x00\x05"+cookie+sublayer), frame("x")), &in)
+			in.flush()
+			return s.tunnel.path.Load().Local == local
+		}
+		if !learnt("192.0.2.11", "good", "\x40\x00\x00\x05") {
+			t.Error("the peer knows us by another address than we send from")
+		}
+		for what, sublayer := range map[string]string{"late": "\x40\x00\x00\x04", "a duplicate": "\x40\x00\x00\x05", "without a number": "\x00\x00\x00\x06"} {
+			if learnt("192.0.2.12", "good", sublayer) {
+				t.Errorf("an address is learnt from a frame that is %s", what)
+			}
+		}
+		if learnt("192.0.2.12", "evil", "\x40\x00\x00\x06") {
+			t.Error("an address is learnt from a frame with another cookie")
+		}
+		if st := s.Status().Traffic; st.PacketsIn+st.DroppedIn != 5 || st.CookieDiscards != 1 || st.SequenceDiscards != 3 {
+			t.Errorf("counted %+v", st)
+		}
+	})
 }
 
 func TestWhichFramesHaveNumbers(t *testing.T) {
