@@ -135,7 +135,8 @@ type PPPConfig struct {
 	Address netip.Addr
 	// Sequenced has both ends number their frames (Sequencing Required AVP, RFC 2661
 	// §4.4.6), for peers that want to know what is lost or out of order. Only a LAC may
-	// demand it: with Outgoing that is the peer.
+	// demand it: with Outgoing that is the peer. In L2TPv3 the peer is asked to number its
+	// own, which are then kept in order, and ours have numbers if it asks for them.
 	Sequenced bool
 }
 
