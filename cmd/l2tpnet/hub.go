@@ -134,7 +134,7 @@ func (cmd *hubCmd) hub() (ports []*port, h *node.Hub, err error) {
 	for i, p := range ports {
 		p.name = cmp.Or(p.name, fmt.Sprintf("port%d", i+1))
 		hp, err := p.hubPort()
-		if err != nil {
+		if err = cmp.Or(err, checkFamilies(cmp.Or(p.local, cmd.Local), p.Remote)); err != nil {
 			return fail(fmt.Errorf("port %s: %w", p.name, err), "")
 		}
 		h.Ports = append(h.Ports, hp)

@@ -29,6 +29,8 @@ func (f *insideFlags) check(ethernet bool) error {
 		return usage(errors.New("expected --gateway or --dhcp, which tells of one, found both"), "")
 	case f.DHCP && !ethernet:
 		return usage(errors.New("expected --pw ethernet or vlan:ID with --dhcp, found another type"), "--address gives an address without DHCP")
+	case len(f.Gateway) > 0 && !ethernet:
+		return usage(errors.New("expected --pw ethernet or vlan:ID with --gateway, found another type"), "where there is no Ethernet everything goes to the other end")
 	case f.MAC != nil && !ethernet:
 		return usage(errors.New("expected --pw ethernet or vlan:ID with --mac, found another type"), "")
 	}

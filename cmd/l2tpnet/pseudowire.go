@@ -80,7 +80,7 @@ func (cmd *pseudowireCmd) pseudowire() (*node.Pseudowire, error) {
 	if missing := cmd.missing(); len(missing) > 0 {
 		return nil, usage(fmt.Errorf("expected %s, found none", strings.Join(missing, ", ")), pseudowireExample)
 	}
-	if err := cmp.Or(checkUDP("local", cmd.Local), checkUDP("remote", cmd.Remote)); err != nil {
+	if err := cmp.Or(checkUDP("local", cmd.Local), checkUDP("remote", cmd.Remote), checkFamilies(cmd.Local, cmd.Remote)); err != nil {
 		return nil, usage(err, "")
 	}
 	static, err := cmd.static()
@@ -143,7 +143,7 @@ func (cmd *pseudowireCmd) missing() (flags []string) {
 
 // hintOf tells what to write where package endpoint has found something wrong.
 func hintOf(err error) string {
-	if strings.Contains(err.Error(), "reorder timeout") {
+	if strings.Contains(err.Error(), "with a reorder timeout") {
 		return "--reorder-timeout is for --seq recv and both"
 	}
 	return ""
@@ -165,6 +165,9 @@ func (cmd *pseudowireCmd) explain(err error) error {
 	}
 	if errors.Is(err, context.Canceled) {
 		return err
+	}
+	if inside, ok := errors.AsType[*node.InsideError](err); ok {
+		return usage(errors.New(strings.TrimPrefix(inside.Error(), "netstack: ")), "--address, --gateway and --dns say what we have inside")
 	}
 	if attempt, ok := errors.AsType[*node.AttemptError](err); ok && attempt.Address.IsValid() {
 		return err

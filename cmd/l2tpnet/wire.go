@@ -64,6 +64,16 @@ func checkUDP(name, s string) error {
 	return fmt.Errorf("--%s: expected an address and a port, such as 192.0.2.7:1701 or [2001:db8::7]:1701, found %q", name, s)
 }
 
+// checkFamilies finds ends that cannot send to each other, where they are addresses.
+func checkFamilies(local, remote string) error {
+	l, err := netip.ParseAddrPort(local)
+	r, bad := netip.ParseAddrPort(remote)
+	if err != nil || bad != nil || l.Addr().IsUnspecified() || l.Addr().Unmap().Is4() == r.Addr().Unmap().Is4() {
+		return nil
+	}
+	return fmt.Errorf("expected both ends to have IPv4 or IPv6 addresses, found %v and %v", l, r)
+}
+
 // A sessionID is a number as ip l2tp and QEMU write it: 7, 0x7.
 type sessionID uint32
 

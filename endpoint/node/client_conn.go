@@ -106,12 +106,14 @@ func (r *clientRun) listen(to netip.AddrPort) (*endpoint.Endpoint, error) {
 		return ep, err
 	}
 	// A tunnel's socket is not connected, and would not be told that there is no way.
+	local := net.JoinHostPort(host, strconv.Itoa(int(r.c.SourcePort)))
 	if r.c.Device == "" {
-		if err := reachable(network, r.c.Bind, to); err != nil {
+		if err := reachable(network, r.c.Bind, to); err != nil && r.c.Bind.IsValid() {
+			return nil, &SocketError{local, err}
+		} else if err != nil {
 			return nil, err
 		}
 	}
-	local := net.JoinHostPort(host, strconv.Itoa(int(r.c.SourcePort)))
 	ep, err := endpoint.Listen(network, local, cfg)
 	if err != nil {
 		return nil, &SocketError{local, err}
@@ -127,9 +129,6 @@ func reachable(network string, from netip.Addr, to netip.AddrPort) error {
 	}
 	conn, err := d.Dial(network, to.String())
 	if err != nil {
-		if from.IsValid() {
-			return &SocketError{net.JoinHostPort(from.String(), "0"), err}
-		}
 		return err
 	}
 	return conn.Close()

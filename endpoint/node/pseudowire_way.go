@@ -128,7 +128,7 @@ func (w *staticWay) join(ctx context.Context, stack *netstack.Stack, session *en
 		}
 		nic, err := stack.AddIP(session, cfg)
 		if err != nil {
-			return nil, err
+			return nil, &InsideError{err}
 		}
 		session.Attach(nic)
 		return ipInside{nic}, nil
@@ -138,7 +138,7 @@ func (w *staticWay) join(ctx context.Context, stack *netstack.Stack, session *en
 		MAC: w.mac, MTU: session.MTU(), Name: "pseudowire",
 	})
 	if err != nil {
-		return nil, err
+		return nil, &InsideError{err}
 	}
 	session.Attach(nic)
 	if err := w.wait(ctx, nic); err != nil {
@@ -163,6 +163,13 @@ func (w *staticWay) wait(ctx context.Context, nic *netstack.EthernetNIC) error {
 	}
 	return nil
 }
+
+// An InsideError is why a [Pseudowire] cannot have the addresses, routers and DNS servers
+// inside that it was given.
+type InsideError struct{ Err error }
+
+func (e *InsideError) Error() string { return e.Err.Error() }
+func (e *InsideError) Unwrap() error { return e.Err }
 
 // An ipInside is the NIC of a session whose frames are IP packets. It has nobody who
 // could be called a gateway.
