@@ -26,6 +26,7 @@ const (
 // A lease4 is who has an address, or had it last.
 type lease4 struct {
 	addr   netip.Addr
+	pooled bool // it is one of those for anybody
 	client leaseholder
 	state  leaseState
 	until  time.Time
@@ -80,15 +81,16 @@ func (s *DHCPv4Server) take(now time.Time, c *leaseholder, a netip.Addr) *lease4
 		return nil
 	}
 	if other := s.clients[c.id]; other != nil && other != l {
+		other.client, other.state, other.until = leaseholder{}, leaseEnded, now
 		delete(s.clients, c.id)
-		delete(s.leases, other.addr)
 		s.full = time.Time{}
 	} else if other == nil && s.has(now, c.mac) >= maxOfMAC {
 		return nil
 	}
 	if l == nil {
-		l = &lease4{addr: a}
+		l = &lease4{addr: a, pooled: s.gives(a)}
 		s.leases[a] = l
+		s.records = append(s.records, l)
 	}
 	if l.client.id != c.id {
 		if s.clients[l.client.id] == l {
@@ -102,7 +104,7 @@ func (s *DHCPv4Server) take(now time.Time, c *leaseholder, a netip.Addr) *lease4
 
 // has is how many addresses a MAC address has.
 func (s *DHCPv4Server) has(now time.Time, m mac) (n int) {
-	for _, l := range s.leases {
+	for _, l := range s.records {
 		if l.client.mac == m && !l.isFree(now) {
 			n++
 		}
@@ -116,16 +118,14 @@ func (s *DHCPv4Server) any(now time.Time, c *leaseholder) *lease4 {
 	if now.Before(s.full) {
 		return nil
 	}
+	for ; !s.cfg.Last.Less(s.fresh); s.fresh = s.fresh.Next() {
+		if !s.kept[s.fresh] && s.leases[s.fresh] == nil {
+			return s.take(now, c, s.fresh)
+		}
+	}
 	var oldest *lease4
-	for a := s.cfg.First; !s.cfg.Last.Less(a); a = a.Next() {
-		if s.kept[a] {
-			continue
-		}
-		l := s.leases[a]
-		if l == nil {
-			return s.take(now, c, a)
-		}
-		if oldest == nil || l.until.Before(oldest.until) {
+	for _, l := range s.records {
+		if l.pooled && (oldest == nil || l.until.Before(oldest.until)) {
 			oldest = l
 		}
 	}

@@ -62,6 +62,8 @@ type DHCPv4Server struct {
 
 	mu      sync.Mutex
 	leases  map[netip.Addr]*lease4
+	records []*lease4          // all of leases: looking through a map takes many times as long
+	fresh   netip.Addr         // those of the range before it have been given, or are kept
 	clients map[string]*lease4 // by what identifies them
 	full    time.Time          // until when no address is free
 	counts  DHCPv4Counters
@@ -82,6 +84,7 @@ func NewDHCPv4Server(cfg *DHCPv4ServerConfig) (*DHCPv4Server, error) {
 		fixed:   map[mac]netip.Addr{},
 		kept:    map[netip.Addr]bool{cfg.Server.Addr(): true, cfg.Router: true},
 		leases:  map[netip.Addr]*lease4{},
+		fresh:   cfg.First,
 		clients: map[string]*lease4{},
 	}
 	s.cfg.LeaseTime = cmp.Or(cfg.LeaseTime, defaultLeaseTime)

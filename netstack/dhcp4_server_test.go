@@ -253,6 +253,20 @@ func TestDHCPv4AddressesThatAreInUse(t *testing.T) {
 	}
 }
 
+// A client that goes to another address leaves its old one to others, who have it when there
+// is no fresh one left.
+func TestDHCPv4AClientThatMoves(t *testing.T) {
+	l := dhcp4LinkOf(t, nil)
+	l.want("lease", l.lease(1), "ACK 192.0.2.10")
+	l.want("elsewhere", says(l.ask(1, dhcpv4.MessageTypeRequest, withAddress("192.0.2.12"))), "ACK 192.0.2.12")
+	l.want("a fresh one", l.lease(2), "ACK 192.0.2.11")
+	l.want("the one that is free again", l.lease(3), "ACK 192.0.2.10")
+	l.want("none", l.lease(4), "nothing")
+	if n := len(l.records); n != 3 || len(l.leases) != n || len(l.clients) != n {
+		t.Errorf("%d records, %d leases, %d clients", n, len(l.leases), len(l.clients))
+	}
+}
+
 // "hostile DHCP": who says of every address that it is in use does not take them all from the
 // others.
 func TestDHCPv4WhoDeclinesEverything(t *testing.T) {
