@@ -25,14 +25,9 @@ func (t *Tunnel) challengePeer() {
 // never changes.
 func (t *Tunnel) Nonce() []byte { return t.v3.nonce }
 
-// Challenge is ours of SCCRQ or SCCRP; nil: the peer is not to prove anything. It
+// Challenge is ours of SCCRQ or SCCRP, in L2TPv2; nil: the peer is not to prove anything. It
 // never changes.
-func (t *Tunnel) Challenge() []byte {
-	if t.version == 3 {
-		return t.v3.nonce
-	}
-	return t.challenge
-}
+func (t *Tunnel) Challenge() []byte { return t.challenge }
 
 // respond puts the response to the challenge in m, if there is one, into the
 // reply. It reports false, and the tunnel ends, when there is no secret.

@@ -121,7 +121,7 @@ func TestV3Reflection(t *testing.T) {
 	wire.Sign(sccrq, nil, nil, wire.DigestKey([]byte("s")))
 	cfg := ofV3("s", func(c *Config) {
 		c.Rand, c.LocalID = zeros{}, 9
-		c.Outstanding = func(b []byte) bool { return bytes.Equal(b, p.ends[0].m.Challenge()) }
+		c.Outstanding = func(b []byte) bool { return bytes.Equal(b, p.ends[0].m.Nonce()) }
 	})
 	m := Answer(p.now, cfg)
 	m.Handle(p.now, sccrq)
