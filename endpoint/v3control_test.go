@@ -237,7 +237,7 @@ func TestV2AndV3ClientsOnOneSocket(t *testing.T) {
 			a.Limits = Limits{Tunnels: -1, HalfOpenPerSource: -1, Burst: -1, RatePerSource: -1}
 		})
 		defer server.Close()
-		const clients = 30
+		const clients = 10
 		var all sync.WaitGroup
 		for i := range clients {
 			all.Go(func() {
