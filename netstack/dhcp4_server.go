@@ -313,16 +313,19 @@ func (s *DHCPv4Server) reply(m *dhcpv4.DHCPv4, kind dhcpv4.MessageType, your net
 	return &dhcp4Reply{r.ToBytes(), to, at}
 }
 
-// client4ID is what a client is known by: the identifier that it gives itself, or its
-// MAC address (RFC 2131 §4.2).
+// client4ID is what a client is known by: the identifier that it gives itself, if it does
+// (RFC 2131 §4.2), with its MAC address. By the first alone anybody could say that he is
+// another one, and have its address.
 func client4ID(m *dhcpv4.DHCPv4) string {
 	if id := m.GetOneOption(dhcpv4.OptionClientIdentifier); len(id) >= 2 && len(id) <= 255 {
-		return string(id)
+		return string(id) + string(m.ClientHWAddr)
 	}
 	return macID(m)
 }
 
-func macID(m *dhcpv4.DHCPv4) string { return "\x01" + string(m.ClientHWAddr) }
+// macID is that of who gives itself none, or one that is nothing but its MAC address (RFC 2132
+// §9.14).
+func macID(m *dhcpv4.DHCPv4) string { return "\x01" + string(m.ClientHWAddr) + string(m.ClientHWAddr) }
 
 // hostName is how a client calls itself, for people, in what a name may be made of.
 func hostName(m *dhcpv4.DHCPv4) string {

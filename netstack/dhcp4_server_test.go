@@ -267,6 +267,24 @@ func TestDHCPv4AClientThatMoves(t *testing.T) {
 	}
 }
 
+// "hostile DHCP": a client cannot say that it is another one, to get its address or to have it
+// taken away.
+func TestDHCPv4WhoAsksInTheNameOfAnother(t *testing.T) {
+	l := dhcp4LinkOf(t, nil)
+	own := l.mac(1)
+	for _, id := range []string{"\x01" + string(own[:]), "laptop"} {
+		mine := strings.TrimPrefix(l.lease(1, withID(id)), "ACK ")
+		for range 2 {
+			if got := l.lease(2, withID(id)); got == "ACK "+mine {
+				t.Errorf("%q: another one gets %v", id, mine)
+			}
+			l.ask(2, dhcpv4.MessageTypeRelease, withID(id), withClient(mine), withServer("192.0.2.1"))
+			l.ask(2, dhcpv4.MessageTypeDecline, withID(id), withAddress(mine), withServer("192.0.2.1"))
+		}
+		l.want("extended", says(l.ask(1, dhcpv4.MessageTypeRequest, withID(id), withClient(mine))), "ACK "+mine)
+	}
+}
+
 // "hostile DHCP": who says of every address that it is in use does not take them all from the
 // others.
 func TestDHCPv4WhoDeclinesEverything(t *testing.T) {
