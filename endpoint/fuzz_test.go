@@ -14,7 +14,7 @@ import (
 )
 
 // FuzzReceive has an endpoint that dials and answers, with a session up and static
-// sessions of L2TPv3 beside it, take any datagrams from those sessions' own peer, who
+// sessions of L2TPv3 beside it and a control connection of L2TPv3, take any datagrams from those sessions' own peer, who
 // knows the ids and the cookies, and from a stranger, who does not. Each datagram of the
 // input is preceded by its length. Nothing may panic; sessions of another peer stand at
 // the end, and carry frames.
@@ -39,6 +39,28 @@ func FuzzReceive(f *testing.F) {
 			f.Add(append(slices.Clone(v3), append([]byte{0x22}, append(v3[1:17], frame("\x00\x01\x45\x00")...)...)...), true)
 		}
 	}
+	// Control messages of L2TPv3, in the order of a session's life and in others.
+	call := wire.V3{PseudowireType: 5, RemoteEndID: []byte("any"), CircuitStatus: 1, Digests: []wire.DigestType{0}}
+	line := []byte{}
+	for _, m := range []*wire.Message{
+		{Type: wire.ICRQ, AssignedSessionID: 77, CallSerialNumber: 1, V3: call},
+		{Type: wire.ICCN, AssignedSessionID: 77, V3: wire.V3{Digests: call.Digests, Sublayer: 1, DataSequencing: 2}},
+		{Type: wire.SLI, AssignedSessionID: 77, V3: wire.V3{Digests: call.Digests}},
+		{Type: wire.WEN, AssignedSessionID: 77, V3: wire.V3{Digests: call.Digests}},
+		{Type: wire.OCRQ, AssignedSessionID: 78, CallSerialNumber: 2, V3: call},
+		{Type: wire.CDN, AssignedSessionID: 77, Result: wire.Result{Code: 3}, V3: wire.V3{Digests: call.Digests}},
+		{Type: wire.HELLO, V3: wire.V3{Digests: call.Digests}},
+		{Type: wire.ACK, V3: wire.V3{Digests: call.Digests}},
+		{Type: wire.StopCCN, AssignedTunnelID: 7, Result: wire.Result{Code: 1}, V3: wire.V3{Digests: call.Digests}},
+		sccrqV3(9),
+	} {
+		b := m.AppendV3(wire.AppendV3ControlHeader(nil, 0, 0, 0))
+		wire.SetLength(b)
+		f.Add(append([]byte{byte(len(b))}, b...), true)
+		line = append(append(line, byte(len(b))), b...)
+	}
+	f.Add(line, true)
+	f.Add(line, false)
 	f.Fuzz(func(t *testing.T, input []byte, insider bool) {
 		synctest.Test(t, func(t *testing.T) { fuzzReceive(t, input, insider) })
 	})
@@ -46,7 +68,7 @@ func FuzzReceive(f *testing.F) {
 
 func fuzzReceive(t *testing.T, input []byte, insider bool) {
 	n := simnet.New(1)
-	lns := answering(t, n, 1, nil)
+	lns := answeringV3(t, n, 1, func(a *AnswerConfig) { a.PlacesCalls = true })
 	defer lns.Close()
 	connect := func(address string) (*Endpoint, *Session) {
 		lac := host(t, n, address, &Config{Rand: random(2, address[8])})
@@ -81,6 +103,12 @@ func fuzzReceive(t *testing.T, input []byte, insider bool) {
 	echo := static(t, lns, "192.0.2.3:1701", &StaticConfig{SessionID: 1, PeerSessionID: 1, Sequencing: SequencingBoth})
 	echo.Attach(echo)
 
+	caller := &script3{wiretap: tapped(t, n, "192.0.2.6:1701", lnsAddr), secret: "tunsecret"}
+	caller.tunnel(7)
+	negotiated := dialV3(t, honestLAC, nil)
+	third, fourth := openV3(t, negotiated, lns, nil)
+	fourth.Attach(fourth)
+
 	from, err := n.Listen("192.0.2.5:1701")
 	if err != nil {
 		t.Fatal(err)
@@ -91,6 +119,20 @@ func fuzzReceive(t *testing.T, input []byte, insider bool) {
 		k := min(int(input[0]), len(input)-1)
 		datagram := append([]byte(nil), input[1:1+k]...)
 		input = input[1+k:]
+		if v, _ := wire.Version(datagram); v == 3 && insider && len(datagram) >= wire.V3ControlHeaderLen && datagram[0]&0x80 != 0 {
+			// The next of the caller's control connection, with the right digest, where
+			// there is one.
+			copy(datagram[4:], []byte{byte(caller.peer >> 24), byte(caller.peer >> 16), byte(caller.peer >> 8), byte(caller.peer)})
+			wire.SetLength(datagram)
+			wire.SetSequence(datagram, caller.ns, uint16(datagram[11]))
+			caller.sign(datagram, false)
+			if len(datagram) > wire.V3ControlHeaderLen {
+				caller.ns++
+			}
+			caller.conn.WriteTo(datagram, caller.to)
+			time.Sleep(time.Millisecond)
+			continue
+		}
 		if v, _ := wire.Version(datagram); v == 3 && insider && len(datagram) > 12 {
 			// A session's own id, and its cookie.
 			datagram[4], datagram[5], datagram[6], datagram[7] = 0, 0, 0, datagram[7]%byte(len(fuzzed)+2)
@@ -126,6 +168,10 @@ func fuzzReceive(t *testing.T, input []byte, insider bool) {
 	sink, got = collect()
 	staticHonest.Attach(sink)
 	put(staticHonest, frame("still here"))
+	wantPacket(t, got, frame("still here"))
+	sink, got = collect()
+	third.Attach(sink)
+	put(third, frame("still here"))
 	wantPacket(t, got, frame("still here"))
 	for _, s := range fuzzed {
 		if err := s.Err(); err != nil {

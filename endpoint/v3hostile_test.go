@@ -11,16 +11,19 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
-// A script3 is a peer of L2TPv3 without a secret that sends what it is told to.
+// A script3 is a peer of L2TPv3 that sends what it is told to.
 type script3 struct {
 	*wiretap
 	peer   uint32 // the other's id
 	ns, nr uint16
 	mine   uint32 // its own id, in the header as long as peer is not known
 	starts int
+	secret string // empty: there is none
+	nonce  []byte // the other's
 }
 
 func scriptedV3(t *testing.T, n *simnet.Net) *script3 {
+	t.Helper()
 	return &script3{wiretap: tapped(t, n, lacAddr, lnsAddr)}
 }
 
@@ -31,7 +34,7 @@ func sccrqV3(id uint32) *wire.Message {
 // openingV3 is a message to somebody who is not known, signed if there is a secret.
 func openingV3(m *wire.Message, secret string) []byte {
 	if secret != "" {
-		m.Digests, m.Nonce = []wire.DigestType{wire.DigestMD5}, []byte("a nonce of 16 oc")
+		m.Digests, m.Nonce = []wire.DigestType{wire.DigestMD5}, scriptNonce
 	}
 	b := m.AppendV3(wire.AppendV3ControlHeader(nil, 0, 0, 0))
 	wire.SetLength(b)
@@ -47,13 +50,32 @@ func (s *script3) write(m *wire.Message) []byte {
 	if to == 0 {
 		to = s.mine
 	}
+	if s.secret != "" {
+		m.Digests = []wire.DigestType{wire.DigestMD5}
+		if m.Type == wire.SCCRQ {
+			m.Nonce = scriptNonce
+		}
+	}
 	b := m.AppendV3(wire.AppendV3ControlHeader(nil, to, s.ns, s.nr))
 	wire.SetLength(b)
+	s.sign(b, m.Type == wire.SCCRQ)
 	s.ns++
 	if _, err := s.conn.WriteTo(b, s.to); err != nil {
 		s.t.Fatal(err)
 	}
 	return b
+}
+
+var scriptNonce = []byte("a nonce of 16 oc")
+
+func (s *script3) sign(b []byte, first bool) {
+	switch {
+	case s.secret == "":
+	case first:
+		wire.Sign(b, nil, nil, wire.DigestKey([]byte(s.secret)))
+	default:
+		wire.Sign(b, scriptNonce, s.nonce, wire.DigestKey([]byte(s.secret)))
+	}
 }
 
 // wantMessage is the next message that is no acknowledgement.
@@ -70,11 +92,11 @@ func (s *script3) wantMessage(kind wire.MessageType) *wire.Message {
 		if err != nil {
 			s.t.Fatalf("expected %v, found %x: %v", kind, b[:k], err)
 		}
-		if len(avps) == 0 {
+		m, err := wire.ParseMessageV3(avps, nil)
+		if len(avps) == 0 || m.Type == wire.ACK {
 			continue
 		}
 		s.nr = h.Ns + 1
-		m, err := wire.ParseMessageV3(avps, nil)
 		if err != nil || m.Type != kind {
 			s.t.Fatalf("expected %v, found %v, %v", kind, m.Type, err)
 		}
@@ -90,7 +112,8 @@ func (s *script3) tunnel(id uint32) {
 	s.starts++
 	m.HostName = fmt.Sprint("start ", s.starts) // else it would be the same one again
 	s.write(m)
-	s.peer = s.wantMessage(wire.SCCRP).AssignedTunnelID
+	sccrp := s.wantMessage(wire.SCCRP)
+	s.peer, s.nonce = sccrp.AssignedTunnelID, sccrp.Nonce
 	s.write(&wire.Message{Type: wire.SCCCN})
 }
 
