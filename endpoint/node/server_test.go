@@ -164,11 +164,16 @@ func TestAServerAndItsCallers(t *testing.T) {
 	}
 	echoing(t, web)
 	alice, bob := l.call(t, "alice"), l.call(t, `CORP\bob`)
+	told := map[string]ServerEvent{} // in whichever order they come
+	for range 2 {
+		e := l.event(t, true)
+		told[e.Session.User] = e
+	}
 	for _, c := range []struct {
 		lac           *lac
 		user, address string
 	}{{alice, "alice", "10.77.0.2"}, {bob, "bob", "10.77.0.3"}} {
-		e := l.event(t, true)
+		e := told[c.user]
 		if e.Session.User != c.user || e.Session.Address.String() != c.address || c.lac.address() != e.Session.Address ||
 			e.Session.Peer.Addr().String() != "127.0.0.1" || e.Session.MTU != 1400 || e.Session.Encryption != "none" {
 			t.Errorf("told of %+v, want %s with %s", e.Session, c.user, c.address)
