@@ -107,7 +107,7 @@ type TunnelConfig struct {
 	// in L2TPv2 (§4.7.3). The tunnel is then of the version that the peer has answered in.
 	Fallback bool
 	// Retries is how often a message is sent again before the peer is given up. Zero: 5,
-	// or 10 with V3.
+	// or 10 with V3; negative: never.
 	Retries int
 }
 

@@ -6,6 +6,13 @@
 //	sess, err := tun.OpenPPP(ctx, &endpoint.PPPConfig{User: "alice", Password: password})
 //	sess.Attach(sink) // IP packets come out here, and go in by sess.Put
 //
+// By L2TPv3 (RFC 3931) a tunnel carries Ethernet, VLANs and IP as well as PPP, and its
+// control messages are authenticated:
+//
+//	tun, err := ep.Dial(ctx, "lcce.example.net", &endpoint.TunnelConfig{Secret: secret, V3: &endpoint.V3Config{}})
+//	sess, err := tun.Open(ctx, &endpoint.PseudowireConfig{RemoteEndID: "red"})
+//	sess.Attach(sink) // Ethernet frames
+//
 // A pseudowire of L2TPv3 that both ends are told of needs no tunnel to be dialled:
 //
 //	sess, err := ep.Static(ctx, "192.0.2.1", &endpoint.StaticConfig{SessionID: 1, PeerSessionID: 2})
@@ -26,7 +33,7 @@
 // in the session, else what the pseudowire carries. Two sessions of one type can be
 // joined, whatever their encapsulations ([Switch]).
 //
-// What the protocols do is in internal/control (RFC 2661), internal/ppp (RFC 1661 and
+// What the protocols do is in internal/control (RFC 2661, RFC 3931), internal/ppp (RFC 1661 and
 // others) and internal/order (sequence numbers), which know neither sockets nor clocks;
 // their bytes are in internal/wire. This package owns the socket, the tables and the
 // questions that take time.
@@ -48,7 +55,9 @@
 // machine that it throws away, and keeps a record of less than 512 bytes; nothing is
 // sent again but when asked again, and never more than three times what has come. The
 // SCCCN, which shows that somebody is at that address, makes the record a Tunnel. When
-// there are too many records, an SCCRQ earns one by coming again: see [Limits].
+// there are too many records, an SCCRQ earns one by coming again: see [Limits]. SCCRQs of
+// both versions, and those that offer both, go the same way; one of L2TPv3 whose digest is
+// wrong leaves nothing, and is not answered.
 //
 // # Buffers
 //
@@ -58,7 +67,8 @@
 //
 // # What L2TP does not protect
 //
-// L2TP encrypts nothing and authenticates no data (RFC 2661 §9). Whoever is on the
+// L2TP encrypts nothing and authenticates no data (RFC 2661 §9, RFC 3931 §8.1); L2TPv3's
+// control messages are authenticated where there is a secret. Whoever is on the
 // path reads and changes what the tunnel carries; random identifiers and the check of
 // the peer's address keep out those who are not.
 package endpoint

@@ -153,7 +153,7 @@ func (e *Endpoint) Addr() netip.AddrPort { return e.socks[0].LocalAddr() }
 // ErrAddress is the error of an address that no tunnel can be dialled to.
 var ErrAddress = errors.New("not a server's address")
 
-// Dial opens a tunnel to an LNS, "host" or "host:port"; the port is 1701 when
+// Dial opens a tunnel, of L2TPv2, or of L2TPv3 with TunnelConfig.V3, to an LNS, "host" or "host:port"; the port is 1701 when
 // there is none. It returns when the tunnel is established, has failed
 // ([PeerError], [AuthError], [TimeoutError], [RefusedError]), or ctx is done, which
 // abandons it.

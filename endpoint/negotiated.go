@@ -105,11 +105,12 @@ func newNegotiated(t *Tunnel, cfg *PseudowireConfig, answer bool) (s *Session, e
 }
 
 // ask places the call, on the loop, and is our id for it.
-func (c *circuit) ask(now time.Time, m *control.Tunnel) uint32 {
+func (c *circuit) ask(now time.Time, t *Tunnel) uint32 {
+	m, tieBreaker := t.machine, c.cfg.TieBreaker || t.ep.answering.V3 != nil && c.cfg.RemoteEndID != ""
 	if c.cfg.Outgoing {
-		return m.PlaceCall(now, control.OutgoingCall{Pseudowire: &c.ours, TieBreaker: c.cfg.TieBreaker})
+		return m.PlaceCall(now, control.OutgoingCall{Pseudowire: &c.ours, TieBreaker: tieBreaker})
 	}
-	return m.Call(now, control.CallConfig{Pseudowire: &c.ours, TieBreaker: c.cfg.TieBreaker})
+	return m.Call(now, control.CallConfig{Pseudowire: &c.ours, TieBreaker: tieBreaker})
 }
 
 // setNegotiated puts a session where the reader finds it. On the loop.

@@ -91,7 +91,7 @@ func (s *Session) named(id uint32) {
 // call places the call, on the loop.
 func (s *Session) call(now time.Time) {
 	if s.circuit != nil {
-		s.named(s.circuit.ask(now, s.tunnel.machine))
+		s.named(s.circuit.ask(now, s.tunnel))
 		s.setNegotiated()
 		return
 	}

@@ -79,7 +79,8 @@ func (s *Session) Call() (c Call, ok bool) {
 // that was accepted so (AnswerConfig.RawPPP), the peer is told what from's has told: the
 // numbers, the line's speeds, whether frames have numbers, and what it has negotiated
 // with the caller, so that the other end of the switch may take it up (RFC 2661
-// §4.4.5). Nil: there is nothing to tell.
+// §4.4.5). In L2TPv3 that is the Remote End ID, or else the called number. Nil: there is
+// nothing to tell.
 //
 // It returns when the call stands, when that failed, or when ctx is done, which abandons
 // it.
@@ -91,7 +92,9 @@ func (t *Tunnel) OpenRawPPP(ctx context.Context, from *Session) (*Session, error
 		cfg := &PseudowireConfig{Type: PseudowirePPP, RawPPP: true}
 		if from != nil {
 			call, _ := from.Call()
-			cfg.RemoteEndID = call.RemoteEndID
+			if cfg.RemoteEndID = call.RemoteEndID; cfg.RemoteEndID == "" {
+				cfg.RemoteEndID = call.CalledNumber // whom the call was for, in L2TPv2
+			}
 		}
 		return t.Open(ctx, cfg)
 	}

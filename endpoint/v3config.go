@@ -139,7 +139,8 @@ type PseudowireConfig struct {
 	// through. Not for PPP, which negotiates it.
 	MTU int
 	// TieBreaker has one session stand when the peer asks for the same RemoteEndID at the
-	// same time, instead of none (§5.4.4).
+	// same time, instead of none (§5.4.4). An endpoint that answers as well does so in any
+	// case.
 	TieBreaker bool
 	// Outgoing asks the peer to bring the circuit up (OCRQ), for peers that place calls;
 	// otherwise we tell that ours is (ICRQ).

@@ -454,16 +454,20 @@ func TestV3BothDialAtOnceAndOneTunnelStands(t *testing.T) {
 	}
 }
 
-// RFC 3931 §5.4.4: of two sessions that are asked for at once for one circuit, one stands;
-// without tie breakers none.
+// RFC 3931 §5.4.4: of two sessions that are asked for at once for one circuit, one stands.
+// The tie breakers of endpoints that answer as well see to that; of one alone it is its own.
 func TestV3SessionsTie(t *testing.T) {
-	for _, breakers := range []bool{true, false} {
+	for _, both := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			n := simnet.New(1)
 			n.SetDefault(simnet.Link{Delay: 20 * time.Millisecond})
 			server := answeringV3(t, n, 1, nil)
 			defer server.Close()
-			client := host(t, n, lacAddr, &Config{HostName: "lac", Rand: random(1, 'c'), Logger: testLogger(t, "lac"), Answer: &AnswerConfig{V3: &V3Config{}}})
+			cfg := &Config{HostName: "lac", Rand: random(1, 'c'), Logger: testLogger(t, "lac")}
+			if both {
+				cfg.Answer = &AnswerConfig{V3: &V3Config{}}
+			}
+			client := host(t, n, lacAddr, cfg)
 			defer client.Close()
 			ours := dialV3(t, client, nil)
 			openV3(t, ours, server, &PseudowireConfig{RemoteEndID: "another"})
@@ -471,7 +475,7 @@ func TestV3SessionsTie(t *testing.T) {
 			results := make(chan error, 2)
 			for _, tun := range []*Tunnel{ours, theirs} {
 				go func() {
-					_, err := tun.Open(t.Context(), &PseudowireConfig{RemoteEndID: "one", TieBreaker: breakers})
+					_, err := tun.Open(t.Context(), &PseudowireConfig{RemoteEndID: "one"})
 					results <- err
 				}()
 			}
@@ -483,15 +487,16 @@ func TestV3SessionsTie(t *testing.T) {
 				case errors.Is(err, ErrLostSessionTie):
 					lost++
 				default:
-					if e, ok := errors.AsType[*PeerError](err); !ok || e.ResultCode != wire.CallLostTie {
+					if e, ok := errors.AsType[*PeerError](err); !ok || both && e.ResultCode != wire.CallLostTie {
 						t.Errorf("a session failed with %v", err)
 					}
 					lost++
 				}
 			}
 			time.Sleep(time.Minute)
-			if want := map[bool]int{true: 1, false: 0}[breakers]; stand != want || len(ours.Status().Sessions) != 1+want || len(theirs.Status().Sessions) != 1+want {
-				t.Errorf("tie breakers %v: %d stand and %d have lost; %+v", breakers, stand, lost, ours.Status().Sessions)
+			// Who does not answer refuses the server's, whose tie breaker has won already.
+			if want := map[bool]int{true: 1, false: 0}[both]; stand != want || len(ours.Status().Sessions) != 1+want || len(theirs.Status().Sessions) != 1+want {
+				t.Errorf("both answer %v: %d stand and %d have lost; %+v", both, stand, lost, ours.Status().Sessions)
 			}
 		})
 	}
@@ -570,4 +575,91 @@ func TestV3PeerMayAnswerFromAnotherPort(t *testing.T) {
 			t.Errorf("it counts %+v", c)
 		}
 	})
+}
+
+// "The v3 way of hiding AVPs": in both directions, and in an SCCRQ whose Assigned Control
+// Connection ID is hidden.
+func TestV3HiddenAVPs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		types, bare := sentMessages(n, lacAddr)
+		server := answeringV3(t, n, 1, func(a *AnswerConfig) { a.HideAVPs = true })
+		defer server.Close()
+		client := dialling(t, n, 1)
+		defer client.Close()
+		tun := dialV3(t, client, func(c *TunnelConfig) { c.HideAVPs = true })
+		ours, theirs := openV3(t, tun, server, &PseudowireConfig{RemoteEndID: "hidden"})
+		wantBothWays(t, ours, theirs, frame)
+		if c, _ := theirs.Call(); c.RemoteEndID != "hidden" {
+			t.Errorf("the call is %+v", c)
+		}
+		tun.Close()
+		// RFC 3931 §5.4.1: "at least one Message Digest AVP MUST be present in all messages".
+		if len(types()) < 6 || bare() != 0 {
+			t.Errorf("of %v %d had no digest", types(), bare())
+		}
+
+		// As a peer does that hides whatever it may.
+		m := sccrqV3(0xabcdef01)
+		m.Digests, m.Nonce = []wire.DigestType{wire.DigestSHA1}, scriptNonce
+		b := m.AppendHiddenV3(wire.AppendV3ControlHeader(nil, 0, 0, 0), wire.HidingKey([]byte("tunsecret")), random(1, 'h'))
+		wire.SetLength(b)
+		wire.Sign(b, nil, nil, wire.DigestKey([]byte("tunsecret")))
+		if o, _ := wire.ParseOpeningV3(b[wire.V3ControlHeaderLen:]); o.Hidden == nil {
+			t.Fatal("the id is not hidden")
+		}
+		peer := tapped(t, n, "192.0.2.77:1701", lnsAddr)
+		peer.conn.WriteTo(b, peer.to)
+		peer.conn.SetReadDeadline(time.Now().Add(time.Minute))
+		reply := make([]byte, 2000)
+		k, _, err := peer.conn.ReadFrom(reply)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, _, _ := wire.ParseV3Control(reply[:k]); h.TunnelID != 0xabcdef01 {
+			t.Errorf("the answer is for %#x", h.TunnelID)
+		}
+	})
+}
+
+// RFC 3931 §3.4.1 has session ids that are unique in the whole endpoint, those of static
+// sessions included.
+func TestV3SessionIDsAreUnique(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		server := answeringV3(t, n, 1, func(a *AnswerConfig) { a.Limits.Sessions, a.Limits.UnauthenticatedSessions = -1, -1 })
+		defer server.Close()
+		repeats := repeating(0)
+		client := host(t, n, lacAddr, &Config{Rand: &repeats})
+		defer client.Close()
+		tun := dialV3(t, client, nil)
+		static(t, client, lnsAddr, &StaticConfig{SessionID: 0x01010102, PeerSessionID: 1})
+		seen := map[uint32]bool{0x01010102: true}
+		for range 5 {
+			s, err := tun.Open(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[s.id] {
+				t.Errorf("the session id %#x is given twice", s.id)
+			}
+			seen[s.id] = true
+		}
+		if !seen[0x01010101] || !seen[0x01010103] {
+			t.Errorf("the ids are %v: the source did not repeat itself", seen)
+		}
+		if _, err := client.Static(t.Context(), lnsAddr, &StaticConfig{SessionID: 0x01010103, PeerSessionID: 1}); !errors.Is(err, ErrSessionID) {
+			t.Errorf("a static session with the id of another: %v", err)
+		}
+	})
+}
+
+// repeating is a random source of ones.
+type repeating int
+
+func (*repeating) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = 1
+	}
+	return len(b), nil
 }

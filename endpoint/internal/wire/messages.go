@@ -103,5 +103,8 @@ func (t MessageType) String() string {
 	if t.Known() {
 		return listings[t].name
 	}
+	if t.KnownV3() {
+		return listingsV3[t].name
+	}
 	return fmt.Sprintf("message %d", uint16(t))
 }
