@@ -1,0 +1,196 @@
+package endpoint
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/simnet"
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
+)
+
+// A peer that has restarted dials anew while its old tunnel stands, by L2TPv3.
+func TestV3PeerThatRestarts(t *testing.T) {
+	for _, again := range []byte{'c', 'd'} { // the same ids again, or others
+		synctest.Test(t, func(t *testing.T) {
+			n := simnet.New(1)
+			server := answeringV3(t, n, 1, nil)
+			defer server.Close()
+			dial := func(who byte, name string) (*Endpoint, *Session, *Session) {
+				e := host(t, n, lacAddr, &Config{HostName: name, Rand: random(1, who), Logger: testLogger(t, "lac")})
+				ours, theirs := openV3(t, dialV3(t, e, nil), server, nil)
+				return e, ours, theirs
+			}
+			old, _, dies := dial('c', "first")
+			id := dies.Tunnel().PeerID()
+			n.SetLink("192.0.2.1", "192.0.2.2", dead)
+			n.SetLink("192.0.2.2", "192.0.2.1", dead)
+			old.Close()
+			n.SetLink("192.0.2.1", "192.0.2.2", simnet.Link{})
+			n.SetLink("192.0.2.2", "192.0.2.1", simnet.Link{})
+			risen, ours, theirs := dial(again, "risen")
+			defer risen.Close()
+			wantBothWays(t, ours, theirs, frame)
+			if same := theirs.Tunnel().PeerID() == id; same != (again == 'c') {
+				t.Fatalf("the peer's id is the same: %v", same)
+			}
+			<-dies.Done()
+			if again == 'c' && !errors.Is(dies.Tunnel().Err(), ErrSuperseded) {
+				t.Errorf("the old tunnel ended with %v", dies.Tunnel().Err())
+			}
+			wantBothWays(t, ours, theirs, frame)
+		})
+	}
+}
+
+// RFC 3931 §5.4.3, of the tie breaker: 'The lower value "wins", and the "loser" MUST discard
+// its control connection. A StopCCN SHOULD be sent by the winner as an explicit rejection
+// for the losing SCCRQ.'
+func TestV3BothDialAtOnceAndOneTunnelStands(t *testing.T) {
+	var lossy, unlucky int
+	for seed := range seeds(40) {
+		synctest.Test(t, func(t *testing.T) {
+			n := simnet.New(seed)
+			l := simnet.Link{Delay: 20 * time.Millisecond, Jitter: 10 * time.Millisecond, Reorder: .1}
+			if seed%2 == 1 {
+				l.Loss = .2
+				lossy++
+			}
+			n.SetDefault(l)
+			both := func(address string, who byte) *Endpoint {
+				return host(t, n, address, &Config{HostName: string(who), Rand: random(seed, who), Logger: testLogger(t, string(who)),
+					Answer: &AnswerConfig{Secret: "tunsecret", V3: &V3Config{}}})
+			}
+			a, b := both(lacAddr, 'a'), both(lnsAddr, 'b')
+			defer a.Close()
+			defer b.Close()
+			dialled := make(chan error, 2)
+			for i, d := range []struct {
+				from *Endpoint
+				to   string
+			}{{a, lnsAddr}, {b, lacAddr}} {
+				go func() {
+					time.Sleep(time.Duration(i) * time.Duration(seed%5) * 4 * time.Millisecond) // before it hears of the other
+					tun, err := d.from.Dial(t.Context(), d.to, &TunnelConfig{Secret: "tunsecret", V3: &V3Config{}, Fallback: seed%4 >= 2})
+					if err == nil {
+						_, err = tun.Open(t.Context(), &PseudowireConfig{RemoteEndID: d.to})
+					}
+					dialled <- err
+				}()
+			}
+			var failed error
+			for range 2 {
+				failed = errors.Join(failed, <-dialled)
+			}
+			n.SetDefault(simnet.Link{})
+			time.Sleep(3 * time.Minute)
+			ta, tb := a.Status().Tunnels, b.Status().Tunnels
+			if seed%2 == 1 && failed != nil {
+				unlucky++
+				return
+			}
+			if failed != nil {
+				t.Errorf("seed %d: %v", seed, failed)
+			}
+			if len(ta) != 1 || len(tb) != 1 || ta[0].ID != tb[0].PeerID || ta[0].Version != 3 {
+				t.Errorf("seed %d: expected one tunnel, found\n%+v\n%+v", seed, ta, tb)
+			} else if len(ta[0].Sessions) != 2 {
+				t.Errorf("seed %d: expected the sessions of both in it, found %+v", seed, ta[0].Sessions)
+			}
+		})
+	}
+	if unlucky > 1+lossy/10 {
+		t.Errorf("%d of %d lossy links failed", unlucky, lossy)
+	}
+}
+
+// RFC 3931 §5.4.4: of two sessions that are asked for at once for one circuit, one stands.
+// The tie breakers of endpoints that answer as well see to that; of one alone it is its own.
+func TestV3SessionsTie(t *testing.T) {
+	for _, both := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			n := simnet.New(1)
+			n.SetDefault(simnet.Link{Delay: 20 * time.Millisecond})
+			server := answeringV3(t, n, 1, nil)
+			defer server.Close()
+			cfg := &Config{HostName: "lac", Rand: random(1, 'c'), Logger: testLogger(t, "lac")}
+			if both {
+				cfg.Answer = &AnswerConfig{V3: &V3Config{}}
+			}
+			client := host(t, n, lacAddr, cfg)
+			defer client.Close()
+			ours := dialV3(t, client, nil)
+			openV3(t, ours, server, &PseudowireConfig{RemoteEndID: "another"})
+			theirs := server.find(ours.ep.Addr(), func(*Tunnel) bool { return true })
+			results := make(chan error, 2)
+			for _, tun := range []*Tunnel{ours, theirs} {
+				go func() {
+					_, err := tun.Open(t.Context(), &PseudowireConfig{RemoteEndID: "one"})
+					results <- err
+				}()
+			}
+			lost, stand := 0, 0
+			for range 2 {
+				switch err := <-results; {
+				case err == nil:
+					stand++
+				case errors.Is(err, ErrLostSessionTie):
+					lost++
+				default:
+					if e, ok := errors.AsType[*PeerError](err); !ok || both && e.ResultCode != wire.CallLostTie {
+						t.Errorf("a session failed with %v", err)
+					}
+					lost++
+				}
+			}
+			time.Sleep(time.Minute)
+			// Who does not answer refuses the server's, whose tie breaker has won already.
+			if want := map[bool]int{true: 1, false: 0}[both]; stand != want || len(ours.Status().Sessions) != 1+want || len(theirs.Status().Sessions) != 1+want {
+				t.Errorf("both answer %v: %d stand and %d have lost; %+v", both, stand, lost, ours.Status().Sessions)
+			}
+		})
+	}
+}
+
+// RFC 3931 §3.4.1 has session ids that are unique in the whole endpoint, those of static
+// sessions included.
+func TestV3SessionIDsAreUnique(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		server := answeringV3(t, n, 1, func(a *AnswerConfig) { a.Limits.Sessions, a.Limits.UnauthenticatedSessions = -1, -1 })
+		defer server.Close()
+		repeats := repeating(0)
+		client := host(t, n, lacAddr, &Config{Rand: &repeats})
+		defer client.Close()
+		tun := dialV3(t, client, nil)
+		static(t, client, lnsAddr, &StaticConfig{SessionID: 0x01010102, PeerSessionID: 1})
+		seen := map[uint32]bool{0x01010102: true}
+		for range 5 {
+			s, err := tun.Open(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[s.id] {
+				t.Errorf("the session id %#x is given twice", s.id)
+			}
+			seen[s.id] = true
+		}
+		if !seen[0x01010101] || !seen[0x01010103] {
+			t.Errorf("the ids are %v: the source did not repeat itself", seen)
+		}
+		if _, err := client.Static(t.Context(), lnsAddr, &StaticConfig{SessionID: 0x01010103, PeerSessionID: 1}); !errors.Is(err, ErrSessionID) {
+			t.Errorf("a static session with the id of another: %v", err)
+		}
+	})
+}
+
+// repeating is a random source of ones.
+type repeating int
+
+func (*repeating) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = 1
+	}
+	return len(b), nil
+}
