@@ -212,6 +212,8 @@ func (e *etherLayer) follow(ev neighborEvent) {
 		for _, p := range ev.packets {
 			putWhole(ev.way, [][]byte{p}, len(p))
 		}
+	case drop: // who sends may be waiting for us, and is told nothing
+		e.counters.unresolved.Add(uint64(len(ev.packets)))
 	case giveUp:
 		e.counters.unresolved.Add(uint64(len(ev.packets)))
 		e.gone(ev.addr)

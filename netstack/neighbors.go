@@ -16,6 +16,7 @@ const (
 	maxNeighbors       = 1024             // addresses of a link that are known, or looked for
 	maxNeighborWaiting = 32               // packets for one that is looked for; RFC 4861 §7.2.2 wants one at least
 	maxWaiting         = 512              // packets for all of those
+	neighborsSampled   = 64               // of whom one is forgotten when there are too many
 )
 
 // A mac is the address of an Ethernet interface.
@@ -76,6 +77,7 @@ const (
 	askNeighbor neighborTask = iota // everybody, or the one at
 	sendWaiting                     // packets, by way
 	giveUp                          // packets cannot be sent: nobody has the address
+	drop                            // packets cannot be sent: there is no room for them any more
 )
 
 // find is the way to an address, if it is known, and whether it has to be told that it
@@ -100,9 +102,7 @@ func (t *neighbors) touch(now time.Time, addr netip.Addr) {
 func (t *neighbors) wait(now time.Time, addr netip.Addr, packet []byte) bool {
 	n := t.entries[addr]
 	if n == nil {
-		if n = t.add(addr); n == nil {
-			return false
-		}
+		n = t.add(addr)
 		t.ask(n, now)
 	}
 	if n.state != incomplete {
@@ -117,20 +117,10 @@ func (t *neighbors) wait(now time.Time, addr netip.Addr, packet []byte) bool {
 	return true
 }
 
-// add makes an entry. When there are too many, one that is not in use is forgotten.
+// add makes an entry. When there are too many, another one is forgotten.
 func (t *neighbors) add(addr netip.Addr) *neighbor {
 	if len(t.entries) >= maxNeighbors {
-		var victim *neighbor
-		for _, n := range t.entries { // in no order: nobody can say who is next
-			if n.state == stale {
-				victim = n
-				break
-			}
-		}
-		if victim == nil {
-			return nil
-		}
-		delete(t.entries, victim.addr)
+		t.makeRoom()
 	}
 	if t.entries == nil {
 		t.entries = make(map[netip.Addr]*neighbor)
@@ -138,6 +128,28 @@ func (t *neighbors) add(addr netip.Addr) *neighbor {
 	n := &neighbor{addr: addr}
 	t.entries[addr] = n
 	return n
+}
+
+// makeRoom forgets a neighbor that is not in use, or else one that is looked for, as those
+// are who somebody invents (RFC 6583 §7.1): who is there answers before it is his turn.
+// Where there are neither, because one host answers for all, it is whoever it hits: others
+// could not be found at all.
+func (t *neighbors) makeRoom() {
+	var victim *neighbor
+	seen := 0
+	for _, n := range t.entries { // in no order: nobody can say who is next
+		if victim == nil || n.state == stale || n.state == incomplete && victim.state != incomplete {
+			victim = n
+		}
+		if seen++; victim.state == stale || seen == neighborsSampled {
+			break
+		}
+	}
+	delete(t.entries, victim.addr)
+	if victim.state == incomplete {
+		t.waiting -= len(victim.waiting)
+		t.emit(neighborEvent{addr: victim.addr, what: drop, packets: victim.waiting})
+	}
 }
 
 // A hearsay is how a neighbor's address has come to be known.
@@ -154,9 +166,7 @@ func (t *neighbors) heard(now time.Time, addr netip.Addr, at mac, h hearsay) {
 		if !h.create {
 			return
 		}
-		if n = t.add(addr); n == nil {
-			return
-		}
+		n = t.add(addr)
 	}
 	switch {
 	case n.state == incomplete:

@@ -139,6 +139,33 @@ func TestNeighborsAreBounded(t *testing.T) {
 	}
 }
 
+// RFC 6583 §4: who has us look for hosts that there are not does not keep those from being
+// found that there are, nor does one that says that it is all of them.
+func TestNeighborsThatAreInvented(t *testing.T) {
+	for _, answers := range []bool{false, true} {
+		n, now := newNeighbors(), leaseEpoch
+		for i := range 5000 {
+			addr := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(0x0a010000+i))))
+			n.wait(now, addr, nil)
+			if answers {
+				n.heard(now, addr, ownMAC, hearsay{solicited: true, override: true})
+			}
+		}
+		n.wait(now, addrB, nil)
+		n.heard(now, addrB, peerMAC, hearsay{solicited: true, override: true})
+		if way, _ := n.find(addrB); way == nil || len(n.entries) > maxNeighbors || n.waiting > maxWaiting {
+			t.Errorf("it answers: %v: not found; %d neighbors, %d packets wait", answers, len(n.entries), n.waiting)
+		}
+		n.drain()
+		for !n.deadline().IsZero() {
+			n.advance(n.deadline())
+		}
+		if n.waiting != 0 {
+			t.Errorf("%d packets wait for nobody", n.waiting)
+		}
+	}
+}
+
 // Whatever comes in whichever order, the account is right.
 func FuzzNeighbors(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7}, int64(1))
