@@ -44,6 +44,96 @@ func TestV3PeerThatRestarts(t *testing.T) {
 	}
 }
 
+// Issue: "Loss, reordering, simultaneous opens with tie breakers, restarts and roll-over of
+// secrets in virtual time, a thousand seeds." A client restarts again and again, over a
+// line that loses and reorders, while the secret is changed.
+func TestV3RestartsAndRollOverOnABadLine(t *testing.T) {
+	type end struct{ secret, old Secret }
+	steps := []struct{ server, client end }{
+		{end{"one", ""}, end{"one", ""}}, {end{"two", "one"}, end{"one", ""}}, {end{"two", "one"}, end{"two", "one"}}, {end{"two", ""}, end{"two", "one"}}, {end{"two", ""}, end{"two", ""}},
+	}
+	var failed, all int
+	for seed := range seeds(15) {
+		synctest.Test(t, func(t *testing.T) {
+			n := simnet.New(seed)
+			n.SetDefault(simnet.Link{Loss: .1, Duplicate: .1, Reorder: .2, Delay: 20 * time.Millisecond, Jitter: 20 * time.Millisecond})
+			for i, step := range steps {
+				all++
+				server := answeringV3(t, n, seed<<4|uint64(i), func(a *AnswerConfig) { a.Secret, a.V3 = step.server.secret, &V3Config{OldSecret: step.server.old} })
+				// The first client dies without a word; the second is the one that is served.
+				var ours *Session
+				for k := range byte(2) {
+					client := host(t, n, lacAddr, &Config{Rand: random(seed<<4|uint64(i), 'c'+k)})
+					tun, err := client.Dial(t.Context(), lnsAddr, &TunnelConfig{Secret: step.client.secret, V3: &V3Config{OldSecret: step.client.old}, Fallback: seed%2 == 0})
+					if err == nil {
+						ours, err = tun.Open(t.Context(), nil)
+					}
+					if err != nil {
+						failed++
+						client.Close()
+						break
+					}
+					theirs, err := server.Accept(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					theirs.Attach(theirs)
+					if k == 0 {
+						n.SetLink("192.0.2.1", "192.0.2.2", dead)
+						client.Close()
+						n.SetLink("192.0.2.1", "192.0.2.2", simnet.Link{Loss: .1, Reorder: .2, Delay: 20 * time.Millisecond})
+						continue
+					}
+					sink, got := collect()
+					ours.Attach(sink)
+					for range 30 {
+						put(ours, frame("still here"))
+					}
+					wantPacket(t, got, frame("still here"))
+					time.Sleep(3 * time.Minute)
+					if err := ours.Err(); err != nil {
+						failed++
+					} else if st := server.Status(); len(st.Tunnels) != 1 || st.Counters.BadDigest > 1 {
+						// A message to the first client may reach the second.
+						t.Errorf("seed %d, step %d: %+v", seed, i, st)
+					}
+					client.Close()
+				}
+				server.Close()
+			}
+		})
+	}
+	if failed > 1+all/50 {
+		t.Errorf("%d of %d failed", failed, all)
+	}
+}
+
+// "Dead peers: found within 30 s while traffic flows": as in L2TPv2, by a Hello as soon as
+// frames have gone one way for 5 s. Without traffic a Hello finds out.
+func TestV3DeadPeersAreFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		server := answeringV3(t, n, 1, nil)
+		defer server.Close()
+		client := dialling(t, n, 1)
+		defer client.Close()
+		ours, theirs := openV3(t, dialV3(t, client, nil), server, &PseudowireConfig{Type: PseudowireIP})
+		ours.Attach(nothing)
+		go talk(theirs)
+		time.Sleep(5 * time.Minute)
+		for _, s := range []*Session{ours, theirs} {
+			if err := s.Err(); err != nil {
+				t.Fatalf("a session has ended: %v", err)
+			}
+		}
+		n.SetDefault(dead)
+		since := time.Now()
+		wantGone(t, "the session at the end that talks", theirs, since, 30*time.Second)
+		// 60 s of silence, and ten times a Hello.
+		wantGone(t, "the session at the other end", ours, since, 60*time.Second+71*time.Second)
+	})
+}
+
 // RFC 3931 §5.4.3, of the tie breaker: 'The lower value "wins", and the "loser" MUST discard
 // its control connection. A StopCCN SHOULD be sent by the winner as an explicit rejection
 // for the losing SCCRQ.'

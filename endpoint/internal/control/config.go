@@ -58,8 +58,9 @@ type Config struct {
 	// each further interval doubles, up to RetryCap. Zero: 1 s and 8 s.
 	RetryInterval, RetryCap time.Duration
 	// Retries is how often a message is sent again before the tunnel is lost.
-	// Zero: 5, or 10 with V3; negative: never.
-	Retries int
+	// Zero: 5, or 10 in L2TPv3 and as long as that is open; negative: never.
+	Retries     int
+	retriesOfV3 bool // Retries is the default
 	// HelloInterval is the peer's silence after which a HELLO probes it, less
 	// up to a tenth. Zero: 60 s; negative: never, and what Traffic tells does not
 	// either.
@@ -103,15 +104,18 @@ func (c Config) withDefaults() Config {
 	c.RetryInterval = orDefault(c.RetryInterval, time.Second)
 	c.RetryCap = orDefault(c.RetryCap, 8*time.Second)
 	if c.V3 != nil {
+		c.retriesOfV3 = c.Retries == 0
 		c.Retries = orDefault(c.Retries, 10) // RFC 3931 §4.2
 	}
-	c.Retries = orDefault(c.Retries, 5)
+	c.Retries = orDefault(c.Retries, defaultRetries)
 	c.HelloInterval = orDefault(c.HelloInterval, 60*time.Second)
 	c.AckDelay = orDefault(c.AckDelay, 100*time.Millisecond)
 	c.SetupTimeout = orDefault(c.SetupTimeout, 30*time.Second)
 	c.MaxSessions = min(orDefault(c.MaxSessions, 64), 32768)
 	return c
 }
+
+const defaultRetries = 5 // RFC 2661 §5.8
 
 // orDefault gives zero its default, and what is negative the value zero.
 func orDefault[T int | time.Duration](v, d T) T {

@@ -228,6 +228,9 @@ func (t *Tunnel) learn(now time.Time, m *wire.Message) bool {
 		t.peer.RouterID, t.peer.Pseudowires, t.v3.peerNonce = m.RouterID, m.Pseudowires, m.Nonce
 		return true
 	}
+	if t.cfg.retriesOfV3 {
+		t.cfg.Retries = defaultRetries
+	}
 	if m.ProtocolVersion>>8 == wire.ProtocolVersion>>8 {
 		return true
 	}
