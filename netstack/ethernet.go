@@ -158,7 +158,7 @@ func (c *EthernetConfig) check() error {
 	v6 := slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool { return a.IsValid() && a.Addr().Is6() }) || c.Gateway6.IsValid()
 	switch mtu := cmp.Or(c.MTU, defaultMTU); {
 	case v6 && c.NoIPv6:
-		return fmt.Errorf("an interface with NoIPv6 cannot have an IPv6 address or router, found %v and %v", c.Addresses, c.Gateway6)
+		return errors.New("an interface with NoIPv6 cannot have an IPv6 address or router, found one")
 	case v6 && mtu < minMTU6:
 		return fmt.Errorf("no IPv6 with an MTU of %d: it needs %d", mtu, minMTU6)
 	}

@@ -41,7 +41,7 @@ func (cmd *hubCmd) Run(p *program) (err error) {
 	}
 	h.Events = func(e node.HubEvent) {
 		if e.Held {
-			fmt.Fprintf(p.stderr, "l2tpnet: the port %s is held: what goes out of it comes back by another one, a loop\n", e.Port)
+			fmt.Fprintf(p.stderr, "l2tpnet: the port %s is held: what goes out of the hub comes back to it, a loop\n", e.Port)
 		} else {
 			fmt.Fprintf(p.stderr, "l2tpnet: the port %s is released\n", e.Port)
 		}
@@ -194,7 +194,7 @@ func (cmd *hubCmd) explain(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return usage(oneLine(err), "")
+	return usage(ofNetstack(oneLine(err)), "")
 }
 
 // describe is what a user wants to know of a hub that has started, in a line.

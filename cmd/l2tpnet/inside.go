@@ -62,6 +62,11 @@ func (f *insideFlags) apply(p *node.Pseudowire) {
 	p.DNS, p.DHCP, p.MAC = plain(f.DNS), f.DHCP, net.HardwareAddr(f.MAC)
 }
 
+// ofNetstack is an error of package netstack, whose name says nothing to a user.
+func ofNetstack(err error) error {
+	return errors.New(strings.TrimPrefix(err.Error(), "netstack: "))
+}
+
 // oneLine is an error that has several lines.
 func oneLine(err error) error {
 	if err == nil || !strings.Contains(err.Error(), "\n") {

@@ -167,7 +167,7 @@ func (cmd *pseudowireCmd) explain(err error) error {
 		return err
 	}
 	if inside, ok := errors.AsType[*node.InsideError](err); ok {
-		return usage(errors.New(strings.TrimPrefix(inside.Error(), "netstack: ")), "--address, --gateway and --dns say what we have inside")
+		return usage(ofNetstack(inside), "--address, --gateway and --dns say what we have inside")
 	}
 	if attempt, ok := errors.AsType[*node.AttemptError](err); ok && attempt.Address.IsValid() {
 		return err
@@ -235,7 +235,7 @@ func (w *wireEnd) watch(ctx context.Context, wire *node.Pseudowire) {
 	}
 }
 
-const sublayerHint = "--l2spec has to be the other end's: Linux has l2spec_type default when it is not set, most others none"
+const sublayerHint = "--l2spec has to be the other end's: Linux has l2spec_type default when it is not set, most others none; the cookies have to fit, too"
 
 // diagnose says what is wrong with a pseudowire that nothing has come out of; "":
 // something has. others are datagrams that belong to no session.
