@@ -71,10 +71,10 @@ func (e *TimeoutError) Error() string { return e.words }
 func (e *TimeoutError) Hint() string {
 	var may []string
 	if e.Silent && e.Secret {
-		may = append(may, "the peer may have another tunnel secret, or none: L2TPv3 does not answer then")
+		may = append(may, "the peer may have another tunnel secret, or none: it is silent then in L2TPv3")
 	}
 	if e.Silent && e.V3 {
-		may = append(may, "it may not speak L2TPv3, without which it was not offered to go on")
+		may = append(may, "the peer may not speak L2TPv3, and was not offered to fall back to L2TPv2")
 	}
 	return strings.Join(may, "; ")
 }
