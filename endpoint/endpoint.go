@@ -397,7 +397,7 @@ func (e *Endpoint) answer(from netip.AddrPort, to netip.Addr, h wire.Header, dat
 		// Of an LNS that refuses our SCCRQ, or does not use our id.
 		t = e.find(from, func(t *Tunnel) bool {
 			id := t.PeerID()
-			return t.dialed() && (id == 0 || id == o.TunnelID)
+			return t.dialed() && (id == 0 || id == o.TunnelID && t.isV3() == v3)
 		})
 	}
 	if t == nil {

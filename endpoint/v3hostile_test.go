@@ -302,3 +302,56 @@ func TestV3TieBreakersCountWithARightDigestOnly(t *testing.T) {
 		openV3(t, tun, server, nil)
 	})
 }
+
+// An identifier of L2TPv2 and the same one of L2TPv3 are two tunnels', half-open or not.
+func TestV3IdentifiersAreNotThoseOfL2TPv2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		server := openV3Server(t, n)
+		defer server.Close()
+		s := scriptedV3(t, n)
+		old := &script{t: t, conn: s.conn, to: s.to}
+		quiet := func() {
+			time.Sleep(time.Second)
+			for ok := true; ok; {
+				s.conn.SetReadDeadline(time.Now())
+				_, _, err := s.conn.ReadFrom(make([]byte, 2000))
+				ok = err == nil
+			}
+		}
+		old.send(0, sccrq(7))
+		old.peer = old.want(wire.SCCRP).AssignedTunnelID
+		quiet()
+		s.write(sccrqV3(7))
+		s.peer = s.wantMessage(wire.SCCRP).AssignedTunnelID
+		if st := server.Status(); st.HalfOpen != 2 {
+			t.Errorf("%d are half-open, want two", st.HalfOpen)
+		}
+		old.send(0, &wire.Message{Type: wire.SCCCN})
+		s.write(&wire.Message{Type: wire.SCCCN})
+		quiet()
+		st := server.Status()
+		if len(st.Tunnels) != 2 || st.Tunnels[0].Version+st.Tunnels[1].Version != 5 || st.Tunnels[0].PeerID != 7 || st.Tunnels[1].PeerID != 7 {
+			t.Errorf("the tunnels are %+v", st.Tunnels)
+		}
+		// A message of the one version for a tunnel of the other is no message of its.
+		ours := s.peer
+		s.peer = old.peer
+		s.write(&wire.Message{Type: wire.StopCCN, AssignedTunnelID: 7, Result: wire.Result{Code: 1}})
+		s.peer, s.ns = ours, s.ns-1
+		time.Sleep(time.Second)
+		for _, tun := range server.Status().Tunnels {
+			if !tun.Up {
+				t.Errorf("a tunnel has ended: %+v", tun)
+			}
+		}
+		s.peer = 0
+		s.write(&wire.Message{Type: wire.StopCCN, AssignedTunnelID: 7, Result: wire.Result{Code: 1}})
+		time.Sleep(time.Second)
+		for _, tun := range server.Status().Tunnels {
+			if tun.Up != (tun.Version == 2) {
+				t.Errorf("a tunnel is %+v", tun)
+			}
+		}
+	})
+}
