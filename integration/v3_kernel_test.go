@@ -201,11 +201,15 @@ func (p *pseudowire) judgeNumbers(t *testing.T, numbers []string) {
 	if (len(numbers) > 0) != want {
 		t.Errorf("%v: expected numbers: %v, found %.20q", p, want, numbers)
 	}
-	for i, n := range numbers {
-		if n != fmt.Sprint(i) {
-			t.Errorf("%v: expected the number %d, found %q in %q", p, i, n, numbers)
+	// What the relay's own socket had no room for leaves a gap.
+	next := 0
+	for i, text := range numbers {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < next || i == 0 && n != 0 || n > next+8 {
+			t.Errorf("%v: expected the number %d, found %q in %q", p, next, text, numbers)
 			break
 		}
+		next = n + 1
 	}
 }
 
