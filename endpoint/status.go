@@ -89,6 +89,7 @@ type SessionStatus struct {
 	// Circuit and PeerCircuit are the Circuit Status of either end of a session of L2TPv3
 	// that is negotiated, "active" or "inactive", perhaps with faults; else empty.
 	Circuit, PeerCircuit string
+	RemoteEndID          string // the circuit that such a session is for, as it was asked for: it may hold anything
 }
 
 // Traffic counts a session's frames and their bytes: inner IP packets where PPP ends
@@ -198,7 +199,7 @@ func (s *Session) Status() SessionStatus {
 	defer s.mu.Unlock()
 	st.State, st.PeerID = s.state, s.peerID
 	if c := s.circuit; c != nil {
-		st.Circuit, st.PeerCircuit = "active", circuitWords(c.peerStatus)
+		st.Circuit, st.PeerCircuit, st.RemoteEndID = "active", circuitWords(c.peerStatus), c.cfg.RemoteEndID
 		if c.inactive {
 			st.Circuit = "inactive"
 		}

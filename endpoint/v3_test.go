@@ -80,7 +80,7 @@ func TestV3AnEthernetSession(t *testing.T) {
 				if st := tun.Status(); st.Version != 3 || st.PeerName != "lns" || !st.Up || !st.Dialed || len(st.Sessions) != 1 {
 					t.Errorf("the tunnel is %+v", st)
 				}
-				if st := theirs.Status(); st.Type != PseudowireEthernet || st.State != SessionUp || st.Circuit != "active" || st.PeerCircuit != "active" {
+				if st := theirs.Status(); st.Type != PseudowireEthernet || st.State != SessionUp || st.Circuit != "active" || st.PeerCircuit != "active" || st.RemoteEndID != "red" {
 					t.Errorf("the session is %+v", st)
 				}
 				if len(theirs.arrival.cookie) != 8 || len(ours.arrival.cookie) != 8 || string(theirs.arrival.cookie) == string(ours.arrival.cookie) {
