@@ -32,7 +32,9 @@
 //
 // An address belongs to the port on which it was heard last. While a station talks,
 // its frames are not taken from elsewhere: for a second after it was heard on one port
-// they are dropped on others. A frame that comes back through a loop does that, at
+// they are dropped on others. (Who uses the address of a station that has been silent for
+// so long has it for as long as he talks himself, as behind any switch. The addresses that
+// a port was given, as our own stack's are, cannot be had so.) A frame that comes back through a loop does that, at
 // once, and dies; it is what a storm is made of. What has no place in the table is
 // bounded by its rate, so that no loop can carry more than that.
 //
