@@ -93,16 +93,28 @@ func (p plan) play(ctx context.Context, w io.Writer, s *scene, small bool, wante
 		if len(figures) == 0 {
 			continue
 		}
-		seen := map[string][]sample{}
+		seen, failed := map[string][]sample{}, map[string]bool{}
 		for round := range p.rounds {
 			for turn := range lanes {
 				// What goes first has its turn too, lest a drift of the machine be taken for something.
 				l := lanes[(turn+round)%len(lanes)]
-				got, err := l.measure(flows, p.seconds*max(1, s.longer))
-				if err != nil {
-					return nil, fmt.Errorf("%s: %w", l.name, err)
+				if failed[l.name] {
+					continue
 				}
-				seen[l.name] = append(seen[l.name], got)
+				got, err := l.measure(flows, p.seconds*max(1, s.longer))
+				if err != nil && ctx.Err() == nil { // once more: a yardstick may stumble
+					got, err = l.measure(flows, p.seconds*max(1, s.longer))
+				}
+				switch {
+				case err == nil:
+					seen[l.name] = append(seen[l.name], got)
+				case l.name == lanes[0].name, ctx.Err() != nil: // it is ours
+					return nil, fmt.Errorf("%s: %w", l.name, err)
+				default:
+					failed[l.name] = true
+					delete(seen, l.name)
+					note(fmt.Sprintf("FAILED: %s, %d at a time: %v", l.name, flows, err))
+				}
 			}
 		}
 		for _, f := range figures {
