@@ -139,7 +139,7 @@ func TestV3DeadPeersAreFound(t *testing.T) {
 // for the losing SCCRQ.'
 func TestV3BothDialAtOnceAndOneTunnelStands(t *testing.T) {
 	var lossy, unlucky int
-	for seed := range seeds(40) {
+	for seed := range seeds(24) {
 		synctest.Test(t, func(t *testing.T) {
 			n := simnet.New(seed)
 			l := simnet.Link{Delay: 20 * time.Millisecond, Jitter: 10 * time.Millisecond, Reorder: .1}
