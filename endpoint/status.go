@@ -167,9 +167,8 @@ func (e *Endpoint) Status() Status {
 func (t *Tunnel) Status() TunnelStatus {
 	st := TunnelStatus{ID: t.id, Peer: t.Peer(), Version: 2, Static: t.static(), Dialed: t.dialed() && !t.static(), BadDigest: t.badDigest.Load()}
 	select {
-	case <-t.done:
 	case <-t.up:
-		st.Up = true
+		st.Up = !t.over()
 	default:
 	}
 	t.mu.Lock()
@@ -187,6 +186,16 @@ func (t *Tunnel) Status() TunnelStatus {
 	}
 	slices.SortFunc(st.Sessions, func(a, b SessionStatus) int { return cmp.Compare(a.ID, b.ID) })
 	return st
+}
+
+// over reports whether the tunnel has ended.
+func (t *Tunnel) over() bool {
+	select {
+	case <-t.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // Status is the session's.
