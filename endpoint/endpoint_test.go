@@ -456,10 +456,13 @@ func TestADatagramWithTheRightIdsFromElsewhereIsDropped(t *testing.T) {
 	})
 }
 
-// seeds is how many networks a test tries: a thousand in the full run.
+// seeds is how many networks a test tries: a thousand in the full run, fewer with -short.
 func seeds(quick int) uint64 {
 	if os.Getenv("L2TPNET_FULL") == "1" {
 		return 1000
+	}
+	if testing.Short() {
+		return uint64(max(1, quick/4))
 	}
 	return uint64(quick)
 }
