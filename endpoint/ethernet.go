@@ -60,5 +60,5 @@ func (s *Session) sendTagged(frames []link.Frame) {
 	for i := range frames {
 		addTag(b, &frames[i], s.tag)
 	}
-	s.encapsulate(b.Frames)
+	s.encapsulate(b.Frames, vlanTagLen)
 }

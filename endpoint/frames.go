@@ -128,13 +128,12 @@ func (s *Session) Put(b *link.Batch) {
 	m := b.Mark()
 	defer b.Restore(m)
 	carries := s.carries.Load()
-	kept, bytes := b.Frames[:0], 0
+	kept := b.Frames[:0]
 	for _, f := range b.Frames {
 		if !s.sends(&f, carries) {
 			s.flow.droppedOut.Add(1)
 			continue
 		}
-		bytes += f.Len()
 		kept = append(kept, f)
 	}
 	s.captured(pcapng.Outbound, kept)
@@ -147,13 +146,12 @@ func (s *Session) Put(b *link.Batch) {
 			protocol := protocolOf(f.Peek(1)[0])
 			ppp.PutHeader(f.Push(ppp.HeaderLen), protocol)
 		}
-		s.encapsulate(kept)
+		s.encapsulate(kept, ppp.HeaderLen)
 	case s.kind == PseudowireVLAN:
 		s.sendTagged(kept)
 	default:
-		s.encapsulate(kept)
+		s.encapsulate(kept, 0)
 	}
-	s.flow.bytesOut.Add(uint64(bytes))
 }
 
 // sends tells whether the session carries a frame of the owner's.
@@ -188,23 +186,28 @@ func (s *Session) seal(packets []link.Frame, sealer *ppp.Sealer) {
 		sealer.Seal(f.Head()[:0], protocolOf(p.Peek(1)[0]), p.Head(), p.Body, p.Tail)
 		ppp.PutHeader(f.Push(ppp.HeaderLen), ppp.ProtocolMPPE)
 	}
-	s.transmit(b.Frames, s.encap.numbered.Load())
+	s.transmit(b.Frames, ppp.HeaderLen+ppp.EncryptionLen, s.encap.numbered.Load())
 }
 
-// encapsulate sends frames as the encapsulation has them. Numbering and sending are
-// one, else the numbers of those who send at the same time would be out of order.
-func (s *Session) encapsulate(frames []link.Frame) {
+// encapsulate sends frames as the encapsulation has them, of which so many octets each
+// are a layer's of ours. Numbering and sending are one, else the numbers of those who send
+// at the same time would be out of order.
+func (s *Session) encapsulate(frames []link.Frame, layer int) {
 	numbered := s.encap.numbered.Load()
 	if numbered {
 		s.sending.Lock()
 		defer s.sending.Unlock()
 	}
-	s.transmit(frames, numbered)
+	s.transmit(frames, layer, numbered)
 }
 
 // transmit puts the headers in front of frames and sends them. sending is held if they
 // are numbered.
-func (s *Session) transmit(frames []link.Frame, numbered bool) {
+func (s *Session) transmit(frames []link.Frame, layer int, numbered bool) {
+	if len(frames) == 0 {
+		return
+	}
+	ours := layer - frames[0].Len()
 	if numbered {
 		for i := range frames {
 			s.encap.pushNumbered(&frames[i])
@@ -214,10 +217,16 @@ func (s *Session) transmit(frames []link.Frame, numbered bool) {
 			s.encap.push(&frames[i])
 		}
 	}
+	ours += frames[0].Len()
 	path := s.tunnel.path.Load()
 	sent, err := s.tunnel.ep.send(frames, path)
 	s.heed(path)
+	bytes := -sent * ours
+	for i := range frames[:sent] {
+		bytes += frames[i].Len()
+	}
 	s.flow.packetsOut.Add(uint64(sent))
+	s.flow.bytesOut.Add(uint64(bytes))
 	if err != nil {
 		s.flow.droppedOut.Add(uint64(len(frames) - sent))
 		s.tunnel.ep.counters.socketErrors.Add(1)

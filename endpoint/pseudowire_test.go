@@ -249,7 +249,7 @@ func TestNobodyThereIsNoVerdict(t *testing.T) {
 			put(s, frame("hello"))
 		}
 		time.Sleep(time.Hour)
-		if st := s.Status().Traffic; s.Err() != nil || st.DroppedOut != 100 || e.Status().Counters.SocketErrors != 100 {
+		if st := s.Status().Traffic; s.Err() != nil || st.DroppedOut != 100 || st.BytesOut != 0 || e.Status().Counters.SocketErrors != 100 {
 			t.Errorf("it has %v and counts %+v", s.Err(), st)
 		}
 	})

@@ -250,7 +250,7 @@ func TestManyStaticSessionsAndPeersOnASocket(t *testing.T) {
 			t.Errorf("after Close: %v, %s", gone.Err(), gone.Status().State)
 		}
 		put(gone, frame("after its end"))
-		if st := gone.Status().Traffic; st.PacketsOut != 0 || st.DroppedOut != 1 {
+		if st := gone.Status().Traffic; st.PacketsOut != 0 || st.BytesOut != 0 || st.DroppedOut != 1 {
 			t.Errorf("after Close a session counts %+v", st)
 		}
 		if st := gone.Tunnel().Status(); len(st.Sessions) != each-1 || st.Traffic.PacketsIn != each {

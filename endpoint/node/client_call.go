@@ -29,17 +29,26 @@ func (w *call) open(ctx context.Context, ep *endpoint.Endpoint, to netip.AddrPor
 }
 
 func (w *call) dial(ctx context.Context, ep *endpoint.Endpoint, to netip.AddrPort, patience time.Duration) (*endpoint.Tunnel, error) {
+	return within(ctx, patience, func(ctx context.Context) (*endpoint.Tunnel, error) {
+		return ep.Dial(ctx, to.String(), &w.tunnel)
+	})
+}
+
+// within has f called with a context that is over after patience, and tells when that is
+// why f has failed. Zero: f has all the time of ctx.
+func within[T any](ctx context.Context, patience time.Duration, f func(context.Context) (T, error)) (T, error) {
 	short := ctx
 	if patience > 0 {
 		var cancel context.CancelFunc
 		short, cancel = context.WithTimeout(ctx, patience)
 		defer cancel()
 	}
-	tunnel, err := ep.Dial(short, to.String(), &w.tunnel)
+	v, err := f(short)
 	if err != nil && short.Err() != nil && ctx.Err() == nil {
-		return nil, &PatienceError{patience}
+		var none T
+		return none, &PatienceError{patience}
 	}
-	return tunnel, err
+	return v, err
 }
 
 func (w *call) join(ctx context.Context, stack *netstack.Stack, session *endpoint.Session) (inside, error) {

@@ -83,28 +83,21 @@ func newStaticWay(p *Pseudowire) (*staticWay, error) {
 // open has nothing to wait for, but for PPP: that waits for a peer who is silent, since
 // the ends of a static pseudowire may come in any order.
 func (w *staticWay) open(ctx context.Context, ep *endpoint.Endpoint, to netip.AddrPort, patience time.Duration) (*endpoint.Session, error) {
-	short := ctx
-	if patience > 0 {
-		var cancel context.CancelFunc
-		short, cancel = context.WithTimeout(ctx, patience)
-		defer cancel()
-	}
-	for {
-		cfg := w.cfg
-		session, err := ep.Static(short, to.String(), &cfg)
-		if w.again(err) && short.Err() == nil {
+	return within(ctx, patience, func(ctx context.Context) (*endpoint.Session, error) {
+		for {
+			cfg := w.cfg
+			session, err := ep.Static(ctx, to.String(), &cfg)
+			if !w.again(err) || ctx.Err() != nil {
+				return session, err
+			}
 			w.log.Info("no PPP yet", "peer", to, "error", err)
 			select {
 			case <-time.After(silencePause):
-				continue
-			case <-short.Done():
+			case <-ctx.Done():
+				return nil, err
 			}
 		}
-		if err != nil && short.Err() != nil && ctx.Err() == nil {
-			return nil, &PatienceError{patience}
-		}
-		return session, err
-	}
+	})
 }
 
 // again tells whether what has failed is the other end's business, so that we go on: that

@@ -133,6 +133,7 @@ func TestV3Reflection(t *testing.T) {
 // RFC 3931 §5.4.4, of ties: whoever wins, there is one session at the end, and both ends
 // know it. Without tie breakers there is none.
 func TestV3SessionTie(t *testing.T) {
+	detected := 0
 	for seed := range seeds(200, 5000) {
 		p := newPair(t, seed, ofV3("s", nil), ofV3("s", nil))
 		p.delay, p.loss, p.duplication = 50*time.Millisecond, .1, .1
@@ -159,11 +160,109 @@ func TestV3SessionTie(t *testing.T) {
 				}
 			}
 		}
+		if ties > 0 {
+			detected++
+		}
 		if want := 1; breakers[0] && (ties == 0 && len(a) != 2 || ties > 0 && len(a) != want) {
 			t.Errorf("seed %d: of a tie (%d ends of it) %d stand", seed, ties, len(a))
 		}
 		if !breakers[0] && ties > 0 && len(a) != 0 {
 			t.Errorf("seed %d: without tie breakers %d stand", seed, len(a))
+		}
+	}
+	// Half of the pairs of requests are of one instant; what is lost is not in time.
+	if n := int(seeds(200, 5000)); detected < n/3 {
+		t.Errorf("%d of %d pairs of requests were a tie", detected, n)
+	}
+}
+
+// "A session-level tie is detected if an LCCE receives an ICRQ or OCRQ with an End ID AVP
+// whose value matches that which was just sent" (§5.4.4): one that names no circuit
+// matches none.
+func TestV3NoTieWithoutARemoteEndID(t *testing.T) {
+	p := newPair(t, 1, ofV3("s", nil), ofV3("s", nil))
+	p.run(time.Second)
+	for _, e := range p.ends {
+		id := e.m.Call(p.now, CallConfig{Pseudowire: &Pseudowire{Type: 5}})
+		e.begin(id).begun = p.now
+	}
+	p.drain()
+	p.run(time.Minute)
+	if a, b := p.standing(0), p.standing(1); len(a) != 2 || len(b) != 2 {
+		t.Errorf("%v and %v stand, expected both sessions", a, b)
+	}
+}
+
+// "The Local Session ID is a 4-octet non-zero unsigned integer" (§5.4.4): all of it is
+// made use of, since who is not on the way has to guess it.
+func TestV3SessionIDsAreLong(t *testing.T) {
+	p := newPair(t, 1, ofV3("", nil), ofV3("", nil))
+	p.run(time.Second)
+	for range 8 {
+		if id := p.call(p.ends[0]); id > 0xffff {
+			return
+		}
+	}
+	t.Error("none of eight session ids has more than 16 bits")
+}
+
+// Who gives up before our SCCRP has come knows nothing of our nonce: its StopCCN has a
+// digest without it, and ends what it has begun.
+func TestV3StopCCNBeforeSCCRP(t *testing.T) {
+	for name, c := range map[string]struct {
+		nonce []byte
+		heard bool
+	}{
+		"its own nonce alone": {bytes.Repeat([]byte{7}, 16), true},
+		"another nonce":       {bytes.Repeat([]byte{8}, 16), false},
+	} {
+		now, key := time.Unix(1e9, 0), wire.DigestKey([]byte("s"))
+		m := Answer(now, ofV3("s", func(c *Config) { c.Rand, c.LocalID = zeros{}, 9 }))
+		send := func(ns uint16, msg *wire.Message, own []byte) {
+			msg.Digests = []wire.DigestType{wire.DigestMD5}
+			b := msg.AppendV3(wire.AppendV3ControlHeader(nil, 0, ns, 0))
+			wire.SetLength(b)
+			wire.Sign(b, own, nil, key)
+			m.Handle(now, b)
+		}
+		send(0, &wire.Message{Type: wire.SCCRQ, HostName: "peer", AssignedTunnelID: 5, V3: wire.V3{Pseudowires: []uint16{5}, Nonce: bytes.Repeat([]byte{7}, 16)}}, nil)
+		send(1, &wire.Message{Type: wire.StopCCN, AssignedTunnelID: 5, Result: wire.Result{Code: 1}}, c.nonce)
+		down := false
+		for {
+			_, event, ok := m.Next()
+			if !ok {
+				break
+			}
+			if _, is := event.(TunnelDown); is {
+				down = true
+			}
+		}
+		if down != c.heard || (m.Counters().BadDigest == 0) != c.heard {
+			t.Errorf("%s: down %v, counted %+v", name, down, m.Counters())
+		}
+	}
+}
+
+// A tunnel keeps the version that its first messages have decided.
+func TestV3VersionsDoNotMix(t *testing.T) {
+	v3 := func(m *wire.Message) []byte {
+		b := m.AppendV3(wire.AppendV3ControlHeader(nil, 200, 2, 1))
+		wire.SetLength(b)
+		return b
+	}
+	stop := &wire.Message{Type: wire.StopCCN, AssignedTunnelID: 100, Result: wire.Result{Code: 1}}
+	for name, c := range map[string]struct {
+		dialler Config
+		other   []byte
+	}{
+		"L2TPv2": {Config{}, v3(stop)},
+		"L2TPv3": {ofV3("", nil), packet(200, 0, 2, 1, stop.Append(nil))},
+	} {
+		p := newPair(t, 1, c.dialler, ofV3("", nil))
+		p.run(time.Second)
+		p.do(p.ends[1], func(m *Tunnel) { m.Handle(p.now, c.other) })
+		if p.ends[1].down || !p.ends[1].up || p.ends[1].m.Counters().Malformed != 1 {
+			t.Errorf("a tunnel of %s: %+v, counted %+v", name, p.ends[1], p.ends[1].m.Counters())
 		}
 	}
 }
