@@ -139,7 +139,7 @@ func TestV3SessionsOfAllTypes(t *testing.T) {
 							if got := s.encap.numbered.Load(); got != want {
 								t.Errorf("the frames of the end with session %d have numbers: %v, want %v", s.id, got, want)
 							}
-							if tr := s.Status().Traffic; tr.PacketsIn != 3 || tr.PacketsOut != 3 || tr.DroppedIn+tr.DroppedOut != 0 {
+							if tr := s.Status().Traffic; tr.PacketsIn != 3 || tr.PacketsOut != 3 || tr.BytesOut != tr.BytesIn || tr.DroppedIn+tr.DroppedOut != 0 {
 								t.Errorf("a session counts %+v", tr)
 							}
 						}
@@ -191,6 +191,9 @@ func TestV3CarriesPPP(t *testing.T) {
 				}
 				time.Sleep(time.Hour) // with echoes, Hellos and ACKs
 				wantBothWays(t, ours, theirs, packet)
+				if out, in := ours.Status().Traffic.BytesOut, theirs.Status().Traffic.BytesIn; out != in || out == 0 {
+					t.Errorf("%d bytes have gone out and %d come in", out, in)
+				}
 				server.Close()
 				<-ours.Done()
 				wantPeer("CDN", wire.CallAdministrative)(t, ours.Err())

@@ -74,6 +74,9 @@ func TestDigests(t *testing.T) {
 			if want := octetsOf(c.want); !bytes.Equal(packet, want) {
 				t.Fatalf("signed\n%x, expected\n%x", packet, want)
 			}
+			if Sign(packet, c.own, c.other, c.key); hex.EncodeToString(packet) != c.want {
+				t.Errorf("signed again\n%x, expected\n%s", packet, c.want)
+			}
 			if present, valid := Verify(packet, c.own, c.other, c.key); !present || !valid {
 				t.Errorf("present %v, valid %v", present, valid)
 			}
