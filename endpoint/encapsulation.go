@@ -14,6 +14,8 @@ type encapsulation struct {
 	version    uint8
 	length     uint8 // of header, in octets
 	sublayer   bool  // the Default L2-Specific Sublayer ends the header
+	nonIP      bool  // of numbered frames those have no number that carry IP
+	kind       PseudowireType
 	peerTunnel uint32
 	peerID     uint32 // the peer's session id
 	header     [wire.V3DataHeaderMax]byte
@@ -52,9 +54,13 @@ func (e *encapsulation) push(f *link.Frame) {
 	copy(f.Push(int(e.length)), e.header[:e.length])
 }
 
-// pushNumbered puts the header with the next number in front of a frame.
-// Session.sending is held.
+// pushNumbered puts the header with the next number in front of a frame, if it is to have
+// one. Session.sending is held.
 func (e *encapsulation) pushNumbered(f *link.Frame) {
+	if e.nonIP && carriesIP(e.kind, f) {
+		e.push(f)
+		return
+	}
 	n := e.next
 	e.next++
 	if e.version == 2 {

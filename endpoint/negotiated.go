@@ -197,9 +197,13 @@ func (a *AnswerConfig) pseudowire(c Call) (*PseudowireConfig, error) {
 }
 
 // connectedV3 takes what the peer wants to receive: the session stands. On the loop.
+//
+// RFC 3931 §5.4.4, of Data Sequencing level 1: "All traffic that can be classified as IP
+// MUST be sent with no sequencing".
 func (s *Session) connectedV3(ev control.SessionUp) {
-	sublayer := ev.Theirs.Sublayer == wire.SublayerDefault
-	s.encap.v3(ev.PeerSession, ev.Theirs.Cookie, sublayer, sublayer && (ev.Theirs.Sequencing != wire.SequencingNone || s.circuit.cfg.numbers()))
+	sublayer, level := ev.Theirs.Sublayer == wire.SublayerDefault, ev.Theirs.Sequencing
+	s.encap.kind, s.encap.nonIP = s.kind, level == wire.SequencingNonIP
+	s.encap.v3(ev.PeerSession, ev.Theirs.Cookie, sublayer, sublayer && (level != wire.SequencingNone || s.circuit.cfg.numbers()))
 	s.heedCircuit(ev.Theirs.Status)
 }
 
@@ -229,7 +233,8 @@ func (s *Session) SetCircuit(active bool) {
 //
 // RFC 3931 §5.4.5: when it is not active, "all data traffic for that session MUST cease
 // (or not begin) in the direction of the sender of the Circuit Status AVP until the
-// circuit is advertised as active".
+// circuit is advertised as active". RFC 5641 §2, of standby: "User traffic MUST NOT be
+// transmitted", whether it is active or not.
 func (s *Session) heedCircuit(status uint16) {
 	c := s.circuit
 	if c == nil {
@@ -239,8 +244,8 @@ func (s *Session) heedCircuit(status uint16) {
 	was := c.peerStatus
 	c.peerStatus = status
 	s.mu.Unlock()
-	active := status&wire.CircuitActive != 0
-	if s.mute.Swap(!active) == active || was != status {
+	mute := status&(wire.CircuitActive|wire.CircuitStandby) != wire.CircuitActive
+	if s.mute.Swap(mute) != mute || was != status {
 		s.log.Info("the peer's circuit", "status", circuitWords(status))
 	}
 	if p := s.partner.Load(); p != nil {
