@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"encoding/xml"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/l2tpnet/l2tpnet/integration/internal/roles"
 )
@@ -77,16 +79,53 @@ func TestResultIsOfRatios(t *testing.T) {
 	}
 }
 
+// Issue: "a plot (SVG) of throughput by flows and by MTU". It says what it is of, in which units, and on which machine.
 func TestPlotIsXML(t *testing.T) {
-	drawn := svg([]*panel{{title: "flows", x: []int{1, 2}, y: map[string][]float64{ours: {1, 2.5}, rawUDP: {0, 0.5}}}})
+	two := panels()
+	for _, p := range two {
+		p.y = map[string][]spread{}
+		for x := range p.x {
+			for _, l := range plotted {
+				p.y[l.lane] = append(p.y[l.lane], spread{float64(x), float64(x) / 2, float64(2 * x)})
+			}
+		}
+	}
+	drawn := svg(two, "2 × A <machine> & its versions")
 	var root struct {
 		Lines []struct{} `xml:"polyline"`
-		Dots  []struct{} `xml:"circle"`
+		Texts []string   `xml:"text"`
 	}
 	if err := xml.Unmarshal([]byte(drawn), &root); err != nil {
 		t.Fatalf("%v\n%s", err, drawn)
 	}
-	if len(root.Lines) != len(plotted) || len(root.Dots) != 2*len(plotted) {
-		t.Errorf("expected two lines of two dots, found %d of %d", len(root.Lines), len(root.Dots))
+	if len(root.Lines) != 2*len(plotted) {
+		t.Errorf("expected %d lines, found %d", 2*len(plotted), len(root.Lines))
+	}
+	for _, text := range []string{"Gbit/s", "TCP connections at a time", "MTU inside the tunnel, bytes", "16", "1400", plotted[0].legend, plotted[1].legend, "2 × A <machine> & its versions"} {
+		if !slices.Contains(root.Texts, text) {
+			t.Errorf("expected %q in the plot, found %q", text, root.Texts)
+		}
+	}
+	if n := strings.Count(drawn, "<circle"); n != 2+2*(5+6) {
+		t.Errorf("expected a dot for each point and one in the legend, found %d", n)
+	}
+}
+
+// All that is told takes less than half an hour, by default.
+func TestLength(t *testing.T) {
+	p, err := parse([]string{"--rounds", "8", "--markdown", "--plot", "p.svg"}, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := p.length(); took > 25*time.Minute || took < 10*time.Minute {
+		t.Errorf("expected at most 25 min, found %v", took)
+	}
+	for _, c := range []struct{ args, want string }{{"--only plot", "expected --plot"}, {"--only nothing", "expected a part of one of these names"}} {
+		if _, err := parse(strings.Fields(c.args), os.Stderr); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: expected an error with %q, found %v", c.args, c.want, err)
+		}
+	}
+	if p, err := parse(strings.Fields("--only plot --plot p.svg"), os.Stderr); err != nil || len(p.figures()) > 0 {
+		t.Errorf("--only plot: expected the plot alone, found %d figures, %v", len(p.figures()), err)
 	}
 }

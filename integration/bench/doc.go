@@ -5,7 +5,8 @@
 //	go run ./integration/bench                        everything; it says first how long that takes
 //	go run ./integration/bench --only slirp --flows 1 what has that in its name
 //	go run ./integration/bench --markdown             the same table for a page
-//	go run ./integration/bench --plot plot.svg        throughput by flows and by MTU, beside raw UDP's
+//	go run ./integration/bench --plot plot.svg        and a plot of throughput by flows and by MTU, beside raw UDP's
+//	go run ./integration/bench --plot p.svg --only plot
 //
 // Each line is a ratio of what was measured in turns (A B A B), the median and the spread of all rounds, beside what either
 // had: Gbit/s of goodput in the direction in which iperf3 sends, or "back" as with its option -R, and the CPU seconds that

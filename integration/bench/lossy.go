@@ -23,7 +23,7 @@ import (
 //
 //	stack ─► endpoint ─► queue ─► endpoint ─► stack
 //	stack ─────────────► queue ─────────────► stack
-var lossyNetwork = &scene{name: "lossy network", longer: 5, open: func(h *hall, small bool, _ func(string) bool) (lanes []lane, err error) {
+var lossyNetwork = &scene{name: "lossy network", longer: 7.5, open: func(h *hall, small bool, _ func(string) bool) (lanes []lane, err error) {
 	if small {
 		return nil, nil // there is no socket
 	}

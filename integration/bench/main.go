@@ -65,12 +65,12 @@ func parse(args []string, stderr io.Writer) (p plan, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&p.rounds, "rounds", 8, "how often all take turns")
-	flags.Float64Var(&p.seconds, "seconds", 2, "length of each turn")
-	flags.StringVar(&p.only, "only", "", "figures with this in their name alone: "+strings.Join(names(), ", "))
+	flags.Float64Var(&p.seconds, "seconds", 0.8, "length of each turn")
+	flags.StringVar(&p.only, "only", "", "figures with this in their name alone, or plot: "+strings.Join(names(), ", "))
 	flows := flags.String("flows", "1,8", "numbers of connections at a time")
 	buffers := flags.String("buffers", "wide,stock", "of sockets: those that they get, or 212,992 bytes")
 	flags.StringVar(&p.profile, "profile", "", "directory for profiles of the CPU time of this program's children")
-	flags.StringVar(&p.plot, "plot", "", "file for a plot (SVG) of throughput by flows and by MTU, instead of the table")
+	flags.StringVar(&p.plot, "plot", "", "file for a plot (SVG) of throughput by flows and by MTU, besides the table")
 	flags.BoolVar(&p.page, "markdown", false, "print the table as Markdown has it")
 	if err := flags.Parse(args); err != nil {
 		return p, flag.ErrHelp // it has been said
@@ -91,7 +91,10 @@ func parse(args []string, stderr io.Writer) (p plan, err error) {
 		}
 		p.buffers = append(p.buffers, b == "stock")
 	}
-	if len(p.figures()) == 0 {
+	if p.only == "plot" && p.plot == "" {
+		return p, fmt.Errorf("--only plot: expected --plot and a file for it")
+	}
+	if len(p.figures()) == 0 && p.only != "plot" {
 		return p, fmt.Errorf("--only: expected a part of one of these names: %s; found %q", strings.Join(names(), ", "), p.only)
 	}
 	return p, nil

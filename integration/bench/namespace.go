@@ -70,27 +70,22 @@ func outside(ctx context.Context, p plan, stdout, stderr io.Writer) int {
 // inside is the program itself: 0, or 1 if a goal was missed, or 2 if something failed.
 func inside(ctx context.Context, p plan, stdout, stderr io.Writer) int {
 	fmt.Fprintln(stdout, machine())
-	if p.plot != "" {
-		err := furnish()
-		if err == nil {
-			err = p.draw(ctx, stdout)
-		}
-		if err != nil {
-			fmt.Fprintln(stderr, err)
-			return 2
-		}
-		return 0
-	}
 	fmt.Fprintf(stdout, "%d rounds of %g s each. It takes about %v.\n", p.rounds, p.seconds, p.length().Round(time.Second))
-	fmt.Fprintln(stdout, "Gbit/s or what else the line is of, and CPU seconds for a GB; medians.")
 	var missed []string
 	err := furnish()
-	if err == nil {
+	if err == nil && len(p.figures()) > 0 {
+		fmt.Fprintln(stdout, "Gbit/s or what else the line is of, and CPU seconds for a GB; medians.")
 		missed, err = p.run(ctx, stdout)
+	}
+	if err == nil && p.plot != "" {
+		err = p.draw(ctx, stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return 2
+	}
+	if len(p.figures()) == 0 {
+		return 0
 	}
 	return roles.Verdict(stdout, missed)
 }

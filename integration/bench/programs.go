@@ -35,7 +35,7 @@ var programs = []program{
 // buildPrograms builds those that the plan needs. Those of other people are not fetched for that: where a module is not in
 // the cache, a file says so in the program's place.
 func buildPrograms(ctx context.Context, dir string, p plan) error {
-	if p.plot != "" || !slices.ContainsFunc(p.figures(), func(f figure) bool { return f.scene == forwards }) {
+	if !slices.ContainsFunc(p.figures(), func(f figure) bool { return f.scene == forwards }) {
 		return nil
 	}
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/l2tpnet/l2tpnet").Output()

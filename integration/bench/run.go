@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"github.com/l2tpnet/l2tpnet/integration/internal/roles"
 )
 
 // length is about how long a plan takes, were nothing missing.
@@ -19,18 +21,38 @@ func (p plan) length() time.Duration {
 			if l == "" {
 				continue
 			}
-			longer := max(1, f.scene.longer)
-			if f.back {
-				longer *= 2
+			turn := f.scene.turn(p.seconds)
+			if f.back && l != rawUDP {
+				turn *= 2
 			}
-			lanes[f.scene.name+l] = max(lanes[f.scene.name+l], longer)
+			times := len(p.flows) * len(p.buffers)
+			switch {
+			case f.scene == setUps:
+				times = len(p.buffers)
+			case f.scene == lossyNetwork:
+				times = len(p.flows)
+			}
+			lanes[f.scene.name+l] = max(lanes[f.scene.name+l], turn*float64(times))
 		}
 	}
 	each := 0.0
-	for _, longer := range lanes {
-		each += longer*p.seconds + min(1, p.seconds)
+	for _, turns := range lanes {
+		each += turns
 	}
-	return time.Duration(each * float64(p.rounds*len(p.flows)*len(p.buffers)) * float64(time.Second))
+	if p.plot != "" {
+		for _, panel := range panels() {
+			each += float64(len(panel.x)*len(plotted)) * p.pointTurn()
+		}
+	}
+	return time.Duration(each * float64(p.rounds) * float64(time.Second))
+}
+
+// turn is how many seconds a turn of a scene takes, where seconds of it count.
+func (s *scene) turn(seconds float64) float64 {
+	if s.longer > 1 {
+		return s.longer*seconds + roles.Settling(s.longer*seconds).Seconds()
+	}
+	return seconds + settling(seconds).Seconds()
 }
 
 // run plays all scenes, prints the table, and returns the goals that were missed, in words.
@@ -74,8 +96,12 @@ func (p plan) run(ctx context.Context, w io.Writer) (missed []string, err error)
 
 // play plays a scene with buffers of one kind.
 func (p plan) play(ctx context.Context, w io.Writer, s *scene, small bool, wanted []figure, format tableFormat, note func(string)) (missed []string, err error) {
-	h := &hall{ctx: ctx, out: w, dir: p.dir, absent: map[string]string{}}
-	h.back = slices.ContainsFunc(wanted, func(f figure) bool { return f.scene == s && f.back })
+	h := &hall{ctx: ctx, out: w, dir: p.dir, back: map[string]bool{}, absent: map[string]string{}}
+	for _, f := range wanted {
+		if f.scene == s && f.back {
+			h.back[f.lane], h.back[f.over] = true, true
+		}
+	}
 	defer h.end()
 	lanes, err := s.open(h, small, func(lane string) bool { return wants(wanted, s, lane) })
 	if err != nil {

@@ -30,8 +30,8 @@ type lane struct {
 type hall struct {
 	ctx    context.Context
 	out    io.Writer
-	dir    string // of programs; empty: there are none
-	back   bool   // the other direction is measured too
+	dir    string          // of programs; empty: there are none
+	back   map[string]bool // lanes whose other direction is measured too
 	cast   roles.Cast
 	ends   []func()
 	notes  []string
@@ -114,6 +114,9 @@ type bulk struct {
 
 const roundTrips = 500
 
+// settling is how long flows run before they are looked at: on this machine alone TCP needs no more.
+func settling(seconds float64) time.Duration { return roles.Settling(min(seconds, 0.5)) }
+
 // moment is what there was at one time.
 type moment struct {
 	at            time.Time
@@ -180,7 +183,7 @@ func (b bulk) run(ctx context.Context, verb string, flows int, seconds float64, 
 	if err := b.client.Ask(verb, flowOrder{Target: b.target, Flows: flows, Size: b.size}, nil); err != nil {
 		return from, until, err
 	}
-	time.Sleep(roles.Settling(seconds))
+	time.Sleep(settling(seconds))
 	if from, err = b.now(); err != nil {
 		return from, until, err
 	}
@@ -210,6 +213,6 @@ func (b bulk) run(ctx context.Context, verb string, flows int, seconds float64, 
 // lane makes a lane of it.
 func (b bulk) lane(h *hall, name string) lane {
 	return lane{name, func(flows int, seconds float64) (sample, error) {
-		return b.measure(h.ctx, flows, seconds, h.back)
+		return b.measure(h.ctx, flows, seconds, h.back[name])
 	}}
 }
