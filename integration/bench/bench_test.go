@@ -92,8 +92,14 @@ func TestPlotIsXML(t *testing.T) {
 	}
 	drawn := svg(two, "2 × A <machine> & its versions")
 	var root struct {
-		Lines []struct{} `xml:"polyline"`
-		Texts []string   `xml:"text"`
+		Lines []struct {
+			Points string `xml:"points,attr"`
+		} `xml:"polyline"`
+		Dots []struct {
+			X string `xml:"cx,attr"`
+			Y string `xml:"cy,attr"`
+		} `xml:"circle"`
+		Texts []string `xml:"text"`
 	}
 	if err := xml.Unmarshal([]byte(drawn), &root); err != nil {
 		t.Fatalf("%v\n%s", err, drawn)
@@ -106,8 +112,16 @@ func TestPlotIsXML(t *testing.T) {
 			t.Errorf("expected %q in the plot, found %q", text, root.Texts)
 		}
 	}
-	if n := strings.Count(drawn, "<circle"); n != 2+2*(5+6) {
-		t.Errorf("expected a dot for each point and one in the legend, found %d", n)
+	// In the legend there is one for each line; the others are where the lines bend.
+	var dots, bends []string
+	for _, d := range root.Dots[len(plotted):] {
+		dots = append(dots, d.X+","+d.Y)
+	}
+	for _, l := range root.Lines {
+		bends = append(bends, strings.Fields(l.Points)...)
+	}
+	if !slices.Equal(dots, bends) || len(dots) != 2*(5+6) {
+		t.Errorf("expected dots at %q, found %q", bends, dots)
 	}
 }
 

@@ -165,7 +165,7 @@ func svg(panels []*panel, under string) string {
 				_, high := at(x, y.most)
 				_, low := at(x, y.least)
 				points = append(points, fmt.Sprintf("%.1f,%.1f", px, py))
-				fmt.Fprintf(&b, `<path d="M%.1f %.1fV%.1f" stroke="%s" stroke-opacity="0.5"/><circle cx="%[1]g" cy="%.1f" r="3" fill="%[4]s"/>`+"\n", px, low, high, l.colour, py)
+				fmt.Fprintf(&b, `<path d="M%.1f %.1fV%.1f" stroke="%s" stroke-opacity="0.5"/><circle cx="%.1[1]f" cy="%.1[5]f" r="3" fill="%[4]s"/>`+"\n", px, low, high, l.colour, py)
 			}
 			fmt.Fprintf(&b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(points, " "), l.colour)
 		}
