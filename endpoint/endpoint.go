@@ -318,7 +318,8 @@ func (e *Endpoint) dial(way *udp.Path, cfg control.Config) (*Tunnel, error) {
 	if e.closing {
 		return nil, net.ErrClosed
 	}
-	id, err := e.ids.take(e.random)
+	// An SCCRQ that a peer of L2TPv2 is to understand too has room for 16 bits.
+	id, err := e.ids.take(e.random, cfg.V3 != nil && !cfg.V3.Fallback)
 	if err != nil {
 		return nil, err
 	}
@@ -355,6 +356,14 @@ func (e *Endpoint) add(id uint32, way *udp.Path, caller peerID, replaces *Tunnel
 	e.index(t)
 	t.runner.Do(func(time.Time) {}) // sends and tells what it has by now
 	return t
+}
+
+// tunnel is the one that has an id of ours, or nil.
+func (e *Endpoint) tunnel(id uint32) *Tunnel {
+	if t := e.tunnels.get(id); t != nil && t.id == id {
+		return t
+	}
+	return nil
 }
 
 // forget takes a tunnel whose machine has ended out of all tables. On its loop.

@@ -182,7 +182,7 @@ func (e *Endpoint) expire(now time.Duration) {
 
 // drop removes a record that becomes no tunnel. h.mu is held.
 func (e *Endpoint) drop(r *halfOpenRecord) {
-	e.ids.free(uint32(r.id))
+	e.ids.free(r.id)
 	e.half.records.remove(r, e.half.hasher.source(r.peer.Addr()))
 }
 
@@ -227,13 +227,13 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 	_, err = io.ReadFull(e.random, r.seed[:])
 	id := uint32(0)
 	if err == nil {
-		id, err = e.ids.take(e.random)
+		id, err = e.ids.take(e.random, caller.v3)
 	}
 	if err != nil {
 		e.log.Error("an SCCRQ was not answered", "error", err)
 		return
 	}
-	r.id = uint16(id)
+	r.id = id
 	refusal := wire.Result{}
 	if full {
 		refusal = tooManyTunnels // in the place of the SCCRP: a StopCCN behind one that never comes would wait for it

@@ -99,7 +99,7 @@ func (e *Endpoint) refuse(r *halfOpenRecord, reason error) {
 
 // establish makes a tunnel of a record. h.mu is held.
 func (e *Endpoint) establish(r *halfOpenRecord, m *control.Tunnel, o *owner) {
-	id, caller, way := uint32(r.id), r.caller(), e.pathTo(r.peer, r.local)
+	id, caller, way := r.id, r.caller(), e.pathTo(r.peer, r.local)
 	rival := e.overcome(caller.addr, r.datagram())
 	e.half.records.remove(r, e.half.hasher.source(r.peer.Addr()))
 	e.mu.Lock()
@@ -124,7 +124,7 @@ func (e *Endpoint) replay(r *halfOpenRecord, refusal wire.Result) (*control.Tunn
 	if !r.v3 {
 		cfg.V3 = nil
 	}
-	cfg.Rand, cfg.Traffic, cfg.LocalID, cfg.Refusal = o, o.traffic, uint32(r.id), refusal
+	cfg.Rand, cfg.Traffic, cfg.LocalID, cfg.Refusal = o, o.traffic, r.id, refusal
 	now := time.Now()
 	m := control.Answer(now, cfg)
 	m.Handle(now, r.datagram())

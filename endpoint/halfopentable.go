@@ -16,14 +16,13 @@ type halfOpenRecord struct {
 	long  []byte        // the SCCRQ, if it does not fit below
 
 	received, sent uint32 // bytes from and to the peer
-	peerID         uint32
+	peerID, id     uint32 // the peer's id of the tunnel, and ours
 	older, newer   uint16 // records; none: 0
-	id             uint16
 	length         uint16 // of the SCCRQ below
 	v3             bool   // it is to be a tunnel of L2TPv3
 	messages       uint8  // that were looked into
 	refused        bool   // its SCCCN was answered by a StopCCN
-	sccrq          [264]byte
+	sccrq          [263]byte
 }
 
 const (
@@ -68,7 +67,7 @@ type halfOpenTable struct {
 	made    int
 	free    []uint16
 	byKey   map[uint64]uint16
-	byID    map[uint16]uint16 // by our tunnel id
+	byID    map[uint16]uint16 // by the low 16 bits of our tunnel id
 	sources map[uint64]uint16 // records of each, by its key
 }
 
@@ -98,7 +97,7 @@ func (t *halfOpenTable) ofKey(key uint64) *halfOpenRecord {
 }
 
 func (t *halfOpenTable) ofID(id uint32) *halfOpenRecord {
-	if n, ok := t.byID[uint16(id)]; ok && id <= 0xffff {
+	if n, ok := t.byID[uint16(id)]; ok && t.at(n).id == id {
 		return t.at(n)
 	}
 	return nil
@@ -120,17 +119,17 @@ func (t *halfOpenTable) add(r *halfOpenRecord, source uint64) *halfOpenRecord {
 	*to = *r
 	to.older, to.newer = head.older, 0
 	t.at(head.older).newer, head.older = n, n
-	t.byKey[to.key], t.byID[to.id] = n, n
+	t.byKey[to.key], t.byID[uint16(to.id)] = n, n
 	t.sources[source]++
 	return to
 }
 
 // remove takes a record of a source out; what it points to is not valid any more.
 func (t *halfOpenTable) remove(r *halfOpenRecord, source uint64) {
-	n := t.byID[r.id]
+	n := t.byID[uint16(r.id)]
 	t.at(r.older).newer, t.at(r.newer).older = r.newer, r.older
 	delete(t.byKey, r.key)
-	delete(t.byID, r.id)
+	delete(t.byID, uint16(r.id))
 	if t.sources[source]--; t.sources[source] == 0 {
 		delete(t.sources, source)
 	}

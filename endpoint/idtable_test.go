@@ -13,20 +13,37 @@ func TestFreeIdentifiersOnlyAreDrawn(t *testing.T) {
 	var s idSpace
 	random := bytes.NewReader([]byte{1, 2, 0, 0, 1, 2, 0xff, 0xff, 1, 2})
 	for _, want := range []uint32{0x0102, 0xffff} {
-		if id, err := s.take(random); err != nil || id != want {
+		if id, err := s.take(random, false); err != nil || id != want {
 			t.Errorf("drew %#x, %v, want %#x", id, err, want)
 		}
 	}
 	s.free(0x0102)
-	if id, err := s.take(random); err != nil || id != 0x0102 {
+	if id, err := s.take(random, false); err != nil || id != 0x0102 {
 		t.Errorf("drew %#x, %v, want what was given back", id, err)
 	}
-	if _, err := s.take(random); err == nil {
+	if _, err := s.take(random, false); err == nil {
 		t.Error("a random source that fails goes unnoticed")
 	}
 	s.taken = tunnelIDsMax
-	if _, err := s.take(rand.NewChaCha8([32]byte{})); err == nil {
+	if _, err := s.take(rand.NewChaCha8([32]byte{}), false); err == nil {
 		t.Error("there is always another one")
+	}
+}
+
+// RFC 3931 §5.4.3: "The Assigned Control Connection ID is a 4-octet non-zero unsigned
+// integer." No two have the same low 16 bits, by which they are found, nor the ones that
+// "not known yet" has.
+func TestWideIdentifiers(t *testing.T) {
+	var s idSpace
+	random := bytes.NewReader([]byte{7, 7, 1, 2, 9, 9, 1, 2, 9, 9, 0, 0, 8, 8, 3, 4, 1, 2, 3, 5})
+	for _, want := range []uint32{0x07070102, 0x08080304} {
+		if id, err := s.take(random, true); err != nil || id != want {
+			t.Errorf("drew %#x, %v, want %#x", id, err, want)
+		}
+	}
+	s.free(0x07070102)
+	if id, err := s.take(random, false); err != nil || id != 0x0102 {
+		t.Errorf("drew %#x, %v, want what was given back", id, err)
 	}
 }
 
@@ -34,7 +51,7 @@ func TestIDTable(t *testing.T) {
 	var table idTable[int]
 	one := 1
 	table.set(0x0102, &one)
-	if table.get(0x0102) != &one || table.get(0x0103) != nil || table.get(0x10102) != nil {
+	if table.get(0x0102) != &one || table.get(0x0103) != nil || table.get(0x10102) != &one {
 		t.Error("get finds something else")
 	}
 	table.set(0x0102, nil)

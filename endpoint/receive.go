@@ -79,7 +79,7 @@ func (e *Endpoint) receive(from netip.AddrPort, to netip.Addr, datagram []byte, 
 	var t *Tunnel
 	switch {
 	case h.TunnelID != 0:
-		t = e.tunnels.get(h.TunnelID)
+		t = e.tunnel(h.TunnelID)
 		if t == nil && h.Control && e.complete(peerID{addr: from}, h.TunnelID, h, datagram, payload) {
 			return
 		}

@@ -47,7 +47,7 @@ type Counters struct {
 	// What a limit has refused: see [Limits].
 	RateLimit            uint64 // SCCRQs: Limits.RatePerSource
 	SourceLimit          uint64 // SCCRQs: Limits.HalfOpenPerSource
-	LengthLimit          uint64 // SCCRQs of more than 2,048 bytes, 264 under load
+	LengthLimit          uint64 // SCCRQs of more than 2,048 bytes, 263 under load
 	CreditLimit          uint64 // replies: Limits.ReplyFactor
 	TunnelLimit          uint64 // SCCRQs and SCCCNs: Limits.Tunnels
 	SessionLimit         uint64 // calls: Limits.Sessions

@@ -67,7 +67,7 @@ func (e *Endpoint) receiveControlV3(from netip.AddrPort, to netip.Addr, datagram
 		e.log.Debug("malformed datagram", "peer", from, "error", err)
 		return
 	}
-	t := e.tunnels.get(h.TunnelID)
+	t := e.tunnel(h.TunnelID)
 	o, opens := wire.ParseOpeningV3(avps)
 	switch {
 	case opens && o.Type == wire.SCCRQ && (h.TunnelID == 0 || h.TunnelID == o.TunnelID && (t == nil || t.Peer() != from)):

@@ -81,6 +81,43 @@ func TestV3FallbackInBothRoles(t *testing.T) {
 	}
 }
 
+// RFC 3931 §5.4.3: "The Assigned Control Connection ID is a 4-octet non-zero unsigned
+// integer", all of which is drawn; the SCCRQ of §4.7.3 has an Assigned Tunnel ID too, which
+// has two octets, and is the same. A message for an id of which only the low bits are ours is
+// nobody's.
+func TestV3ConnectionIDsAreLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		server := answeringV3(t, n, 1, nil)
+		defer server.Close()
+		client := dialling(t, n, 1)
+		defer client.Close()
+		pure := dialV3(t, client, nil)
+		either := dialV3(t, client, func(c *TunnelConfig) { c.Fallback = true })
+		if pure.id <= 0xffff || pure.PeerID() <= 0xffff || either.id > 0xffff || either.PeerID() <= 0xffff {
+			t.Errorf("the ids are %#x and %#x, with a fall-back %#x and %#x", pure.id, pure.PeerID(), either.id, either.PeerID())
+		}
+		for _, tun := range []*Tunnel{pure, either} {
+			ours, theirs := openV3(t, tun, server, nil)
+			wantBothWays(t, ours, theirs, frame)
+		}
+		id := pure.PeerID()
+		if server.tunnel(id) == nil || server.tunnel(id&0xffff) != nil || server.tunnel(id^1<<31) != nil {
+			t.Error("a tunnel is found by a part of its id")
+		}
+		before := server.Status().Counters.UnknownTunnel
+		stranger := tapped(t, n, lacAddr[:len(lacAddr)-1]+"2", lnsAddr)
+		for _, wrong := range []uint32{id & 0xffff, id ^ 1<<31} {
+			stranger.conn.WriteTo(wire.AppendV3ControlHeader(nil, wrong, 0, 0), stranger.to)
+		}
+		stranger.conn.WriteTo(wire.AppendControlHeader(nil, id&0xffff, 0, 0, 0), stranger.to)
+		synctest.Wait()
+		if c := server.Status().Counters; c.UnknownTunnel != before+3 || c.WrongPeer != 0 {
+			t.Errorf("the server counts %+v", c)
+		}
+	})
+}
+
 // Issue: "answers v2 and v3 on one port". Identifiers are the same for both, and mean
 // different tunnels.
 func TestV2AndV3ClientsOnOneSocket(t *testing.T) {

@@ -129,8 +129,9 @@ func TestV3DeadPeersAreFound(t *testing.T) {
 		n.SetDefault(dead)
 		since := time.Now()
 		wantGone(t, "the session at the end that talks", theirs, since, 30*time.Second)
-		// 60 s of silence, and ten times a Hello.
-		wantGone(t, "the session at the other end", ours, since, 60*time.Second+71*time.Second)
+		// 60 s of silence, of which traffic makes it 2.5 s until that is seen, and ten times a
+		// Hello.
+		wantGone(t, "the session at the other end", ours, since, (60+71)*time.Second+2500*time.Millisecond)
 	})
 }
 
