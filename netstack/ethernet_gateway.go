@@ -54,6 +54,7 @@ func (n *EthernetNIC) addGateway(s *Stack, iid [8]byte) error {
 	if err != nil {
 		return err
 	}
+	r.routeTo(append(slices.Clone(pc.Prefixes), pc.Prefix)) // before what other interfaces are the way to
 	p := &Port{router: r, out: etherDown{n.layer}, ether: n.layer}
 	n.router, n.port, n.layer.above, n.layer.counters, n.layer.router = r, p, p, &p.counters, true
 	if err := p.configure(pc); err != nil {

@@ -181,6 +181,17 @@ func (n *base) routeAll() {
 	}
 }
 
+// routeTo makes it the way to some networks, whichever interface the rest goes to.
+func (n *base) routeTo(networks []netip.Prefix) {
+	for _, p := range networks {
+		if !p.IsValid() {
+			continue
+		}
+		to := tcpip.AddressWithPrefix{Address: toAddress(p.Addr()), PrefixLen: p.Bits()}
+		n.stack.gv.AddRoute(tcpip.Route{Destination: to.Subnet(), NIC: n.id})
+	}
+}
+
 // remove takes the interface out of the stack, once it has been shut.
 func (n *base) remove() {
 	s := n.stack

@@ -294,13 +294,3 @@ func (a *addresses) free() int {
 	defer a.mu.Unlock()
 	return int(a.v4.count) - len(a.v4.used)
 }
-
-// routes are the prefixes that are routed to a session with the grant, apart from
-// those that the router itself tells it of.
-func (g *grant) routes(ipv4 bool) []netip.Prefix {
-	list := slices.Clone(g.user.Routes)
-	if ipv4 {
-		list = append(list, netip.PrefixFrom(g.address, 32))
-	}
-	return list
-}

@@ -1,31 +1,49 @@
 package node
 
 import (
+	"cmp"
 	"context"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/endpoint/bridge"
+	"github.com/l2tpnet/l2tpnet/endpoint/link"
 	"github.com/l2tpnet/l2tpnet/netstack"
 )
 
-// A caller is a session that is routed.
+// A caller is a session that is routed, or a port of the LAN.
 type caller struct {
 	server  *Server
 	session *endpoint.Session
-	grant   *grant
-	port    *netstack.Port
-	shows   ServerSession // but its traffic
+	grant   *grant         // of PPP
+	port    *netstack.Port // of PPP and IP
+	circuit *Circuit       // of L2TPv3 without PPP
+	plug    *bridge.Port   // of Ethernet and VLAN
+	key     callerKey
+	shows   ServerSession // but what changes
 	leaving sync.Once
 
 	up, over chan struct{} // closed when Events has been told that it is
 }
 
+// A callerKey is what callers are counted by: a user, or a circuit.
+type callerKey struct {
+	user    string
+	circuit *Circuit
+}
+
 // A ServerSession is one caller's session.
 type ServerSession struct {
-	User       string         // as it was authenticated: it may hold anything that a caller can send
+	Type        endpoint.PseudowireType // PPP in all of L2TPv2
+	RemoteEndID string                  // the circuit that was asked for in L2TPv3: it may hold anything
+	PeerName    string                  // how the peer calls itself: it may hold anything
+	User        string                  // with PPP, as it was authenticated: it may hold anything that a caller can send
+	Hosts       []ServerHost            // that have been heard, with Ethernet and VLAN
+
 	Peer       netip.AddrPort // where its tunnel comes from
 	Address    netip.Addr     // IPv4. The zero value: the caller has none
 	Prefix     netip.Prefix   // IPv6, that is advertised to it. Zero: none
@@ -58,25 +76,23 @@ func (s *Server) accept() {
 	}
 }
 
-// join routes a session, in the place of those that have to give way.
+// join takes a session in, in the place of those that have to give way.
 func (s *Server) join(session *endpoint.Session) {
-	lease, ok := session.Lease()
-	g, _ := lease.Owner.(*grant)
-	if !ok || !s.addresses.keep(g) {
+	c := s.newCaller(session)
+	if c == nil {
 		return // it is over already
 	}
-	c := s.newCaller(session, g)
 	before, err := c.enter()
 	if err != nil {
-		s.addresses.drop(g)
-		s.log.Error("a session cannot be routed", "user", c.shows.User, "error", err)
+		c.release()
+		s.log.Error("a session cannot be taken in", "who", c.who(), "error", err)
 		session.Close()
 		return
 	}
-	session.Attach(c.port)
+	session.Attach(c.sink())
 	// No goroutine waits for the end: it would cost as much as what it waits for.
 	session.AfterDone(func() { c.leave(session.Err()) })
-	if !s.mayCall(c.shows.User) { // by what SetUsers, which did not see the session yet, has set
+	if c.grant != nil && !s.mayCall(c.shows.User) { // by what SetUsers, which did not see the session yet, has set
 		s.running.Go(func() { session.Close() })
 	}
 	// Whoever is told, and takes his time, keeps no packet waiting.
@@ -104,22 +120,61 @@ func (s *Server) mayCall(name string) bool {
 	return false
 }
 
-func (s *Server) newCaller(session *endpoint.Session, g *grant) *caller {
-	c := &caller{server: s, session: session, grant: g, up: make(chan struct{}), over: make(chan struct{})}
-	status := session.Status()
+// newCaller is nil for a session that is over.
+func (s *Server) newCaller(session *endpoint.Session) *caller {
+	c := &caller{server: s, session: session, up: make(chan struct{}), over: make(chan struct{})}
+	status, tunnel := session.Status(), session.Tunnel()
 	c.shows = ServerSession{
-		User: g.user.Name, Peer: session.Tunnel().Peer(), Address: session.PeerAddress(), Routes: g.user.Routes,
+		Type: session.Type(), RemoteEndID: status.RemoteEndID, PeerName: tunnel.PeerName(), Peer: tunnel.Peer(),
 		MTU: status.MTU, Encryption: status.Encryption, Since: time.Now(),
 	}
+	if session.Type() != endpoint.PseudowirePPP {
+		return c.ofCircuit()
+	}
+	lease, ok := session.Lease()
+	g, _ := lease.Owner.(*grant)
+	if !ok || !s.addresses.keep(g) {
+		return nil
+	}
+	c.grant, c.key = g, callerKey{user: g.user.Name}
+	c.shows.User, c.shows.Address, c.shows.Routes = g.user.Name, session.PeerAddress(), g.user.Routes
 	if status.LinkLocal.IsValid() {
 		c.shows.Prefix, c.shows.Delegated = g.prefix, g.delegated
 	}
 	return c
 }
 
-// owns are all that is routed to the caller.
+// release gives back what the caller has been given.
+func (c *caller) release() {
+	if c.grant != nil {
+		c.server.addresses.drop(c.grant)
+	}
+}
+
+// sink is where its frames go.
+func (c *caller) sink() link.Sink {
+	if c.plug != nil {
+		return c.plug
+	}
+	return c.port
+}
+
+// who is the caller, for the log.
+func (c *caller) who() string {
+	return cmp.Or(c.shows.User, c.shows.RemoteEndID, c.shows.PeerName, c.shows.Peer.String())
+}
+
+// routes are what it has without being told, and owns are all that is routed to it.
+func (c *caller) routes() (list []netip.Prefix) {
+	list = slices.Clone(c.shows.Routes)
+	if c.shows.Address.IsValid() {
+		list = append(list, netip.PrefixFrom(c.shows.Address, 32))
+	}
+	return list
+}
+
 func (c *caller) owns() []netip.Prefix {
-	list := c.grant.routes(c.shows.Address.IsValid())
+	list := c.routes()
 	for _, p := range []netip.Prefix{c.shows.Prefix, c.shows.Delegated} {
 		if p.IsValid() {
 			list = append(list, p)
@@ -134,44 +189,68 @@ func (c *caller) enter() (before []*caller, err error) {
 	s.joining.Lock()
 	defer s.joining.Unlock()
 	before = s.inTheWay(c)
-	if old := c.grant.before; old != nil {
-		before, c.grant.before = append(before, old), nil
+	if c.grant != nil && c.grant.before != nil {
+		before, c.grant.before = append(before, c.grant.before), nil
 	}
 	for _, old := range before {
 		old.leave(ErrReplaced)
 		s.running.Go(func() { old.session.Close() })
 	}
-	id, _ := c.session.InterfaceIDs()
-	port, err := s.router.Attach(&netstack.PortConfig{
-		Prefixes: c.grant.routes(c.shows.Address.IsValid()), MTU: c.shows.MTU, InterfaceID: id,
-		Prefix: c.shows.Prefix, Delegated: c.shows.Delegated, DNS: s.addresses.dns6(),
-	}, c.session)
-	if err != nil {
+	if err := c.connect(); err != nil {
 		return before, err
 	}
-	c.port = port
 	s.running.Add(1) // until it has left, which it may from here on
 	s.mu.Lock()
 	for _, p := range c.owns() {
 		s.owners[p] = c
 	}
-	s.byUser[c.shows.User] = append(s.byUser[c.shows.User], c)
+	s.byKey[c.key] = append(s.byKey[c.key], c)
 	s.mu.Unlock()
 	return before, nil
 }
 
-// inTheWay are the callers that have what is fixed for the user of c, or of whom it
-// has too many.
+// connect joins the session to the router, or to the LAN.
+func (c *caller) connect() (err error) {
+	s := c.server
+	if c.shows.ethernet() {
+		c.plug, err = s.segment.plug(c)
+		return err
+	}
+	id, _ := c.session.InterfaceIDs()
+	if c.circuit != nil && !s.NoIPv6 && c.shows.MTU >= leastIPv6MTU {
+		if _, err := io.ReadFull(s.random, id[:]); err != nil {
+			return err
+		}
+	}
+	c.port, err = s.router.Attach(&netstack.PortConfig{
+		Prefixes: c.routes(), MTU: c.shows.MTU, InterfaceID: id,
+		Prefix: c.shows.Prefix, Delegated: c.shows.Delegated, DNS: s.addresses.dns6(),
+	}, c.session)
+	return err
+}
+
+// bounds are what one caller alone can have, and how many there may be of its user or its
+// circuit; 0: any number.
+func (c *caller) bounds() (fixed []netip.Prefix, most int) {
+	if c.circuit != nil {
+		return c.circuit.user().fixed(), max(0, c.circuit.Sessions)
+	}
+	return c.grant.fixedParts, c.grant.user.sessions()
+}
+
+// inTheWay are the callers that have what is fixed for c, or of whom its user or circuit has
+// too many.
 func (s *Server) inTheWay(c *caller) (list []*caller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range c.grant.fixedParts {
+	fixed, n := c.bounds()
+	for _, p := range fixed {
 		if old := s.owners[p]; old != nil && !slices.Contains(list, old) {
 			list = append(list, old)
 		}
 	}
-	if n := c.grant.user.sessions(); n > 0 {
-		all := s.byUser[c.shows.User]
+	if n > 0 {
+		all := s.byKey[c.key]
 		for _, old := range all[:max(0, len(all)-n+1)] {
 			if !slices.Contains(list, old) {
 				list = append(list, old)
@@ -186,7 +265,7 @@ func (s *Server) inTheWay(c *caller) (list []*caller) {
 func (s *Server) makeRoom(u *User) *caller {
 	s.mu.Lock()
 	var oldest *caller
-	if all, n := s.byUser[u.Name], u.sessions(); n > 0 && len(all) >= n {
+	if all, n := s.byKey[callerKey{user: u.Name}], u.sessions(); n > 0 && len(all) >= n {
 		oldest = all[0]
 	}
 	s.mu.Unlock()
@@ -198,26 +277,33 @@ func (s *Server) makeRoom(u *User) *caller {
 	return oldest
 }
 
-// leave takes the session out of the routes, once.
+// leave takes the session out of the routes, or out of the LAN, once.
 func (c *caller) leave(why error) {
 	c.leaving.Do(func() {
 		s := c.server
 		c.session.Attach(nil)
-		c.port.Close()
+		var hosts []ServerHost
+		if c.plug != nil {
+			hosts = s.segment.hosts(c.plug)
+			c.plug.Close()
+		} else {
+			c.port.Close()
+		}
 		s.mu.Lock()
 		for _, p := range c.owns() {
 			if s.owners[p] == c {
 				delete(s.owners, p)
 			}
 		}
-		rest := slices.DeleteFunc(s.byUser[c.shows.User], func(o *caller) bool { return o == c })
-		if s.byUser[c.shows.User] = rest; len(rest) == 0 {
-			delete(s.byUser, c.shows.User)
+		rest := slices.DeleteFunc(s.byKey[c.key], func(o *caller) bool { return o == c })
+		if s.byKey[c.key] = rest; len(rest) == 0 {
+			delete(s.byKey, c.key)
 		}
 		s.mu.Unlock()
-		s.addresses.drop(c.grant)
-		s.log.Info("session ended", "user", c.shows.User, "address", c.shows.Address, "reason", why)
+		c.release()
+		s.log.Info("session ended", "who", c.who(), "address", c.shows.Address, "reason", why)
 		gone := c.now()
+		gone.Hosts = hosts
 		go func() {
 			defer s.running.Done()
 			<-c.up
@@ -250,6 +336,7 @@ type ServerStatus struct {
 	Inside   netstack.Counters // of all sessions, those that are over as well
 	PoolFree int               // IPv4 addresses
 	DNS      []netip.Addr      // servers that sessions are told of
+	LAN      *LANStatus        // nil: none
 }
 
 // Status is the server's; the zero value before Start.
@@ -257,19 +344,25 @@ func (s *Server) Status() (st ServerStatus) {
 	if s.started() != nil {
 		return st
 	}
+	hosts := s.segment.allHosts()
 	for _, c := range s.callers() {
-		st.Sessions = append(st.Sessions, c.now())
+		v := c.now()
+		v.Hosts = hosts[c.plug]
+		st.Sessions = append(st.Sessions, v)
 	}
 	slices.SortFunc(st.Sessions, func(a, b ServerSession) int { return a.Since.Compare(b.Since) })
 	st.Endpoint, st.Inside = s.endpoint.Status(), s.router.Counters()
 	st.PoolFree, st.DNS = s.addresses.free(), s.addresses.dns
+	if s.segment != nil {
+		st.LAN = new(s.segment.lan.status())
+	}
 	return st
 }
 
 func (s *Server) callers() (list []*caller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, of := range s.byUser {
+	for _, of := range s.byKey {
 		list = append(list, of...)
 	}
 	return list

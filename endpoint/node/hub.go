@@ -163,7 +163,7 @@ func (h *Hub) open(ctx context.Context) (err error) {
 	if h.LAN == nil {
 		return nil
 	}
-	if h.lan, err = openLAN(h.LAN, h.bridge, mtu, h.log, h.Rand); err != nil {
+	if h.lan, err = openLAN(h.LAN, nil, h.bridge, mtu, h.log, h.Rand); err != nil {
 		return err
 	}
 	window := 0

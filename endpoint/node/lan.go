@@ -56,6 +56,8 @@ type LAN struct {
 	// Egress carries what clients send elsewhere, through the host's sockets. It is the
 	// LAN's from the start on. Nil: nothing goes anywhere but to us and to each other.
 	Egress *Egress
+
+	beside func(netip.Addr) bool // what else clients do not reach through the host; nil: nothing
 }
 
 const (
@@ -162,7 +164,7 @@ func (l *LAN) ethernet(mtu int, dhcp *netstack.DHCPv4Server, forwardsDNS bool) *
 // owns reports whether an address is of the segment: clients do not reach it through the
 // host.
 func (l *LAN) owns(a netip.Addr) bool {
-	return l.Advertise.IsValid() && l.Advertise.Contains(a) ||
+	return l.beside != nil && l.beside(a) || l.Advertise.IsValid() && l.Advertise.Contains(a) ||
 		slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 

@@ -27,6 +27,7 @@ const lanPort = "lan"
 type lanStack struct {
 	*LAN
 	stack   *netstack.Stack
+	shared  bool // the stack is somebody else's
 	nic     *netstack.EthernetNIC
 	port    *bridge.Port
 	dhcp    *netstack.DHCPv4Server
@@ -85,9 +86,10 @@ func (s *lateSink) is(nic *netstack.EthernetNIC) {
 	nic.Put(b)
 }
 
-// openLAN joins a stack to a bridge whose links carry so many bytes of IP packets.
-func openLAN(cfg *LAN, b *bridge.Bridge, mtu int, log *slog.Logger, random io.Reader) (_ *lanStack, err error) {
-	l := &lanStack{LAN: new(*cfg)}
+// openLAN joins a stack to a bridge whose links carry so many bytes of IP packets: a stack
+// of its own, where there is none yet.
+func openLAN(cfg *LAN, stack *netstack.Stack, b *bridge.Bridge, mtu int, log *slog.Logger, random io.Reader) (_ *lanStack, err error) {
+	l := &lanStack{LAN: new(*cfg), stack: stack, shared: stack != nil}
 	defer func() {
 		if err != nil {
 			l.close()
@@ -110,8 +112,10 @@ func openLAN(cfg *LAN, b *bridge.Bridge, mtu int, log *slog.Logger, random io.Re
 	if l.dhcp, err = l.dhcpServer(mtu, servers != nil); err != nil {
 		return nil, err
 	}
-	if l.stack, err = netstack.New(&netstack.Config{Logger: log, Rand: random}); err != nil {
-		return nil, err
+	if !l.shared {
+		if l.stack, err = netstack.New(&netstack.Config{Logger: log, Rand: random}); err != nil {
+			return nil, err
+		}
 	}
 	in := &lateSink{}
 	if l.port, err = b.Attach(lanPort, in, &bridge.PortConfig{Addresses: []net.HardwareAddr{l.MAC}, Edge: true}); err != nil {
@@ -155,7 +159,7 @@ func (l *lanStack) close() {
 		l.port.Close()
 	}
 	l.running.Wait()
-	if l.stack != nil {
+	if l.stack != nil && !l.shared {
 		l.stack.Close()
 	}
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"log/slog"
@@ -39,8 +40,20 @@ type Server struct {
 	HideAVPs    bool
 	PlacesCalls bool
 
-	// Users are those who may call, by their names. A Windows domain in front of a
-	// name (CORP\alice) does not matter unless it stands here too.
+	// V3 answers those who call by L2TPv3, too, on the same port. Nil: L2TPv2 alone.
+	V3 *endpoint.V3Config
+	// LAN is the Ethernet of clients of L2TPv3: a switch inside the process, and we on it,
+	// as their gateway, if it says so. Its MTU is 1400 by default; its Egress is another
+	// one than that of the other sessions. Nil: there is no Ethernet.
+	LAN *LAN
+	// Circuits are what clients of L2TPv3 may ask for, by Remote End IDs. Nil: whatever
+	// they name, Ethernet for as many as like, if there is a LAN, and PPP, if there are
+	// users. PPP without a Remote End ID needs none in any case.
+	Circuits []Circuit
+
+	// Users are those who may call by PPP, by their names. A Windows domain in front of a
+	// name (CORP\alice) does not matter unless it stands here too. With V3 there may be
+	// neither Users nor Authenticate: PPP is refused then, and with it all of L2TPv2.
 	Users map[string]User
 	// Authenticate finds a user instead; it may take its time, until ctx ends with
 	// the call. Its error refuses the user, who cannot tell it from a wrong password.
@@ -70,7 +83,8 @@ type Server struct {
 	// /etc/resolv.conf; otherwise questions are not forwarded.
 	ForwardDNS []netip.AddrPort
 
-	// ClientToClient lets sessions send to each other.
+	// ClientToClient lets sessions send to each other: those that are routed, and those of
+	// the LAN. From one of these to the other nothing goes.
 	ClientToClient bool
 	// Egress carries what sessions send elsewhere, through the host's sockets. It is
 	// the server's from Start on. Nil: nothing goes anywhere but to the gateway.
@@ -88,10 +102,13 @@ type Server struct {
 	Rand io.Reader
 
 	users     atomic.Pointer[map[string]User]
+	circuits  *circuits
+	random    io.Reader
 	addresses *addresses
 	endpoint  *endpoint.Endpoint
 	stack     *netstack.Stack
 	router    *netstack.Router
+	segment   *segment // nil: no LAN
 	log       *slog.Logger
 	stopDNS   context.CancelFunc
 	running   sync.WaitGroup
@@ -102,7 +119,7 @@ type Server struct {
 	mu     sync.Mutex
 	state  serverState
 	owners map[netip.Prefix]*caller // by all that is routed
-	byUser map[string][]*caller     // the oldest first
+	byKey  map[callerKey][]*caller  // the oldest first
 }
 
 type serverState uint8
@@ -140,7 +157,10 @@ func (s *Server) Start() (err error) {
 	if s.log = s.Logger; s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if s.Users == nil && s.Authenticate == nil {
+	if s.random = s.Rand; s.random == nil {
+		s.random = rand.Reader
+	}
+	if s.Users == nil && s.Authenticate == nil && s.V3 == nil {
 		return errors.New("expected Users or Authenticate to answer calls with, found none")
 	}
 	if err := checkUsers(s.Users); err != nil {
@@ -152,14 +172,20 @@ func (s *Server) Start() (err error) {
 	if err := s.addresses.checkAll(s.Users); err != nil {
 		return err
 	}
+	if s.circuits, err = newCircuits(s); err != nil {
+		return err
+	}
 	s.addresses.reserve(s.Users)
 	s.users.Store(&s.Users)
 	if s.DNS == nil && s.resolvers() != nil {
 		s.addresses.dns = s.addresses.gateways()
 	}
-	s.owners, s.byUser = map[netip.Prefix]*caller{}, map[string][]*caller{}
+	s.owners, s.byKey = map[netip.Prefix]*caller{}, map[callerKey][]*caller{}
 
 	if err := s.openInside(); err != nil {
+		return err
+	}
+	if err := s.openSegment(); err != nil {
 		return err
 	}
 	if err := s.openDNS(); err != nil {
@@ -185,7 +211,9 @@ func (s *Server) openInside() (err error) {
 	}
 	cfg := &netstack.RoutedConfig{Addresses: s.addresses.gateways(), MTU: mtu, ClientToClient: s.ClientToClient}
 	if s.Egress != nil {
-		cfg.Forwarder = s.Egress.forwarder(s.addresses.owns)
+		cfg.Forwarder = s.Egress.forwarder(func(a netip.Addr) bool {
+			return s.addresses.owns(a) || s.LAN != nil && s.LAN.owns(a)
+		})
 	}
 	s.router, err = s.stack.AddRouted(cfg)
 	return err
@@ -194,9 +222,19 @@ func (s *Server) openInside() (err error) {
 // openOutside makes the endpoint that is called.
 func (s *Server) openOutside() (err error) {
 	cfg := &endpoint.Config{Logger: s.log, Rand: s.Rand, Answer: &endpoint.AnswerConfig{
-		Secret: s.Secret, Methods: s.Methods, Authenticate: s.authenticate, Pool: s.addresses,
+		Secret: s.Secret, Methods: s.Methods,
 		PlacesCalls: s.PlacesCalls, NoIPv6: s.NoIPv6, MPPE: s.MPPE, MRU: s.MRU, HideAVPs: s.HideAVPs, Limits: s.Limits,
 	}}
+	if s.circuits.ppp {
+		cfg.Answer.Authenticate, cfg.Answer.Pool = s.authenticate, s.addresses
+	}
+	if s.V3 != nil {
+		v3 := *s.V3
+		if v3.Pseudowires == nil {
+			v3.Pseudowires = s.circuits.types()
+		}
+		cfg.Answer.V3, cfg.Answer.Pseudowire = &v3, s.pseudowire
+	}
 	if s.Conn != nil {
 		s.endpoint, err = endpoint.New(s.Conn, cfg)
 		return err
@@ -222,6 +260,7 @@ func (s *Server) tearDown() {
 	if s.Egress != nil {
 		s.Egress.Close()
 	}
+	s.segment.close()
 	s.running.Wait()
 	if s.stack != nil {
 		s.stack.Close()

@@ -140,7 +140,7 @@ func (s *Server) SetUsers(users map[string]User) error {
 	}
 	s.users.Store(&users)
 	s.addresses.reserve(users)
-	s.Disconnect(func(v ServerSession) bool { return !names[v.User] })
+	s.Disconnect(func(v ServerSession) bool { return v.Type == endpoint.PseudowirePPP && !names[v.User] })
 	return nil
 }
 
