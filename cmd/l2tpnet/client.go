@@ -27,6 +27,8 @@ type dialFlags struct {
 	Once         bool    `xor:"redial" help:"Do not dial again: exit when the tunnel is down."`
 	Retry        bool    `xor:"redial" help:"Go on dialling also when no server could be reached at first. Default: exit then, and dial again only what was up."`
 	captureFlag
+	insideFlags `group:"Inside (PPP gives an address and DNS servers by itself):"`
+	v3DialFlags `group:"L2TPv3:"`
 }
 
 // A client is a node.Client and what the user is told of it.
@@ -40,16 +42,19 @@ type client struct {
 
 // client reads the secrets, and prepares what does not need the network.
 func (f *dialFlags) client(p *program, servers ...string) (*client, error) {
-	ppp, err := f.config()
-	if err != nil {
-		return nil, err
+	ppp := &endpoint.PPPConfig{NoIPv6: f.NoIPv6}
+	if f.kind().kind == endpoint.PseudowirePPP {
+		var err error
+		if ppp, err = f.config(); err != nil {
+			return nil, err
+		}
 	}
 	secret, err := readSecret("tunnel secret", f.SecretFile, "L2TPNET_SECRET")
 	if err != nil {
 		return nil, err
 	}
 	if f.HideAVPs && secret == "" {
-		return nil, usage(fmt.Errorf("expected a tunnel secret for --hide-avps, found none"), "give it with --secret-file or L2TPNET_SECRET")
+		return nil, usage(fmt.Errorf("expected a tunnel secret for --hide-avps, found none"), secretHint)
 	}
 	c := &client{p: p, Client: node.Client{
 		Servers: servers, User: ppp.User, Password: ppp.Password, Secret: secret,
@@ -57,6 +62,9 @@ func (f *dialFlags) client(p *program, servers ...string) (*client, error) {
 		Bind: netip.Addr(f.Bind), SourcePort: f.SourcePort, Device: f.Device,
 		Once: f.Once, Logger: p.logger(f.Verbose),
 	}}
+	if err := f.negotiate(&c.Client); err != nil {
+		return nil, err
+	}
 	c.Events = c.tell
 	if f.OutgoingCall != "" {
 		c.Outgoing = &endpoint.OutgoingCall{Number: f.OutgoingCall}

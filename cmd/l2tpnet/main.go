@@ -97,7 +97,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 80}),
-		kong.Vars{"auth": "mschapv2,chap,eap-mschapv2", "version": version()},
+		kong.Vars{"auth": defaultAuth, "version": version()},
 	)
 	if err != nil {
 		panic("BUG: " + err.Error())

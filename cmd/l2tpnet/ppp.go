@@ -16,6 +16,18 @@ type pppFlags struct {
 	NoIPv6       bool   `name:"no-ipv6" help:"Carry IPv4 alone."`
 }
 
+// defaultAuth is --auth's default.
+const defaultAuth = "mschapv2,chap,eap-mschapv2"
+
+// given is the first of the flags that only PPP has; "": none. What the environment says is
+// for other commands, too.
+func (f *pppFlags) given() string {
+	return firstGiven([]flagGiven{
+		{"--user", f.User != os.Getenv("L2TPNET_USER")}, {"--password-file", f.PasswordFile != os.Getenv("L2TPNET_PASSWORD_FILE")},
+		{"--auth", f.Auth != defaultAuth}, {"--mppe", f.MPPE != "off"},
+	})
+}
+
 // config reads the password, and finds what no peer could agree to.
 func (f *pppFlags) config() (*endpoint.PPPConfig, error) {
 	methods, err := endpoint.ParseAuthMethods(f.Auth)

@@ -108,6 +108,8 @@ func (cmd *pseudowireCmd) pseudowire() (*node.Pseudowire, error) {
 		}
 	case cmd.UsersFile != "":
 		return nil, usage(errors.New("expected --pw ppp with --users-file, found another type"), "")
+	case cmd.pppFlags.given() != "":
+		return nil, usage(fmt.Errorf("expected --pw ppp with %s, found another type", cmd.pppFlags.given()), "only PPP has users")
 	default:
 		static.MTU = cmd.MTU
 	}
@@ -115,7 +117,7 @@ func (cmd *pseudowireCmd) pseudowire() (*node.Pseudowire, error) {
 		return nil, usage(errors.New("expected --address or --dhcp, found none"), "for example: --address 10.77.0.5/24 --gateway 10.77.0.1")
 	}
 	if err := static.Validate(); err != nil {
-		return nil, usage(oneLine(err), hintOf(err))
+		return nil, usage(oneLine(err), "")
 	}
 	wire := &node.Pseudowire{Local: cmd.Local, Remote: cmd.Remote, Device: cmd.Device, Static: static, NoIPv6: cmd.NoIPv6, Users: users}
 	cmd.insideFlags.apply(wire)
@@ -139,14 +141,6 @@ func (cmd *pseudowireCmd) missing() (flags []string) {
 		}
 	}
 	return flags
-}
-
-// hintOf tells what to write where package endpoint has found something wrong.
-func hintOf(err error) string {
-	if strings.Contains(err.Error(), "with a reorder timeout") {
-		return "--reorder-timeout is for --seq recv and both"
-	}
-	return ""
 }
 
 // explain says what has kept a pseudowire from being opened.
@@ -248,7 +242,7 @@ func diagnose(in endpoint.Traffic, others endpoint.Counters) (words, hint string
 	case in.SequenceDiscards > 0:
 		return "frames come without the numbers that --seq expects, and are dropped", "the other end has to number them: seq send or both, and l2spec_type default"
 	case in.Invalid > 0:
-		return "what comes are no frames of this pseudowire's type", sublayerHint
+		return "what comes are no frames of this pseudowire's type", "--pw has to be the other end's type; or " + sublayerHint
 	case others.UnknownSession > 0:
 		return "frames come for another session id, and are dropped", "--session-id is the other end's peer_session_id, --peer-session-id its session_id"
 	case others.WrongPeer > 0:

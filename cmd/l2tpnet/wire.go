@@ -23,7 +23,7 @@ type wireFlags struct {
 	PeerCookie     cookie     `name:"peer-cookie" placeholder:"HEX" help:"Cookie that is expected in what comes; all else is dropped. Default: none."`
 	L2spec         sublayer   `name:"l2spec" placeholder:"WHICH" help:"L2-specific sublayer: none or default. Linux has default when its l2spec_type is not set, most others have none. Default: none, or default with --seq."`
 	Seq            sequencing `placeholder:"WHO" help:"Who numbers frames, so that those which come late are put in order: none, send, recv or both. Default: none."`
-	ReorderTimeout span       `placeholder:"TIME" help:"How long a numbered frame waits for those before it, such as 100ms. Default: not at all, and what comes late is dropped."`
+	ReorderTimeout span       `placeholder:"TIME" help:"With --seq recv and both: how long a frame that has overtaken others waits for them, such as 100ms. Default: not at all, and those that come later are dropped."`
 	PW             pseudowire `name:"pw" default:"ethernet" placeholder:"TYPE" help:"What the pseudowire carries: ethernet, vlan:ID, ppp or ip. Default: ${default}."`
 }
 
@@ -34,13 +34,7 @@ func (f *wireFlags) static() (endpoint.StaticConfig, error) {
 		SessionID: uint32(f.SessionID), PeerSessionID: uint32(f.PeerSessionID), Cookie: f.Cookie, PeerCookie: f.PeerCookie,
 		Sublayer: endpoint.Sublayer(f.L2spec), Sequencing: endpoint.Sequencing(f.Seq), ReorderTimeout: time.Duration(f.ReorderTimeout),
 	}
-	if f.ReorderTimeout < 0 {
-		return c, usage(fmt.Errorf("--reorder-timeout: expected a time such as 100ms, found %v", time.Duration(f.ReorderTimeout)), "")
-	}
-	if endpoint.Sublayer(f.L2spec) == endpoint.SublayerNone && (f.Seq == "recv" || f.Seq == "both") {
-		return c, usage(fmt.Errorf("expected --l2spec default with --seq %s, since numbers are in that sublayer, found none", f.Seq), "")
-	}
-	return c, nil
+	return c, checkOrder(f.L2spec, f.Seq, f.ReorderTimeout)
 }
 
 // numbers tells whether one end or both number their frames.
@@ -166,6 +160,19 @@ func (pw pseudowire) String() string {
 		return "IP"
 	}
 	return "Ethernet"
+}
+
+// flag is what --pw says.
+func (pw pseudowire) flag() string {
+	switch pw.kind {
+	case endpoint.PseudowireVLAN:
+		return fmt.Sprintf("vlan:%d", pw.vlan)
+	case endpoint.PseudowirePPP:
+		return "ppp"
+	case endpoint.PseudowireIP:
+		return "ip"
+	}
+	return "ethernet"
 }
 
 // ethernet tells whether there are Ethernet frames inside.

@@ -18,7 +18,7 @@ func parsed(t *testing.T, args ...string) *pseudowireCmd {
 	var g struct {
 		Pseudowire pseudowireCmd `cmd:""`
 	}
-	parser, err := kong.New(&g, kong.Vars{"auth": "mschapv2"})
+	parser, err := kong.New(&g, kong.Vars{"auth": defaultAuth})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,10 @@ func TestAMistakeInAPseudowire(t *testing.T) {
 		{"a sublayer", ids + " --l2spec atm", `expected none or default, found "atm"`},
 		{"numbers for whom", ids + " --seq all", `found "all"`},
 		{"numbers without a sublayer", address + " --seq both --l2spec none", "expected --l2spec default with --seq both"},
-		{"waiting without numbers", address + " --reorder-timeout 100ms", "with a reorder timeout"},
+		{"waiting without numbers", address + " --reorder-timeout 100ms", "expected --seq recv or both with --reorder-timeout"},
+		{"waiting for ever", address + " --seq both --reorder-timeout 1h", "--reorder-timeout: expected a time of at most a minute"},
+		{"a user without PPP", address + " --user alice", "expected --pw ppp with --user"},
+		{"a password without PPP", address + " --password-file /nowhere", "expected --pw ppp with --password-file"},
 		{"waiting backwards", address + " --seq both --reorder-timeout -1s", "--reorder-timeout"},
 		{"a type", ids + " --pw atm", "expected ethernet, vlan:ID, ppp or ip"},
 		{"no VLAN", ids + " --pw vlan", "expected ethernet, vlan:ID, ppp or ip"},

@@ -15,8 +15,8 @@ import (
 )
 
 // A Client is a host inside a tunnel that stays connected: it dials a server, opens a
-// PPP session, has a TCP/IP stack on top, and dials again when the connection is
-// lost. Its fields say how, their zero values are the defaults, and they must not
+// session, of PPP if nothing else is said, has a TCP/IP stack on top, and dials again when
+// the connection is lost. Its fields say how, their zero values are the defaults, and they must not
 // be changed after [Dial] or [Client.Start]; its methods may be called by many at a
 // time.
 type Client struct {
@@ -43,6 +43,23 @@ type Client struct {
 	HelloInterval time.Duration
 	HostName      string
 
+	// V3 dials by L2TPv3 (RFC 3931), and Fallback, with PPP, goes on in L2TPv2 with servers
+	// that do not speak it, as in [endpoint.TunnelConfig]. Nil: by L2TPv2.
+	V3       *endpoint.V3Config
+	Fallback bool
+	// Pseudowire is the session that is asked for in L2TPv3: Ethernet, a VLAN, IP or PPP,
+	// and for which circuit. Its PPP is as the fields above say. Nil: PPP.
+	Pseudowire *endpoint.PseudowireConfig
+	// Addresses, Gateway, Gateway6, DNS, DHCP and MAC are what we have inside, as in
+	// [Pseudowire]: with Ethernet, a VLAN or IP, whose peers tell us nothing by themselves.
+	// A lease is waited for a minute; then the attempt has failed, with a [LeaseError]. PPP
+	// asks for the one of Addresses, and has the DNS servers that it is told of besides.
+	Addresses         []netip.Prefix
+	Gateway, Gateway6 netip.Addr
+	DNS               []netip.Addr
+	DHCP              bool
+	MAC               net.HardwareAddr
+
 	// Bind is the address to dial from, SourcePort the UDP port, Device the network
 	// interface (Linux). Zero: as the routes say, and a new port for each attempt,
 	// which a NAT that has forgotten the old one wants.
@@ -58,7 +75,7 @@ type Client struct {
 
 	// AttemptTimeout is how long one address may take to establish the tunnel while
 	// there is another one to try, or another server. 0: 10 s. The last resort has
-	// the time of RFC 2661 §5.8, 31 s.
+	// the time of RFC 2661 §5.8, 31 s, or with V3 that of its ten retries, 71 s.
 	AttemptTimeout time.Duration
 	// Once is for who does not want to be connected again: the Client ends with its
 	// connection, or when no server could be reached.

@@ -152,6 +152,7 @@ func (c *clientConn) describe() Connected {
 	return Connected{
 		Server: c.target.name, Peer: t.Peer(), PeerName: t.PeerName(),
 		Addresses: c.inside.Addresses(), Gateway: c.inside.gateway(), DNS: c.inside.DNS(), MTU: c.session.MTU(),
+		Version: t.Status().Version, Type: c.session.Type(),
 	}
 }
 

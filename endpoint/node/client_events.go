@@ -36,6 +36,8 @@ type Connected struct {
 	Gateway   netip.Addr     // the peer's, inside; the zero value: not known
 	DNS       []netip.Addr
 	MTU       int // of inner packets
+	Version   int // of L2TP: 2 or 3
+	Type      endpoint.PseudowireType
 }
 
 // Changed is that router advertisements have changed what Connected told.

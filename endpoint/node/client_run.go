@@ -83,14 +83,7 @@ func (c *Client) newWay() (way, error) {
 	if c.static != nil {
 		return c.static, nil
 	}
-	w := &call{
-		tunnel: endpoint.TunnelConfig{Secret: c.Secret, HelloInterval: c.HelloInterval, HideAVPs: c.HideAVPs},
-		ppp: endpoint.PPPConfig{
-			User: c.User, Password: c.Password, Methods: c.Methods, Outgoing: c.Outgoing,
-			NoIPv6: c.NoIPv6, MPPE: c.MPPE, MRU: c.MRU, Address: c.Address,
-		},
-	}
-	return w, w.ppp.Validate()
+	return c.newCall()
 }
 
 // keep is the Client's goroutine.

@@ -11,13 +11,8 @@ import (
 
 // speakPPP makes PPP's client, or its server if there are users.
 func (w *staticWay) speakPPP(users map[string]User) error {
-	switch {
-	case w.dhcp:
-		return errors.New("expected no DHCP with PPP, which gives addresses itself")
-	case w.cfg.RawPPP || w.cfg.PPPServer && users == nil:
+	if w.cfg.RawPPP || w.cfg.PPPServer && users == nil {
 		return errors.New("expected PPP that ends here, as the client of Static.PPP or with Users, found neither")
-	case len(w.addresses) > 1 || len(w.addresses) == 1 && !w.addresses[0].Addr().Is4():
-		return fmt.Errorf("expected one IPv4 address with PPP, found %v", w.addresses)
 	}
 	ppp := endpoint.PPPConfig{}
 	if w.cfg.PPP != nil {
@@ -25,8 +20,8 @@ func (w *staticWay) speakPPP(users map[string]User) error {
 	}
 	ppp.NoIPv6 = ppp.NoIPv6 || w.noIPv6
 	if users == nil {
-		if len(w.addresses) == 1 {
-			ppp.Address = w.addresses[0].Addr()
+		if asked := w.asked(); asked.IsValid() {
+			ppp.Address = asked
 		}
 		w.cfg.PPP = &ppp
 		return nil
