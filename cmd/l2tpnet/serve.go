@@ -19,7 +19,7 @@ import (
 
 type serveCmd struct {
 	Listen      string `default:":1701" placeholder:"ADDR" help:"UDP address to answer on. Default: ${default}."`
-	UsersFile   string `required:"" type:"path" placeholder:"FILE" help:"File of name:password lines; indented lines below one fix an address, a route, a prefix, a delegate (prefix) or the number of sessions; # begins a comment. Read again on SIGHUP."`
+	UsersFile   string `type:"path" placeholder:"FILE" help:"Needed but with --v3. File of name:password lines; indented lines below one fix an address, a route, a prefix, a delegate (prefix) or the number of sessions; # begins a comment. Read again on SIGHUP."`
 	SecretFile  string `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone; or set L2TPNET_SECRET to the secret itself."`
 	Auth        string `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to ask callers for, in this order: mschapv2, chap, eap-mschapv2, eap-md5, pap. Default: ${default}."`
 	MPPE        string `name:"mppe" default:"off" placeholder:"WHEN" help:"PPP encryption, which protects little: off, allowed or required. Default: ${default}."`
@@ -31,6 +31,8 @@ type serveCmd struct {
 	Pool6    prefix  `name:"pool6" placeholder:"PREFIX" help:"IPv6 prefixes for the callers, of 64 bits each, such as fd00:77::/48. Default: none."`
 	Delegate int     `placeholder:"BITS" help:"Give prefixes of so many bits, such as 56, to callers that ask for one by DHCPv6; half of --pool6 is for that."`
 	NoIPv6   bool    `name:"no-ipv6" help:"Carry IPv4 alone."`
+
+	serveV3Flags
 
 	DNS []address `name:"dns" placeholder:"ADDR" help:"DNS server that callers are told of; at most two of IPv4. Default: the gateway, where it forwards questions."`
 
@@ -53,6 +55,9 @@ func (cmd *serveCmd) Run(p *program) (err error) {
 	s.Logger = p.logger(cmd.Verbose)
 	if s.Egress != nil {
 		s.Egress.Logger = s.Logger
+		if s.LAN != nil {
+			s.LAN.Egress.Logger = s.Logger
+		}
 	}
 	s.Events = sessionLines(p)
 	record, err := cmd.create(p)
@@ -70,7 +75,7 @@ func (cmd *serveCmd) Run(p *program) (err error) {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)
-	p.printf("%s\n", cmd.describe(s))
+	p.printf("%s\n%s", cmd.describe(s), describeV3(s))
 	for {
 		select {
 		case <-p.ctx.Done():
@@ -78,8 +83,8 @@ func (cmd *serveCmd) Run(p *program) (err error) {
 		case <-s.Done():
 			return s.Err()
 		case <-again:
-			users, err := readUsers(cmd.UsersFile)
-			if err == nil {
+			users, err := cmd.users()
+			if err == nil && users != nil {
 				err = s.SetUsers(users)
 			}
 			if err != nil {
@@ -113,7 +118,7 @@ func (cmd *serveCmd) server() (*node.Server, error) {
 	if cmd.NoIPv6 && netip.Prefix(cmd.Pool6).IsValid() {
 		return nil, usage(fmt.Errorf("expected --pool6 or --no-ipv6, found both"), "")
 	}
-	users, err := readUsers(cmd.UsersFile)
+	users, err := cmd.users()
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +139,18 @@ func (cmd *serveCmd) server() (*node.Server, error) {
 	if s.Egress, err = cmd.egress(); err != nil {
 		return nil, err
 	}
-	return s, nil
+	return s, cmd.set(s, cmd)
+}
+
+// users are those of the file; nil: there is none, and need not be.
+func (cmd *serveCmd) users() (map[string]node.User, error) {
+	if cmd.UsersFile != "" {
+		return readUsers(cmd.UsersFile)
+	}
+	if cmd.V3 {
+		return nil, nil
+	}
+	return nil, usage(errNoUsers, "--users-file names a file of name:password lines")
 }
 
 // withPort completes an address that is a host or a port alone.
@@ -152,6 +168,9 @@ func withPort(address string) string {
 func (cmd *serveCmd) describe(s *node.Server) string {
 	own := s.Gateways()
 	var b strings.Builder
+	if s.Users == nil {
+		return fmt.Sprintf("answering on %v, without users: no PPP, and no L2TPv2", s.Addr())
+	}
 	fmt.Fprintf(&b, "answering on %v, gateway %v, pool %v, DNS %s", s.Addr(), own[0], s.Pool.Masked(), addressList(s.Status().DNS))
 	if len(own) > 1 {
 		fmt.Fprintf(&b, ", IPv6 gateway %v, pool %v", own[1], s.Pool6.Masked())
@@ -169,21 +188,14 @@ func sessionLines(p *program) func(node.ServerEvent) {
 		mu.Lock()
 		defer mu.Unlock()
 		v := e.Session
-		var addresses []string
-		if v.Address.IsValid() {
-			addresses = append(addresses, v.Address.String())
-		}
-		if v.Prefix.IsValid() {
-			addresses = append(addresses, v.Prefix.String())
-		}
-		which := cmp.Or(strings.Join(addresses, " "), "no address")
+		name, which := sessionName(v), sessionAddresses(v)
 		switch {
 		case e.Up:
-			p.printf("%s connected: %s from %v\n", printable(v.User), which, v.Peer)
+			p.printf("%s connected: %s from %v\n", name, which, v.Peer)
 		case errors.Is(e.Err, node.ErrReplaced):
-			p.printf("%s disconnected: %s, for another session of the same user\n", printable(v.User), which)
+			p.printf("%s disconnected: %s, for another session of the same user\n", name, which)
 		default:
-			p.printf("%s disconnected: %s\n", printable(v.User), which)
+			p.printf("%s disconnected: %s\n", name, which)
 		}
 	}
 }
