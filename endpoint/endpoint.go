@@ -64,7 +64,7 @@ type Endpoint struct {
 	all      map[*Tunnel]struct{} // those with a control connection
 	statics  map[netip.AddrPort]*Tunnel
 	byPeer   map[peerID]*Tunnel // tunnels that were not dialled, and are established
-	byAddr   map[netip.AddrPort][]*Tunnel
+	byAddr   map[netip.AddrPort]*peerTunnels
 	nextLoop int
 	nextUp   chan struct{} // closed with the next tunnel that is established; nil: nobody waits
 }
@@ -113,7 +113,7 @@ func newEndpoint(conns []net.PacketConn, full Config) *Endpoint {
 		random:   &lockedReader{r: full.Rand},
 		accepted: make(chan *Session, acceptBacklog),
 		done:     make(chan struct{}),
-		all:      map[*Tunnel]struct{}{}, statics: map[netip.AddrPort]*Tunnel{}, byPeer: map[peerID]*Tunnel{}, byAddr: map[netip.AddrPort][]*Tunnel{},
+		all:      map[*Tunnel]struct{}{}, statics: map[netip.AddrPort]*Tunnel{}, byPeer: map[peerID]*Tunnel{}, byAddr: map[netip.AddrPort]*peerTunnels{},
 	}
 	if a := e.cfg.Answer; a != nil && !a.StaticOnly {
 		e.half = newHalfOpen(&a.Limits)
@@ -404,10 +404,7 @@ func (e *Endpoint) answer(from netip.AddrPort, to netip.Addr, h wire.Header, dat
 			return nil
 		}
 		// Of an LNS that refuses our SCCRQ, or does not use our id.
-		t = e.find(from, func(t *Tunnel) bool {
-			id := t.PeerID()
-			return t.dialed() && (id == 0 || id == o.TunnelID && t.isV3() == v3)
-		})
+		t = e.stopped(caller)
 	}
 	if t == nil {
 		e.counters.unknownTunnel.Add(1)

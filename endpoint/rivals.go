@@ -29,20 +29,6 @@ func (t *Tunnel) isDown() bool {
 	}
 }
 
-// index and unindex keep the tunnels of each address; mu is held.
-func (e *Endpoint) index(t *Tunnel) {
-	peer := t.Peer()
-	e.byAddr[peer] = append(e.byAddr[peer], t)
-}
-
-func (e *Endpoint) unindex(t *Tunnel) {
-	peer := t.Peer()
-	left := slices.DeleteFunc(e.byAddr[peer], func(o *Tunnel) bool { return o == t })
-	if e.byAddr[peer] = left; len(left) == 0 {
-		delete(e.byAddr, peer)
-	}
-}
-
 // move changes the peer's address.
 func (e *Endpoint) move(t *Tunnel, way *udp.Path) {
 	e.mu.Lock()
@@ -50,18 +36,6 @@ func (e *Endpoint) move(t *Tunnel, way *udp.Path) {
 	e.unindex(t)
 	t.path.Store(way)
 	e.index(t)
-}
-
-// find is the first tunnel of an address that is wanted, or nil.
-func (e *Endpoint) find(peer netip.AddrPort, want func(*Tunnel) bool) *Tunnel {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, t := range e.byAddr[peer] {
-		if want(t) {
-			return t
-		}
-	}
-	return nil
 }
 
 // knows tells whether an address has a tunnel, half-open ones included: of a NAT's
@@ -74,26 +48,9 @@ func (e *Endpoint) knows(peer netip.AddrPort) bool {
 			return true
 		}
 	}
-	return e.find(peer, func(*Tunnel) bool { return true }) != nil
-}
-
-// only is the tunnel of an address that has no other; nil when it has none or more.
-func (e *Endpoint) only(peer netip.AddrPort) *Tunnel {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if ts := e.byAddr[peer]; len(ts) == 1 {
-		return ts[0]
-	}
-	return nil
-}
-
-// rival is our tunnel to the address that an SCCRQ came from, if it is being dialled or
-// was until just now.
-func (e *Endpoint) rival(from netip.AddrPort) *Tunnel {
-	return e.find(from, func(t *Tunnel) bool {
-		up := t.upAt.Load()
-		return t.dialed() && !t.isDown() && (up == nil || time.Since(*up) <= rivalTime)
-	})
+	return e.byAddr[peer] != nil
 }
 
 // collide decides whether an SCCRQ is answered although we are dialling its sender: unless
@@ -142,14 +99,14 @@ func (t *Tunnel) prevail(single bool) {
 			r.runner.Do(r.machine.Superseded)
 		}
 	}
-	t.ep.tellUp()
+	t.ep.tellUp(t)
 	if !single || t.dialed() {
 		return
 	}
 	// RFC 2661 §4.4.3: with a Tie Breaker, the peer "wishes a single tunnel to
 	// exist between the given LAC-LNS pair". If it has others, it has forgotten them.
 	t.ep.mu.Lock()
-	others := slices.Clone(t.ep.byAddr[t.Peer()])
+	others := slices.Collect(t.ep.byAddr[t.Peer()].all())
 	t.ep.mu.Unlock()
 	for _, o := range others {
 		if o != t && !o.dialed() && o.upAt.Load() != nil {

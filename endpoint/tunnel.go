@@ -32,6 +32,7 @@ type Tunnel struct {
 	adopted  atomic.Bool               // the peer's port is settled
 	adopting atomic.Bool               // an SCCRP from another port is being looked at
 	leaving  bool                      // it makes room for another; under the endpoint's lock
+	listed   listed                    // among those of its peer; under the endpoint's lock
 	log      tagged
 
 	loop    *machine.Loop

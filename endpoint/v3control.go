@@ -197,9 +197,11 @@ func (e *Endpoint) whenUp() <-chan struct{} {
 	return e.nextUp
 }
 
-func (e *Endpoint) tellUp() {
+// tellUp tells that a tunnel is established. On its loop.
+func (e *Endpoint) tellUp(t *Tunnel) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.byAddr[t.Peer()].named(t)
 	if e.nextUp != nil {
 		close(e.nextUp)
 		e.nextUp = nil
