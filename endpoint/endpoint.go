@@ -174,6 +174,16 @@ func (e *Endpoint) Dial(ctx context.Context, address string, cfg *TunnelConfig) 
 		v3.Fallback = cfg.Fallback
 		e.speaksV3.Store(true)
 	}
+	for again := 0; ; again++ {
+		t, err := e.dialOnce(ctx, peer, cfg, v3)
+		if !errors.Is(err, ErrEqualTie) || again == equalTiesMost {
+			return t, err
+		}
+	}
+}
+
+// dialOnce dials, with a tie breaker that is new each time.
+func (e *Endpoint) dialOnce(ctx context.Context, peer netip.AddrPort, cfg *TunnelConfig, v3 *control.V3) (*Tunnel, error) {
 	t, err := e.dial(e.pathTo(peer, netip.Addr{}), control.Config{
 		HostName:      e.cfg.HostName,
 		Secret:        cfg.Secret.bytes(),

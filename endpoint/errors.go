@@ -94,9 +94,15 @@ func (e *PPPError) Error() string { return e.words }
 var (
 	// ErrLostTie ends a tunnel that was dialled while its peer dialled us, and won.
 	ErrLostTie = control.ErrLostTie
+	// ErrEqualTie ends a tunnel that was dialled while its peer dialled us, with the same tie
+	// breaker. [Endpoint.Dial] tries again, but not for ever.
+	ErrEqualTie = control.ErrEqualTie
 	// ErrLostSessionTie ends a session of L2TPv3 for a circuit that its peer was asking for
 	// as well.
 	ErrLostSessionTie = control.ErrLostSessionTie
+	// ErrEqualSessionTie ends a session of L2TPv3 for a circuit that its peer was asking for
+	// as well, with the same tie breaker. [Tunnel.Open] tries again, but not for ever.
+	ErrEqualSessionTie = control.ErrEqualSessionTie
 	// ErrSuperseded ends a tunnel whose peer has restarted and has opened another.
 	ErrSuperseded = control.ErrSuperseded
 	// ErrEvicted ends a tunnel in which nobody was authenticated, when there are as many

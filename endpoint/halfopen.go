@@ -249,9 +249,15 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 		}
 		var outcome control.Collision
 		yields, outcome = e.collide(caller.addr, datagram)
-		if outcome == control.OursWins || outcome == control.NoneWins {
+		switch outcome {
+		case control.OursWins:
 			c.lostTie.Add(1)
 			m, _ = e.replay(&r, lostTie)
+		case control.NoneWins:
+			// There is no winner to say so. Who has not seen ours will see the next one.
+			c.lostTie.Add(1)
+			e.ids.free(id)
+			return
 		}
 	}
 	reply, down := drain(m)

@@ -38,14 +38,18 @@ func (t *Tunnel) Open(ctx context.Context, cfg *PseudowireConfig) (*Session, err
 		}
 		return t.OpenPPP(ctx, full.PPP)
 	}
-	s, err := newNegotiated(t, &full, false)
-	if err != nil {
-		return nil, err
+	for again := 0; ; again++ {
+		s, err := newNegotiated(t, &full, false)
+		if err != nil {
+			return nil, err
+		}
+		if !t.runner.Do(func(now time.Time) { s.call(now) }) {
+			return nil, net.ErrClosed
+		}
+		if s, err = s.established(ctx); !errors.Is(err, ErrEqualSessionTie) || again == equalTiesMost {
+			return s, err
+		}
 	}
-	if !t.runner.Do(func(now time.Time) { s.call(now) }) {
-		return nil, net.ErrClosed
-	}
-	return s.established(ctx)
 }
 
 // ofPPP is a session of L2TPv3 that carries what [Tunnel.OpenPPP] is asked for.

@@ -62,7 +62,7 @@ func (e *Endpoint) collide(from netip.AddrPort, sccrq []byte) (yields *Tunnel, o
 	}
 	switch outcome = r.tie(sccrq); outcome {
 	case control.NoneWins:
-		r.runner.Do(r.machine.LoseTie)
+		r.runner.Do(r.machine.DrawTie)
 	case control.TheirsWins:
 		return r, outcome
 	}

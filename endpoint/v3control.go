@@ -187,6 +187,10 @@ func (e *Endpoint) lostTo(ctx context.Context, t *Tunnel) *Tunnel {
 	}
 }
 
+// equalTiesMost is how often what has the peer's tie breaker is tried again with another
+// one: by chance that happens never, but somebody may send ours back.
+const equalTiesMost = 3
+
 // whenUp is closed when the next tunnel is established that a peer has dialled.
 func (e *Endpoint) whenUp() <-chan struct{} {
 	e.mu.Lock()

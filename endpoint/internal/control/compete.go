@@ -20,7 +20,7 @@ const (
 	BothStand  Collision = iota // two tunnels
 	OursWins                    // the peer's SCCRQ is to be dropped in silence
 	TheirsWins                  // it is to be answered: see [Tunnel.Yield]
-	NoneWins                    // it is to be dropped, and ours is to end: [Tunnel.LoseTie]
+	NoneWins                    // it is to be dropped, and ours is to end: [Tunnel.DrawTie]
 )
 
 // Collide compares the Tie Breaker of our SCCRQ, to which the peer has not
@@ -97,6 +97,18 @@ func (t *Tunnel) Yield(now time.Time) {
 func (t *Tunnel) LoseTie(now time.Time) {
 	if t.state == waitCtlReply {
 		t.vanish(now, ErrLostTie)
+	}
+}
+
+// DrawTie ends a tunnel whose tie breaker was the peer's as well, as LoseTie does, with
+// ErrEqualTie: another one, of other random numbers, may be dialled at once.
+//
+// RFC 3931 §5.4.3: "both sides MUST discard their control connections and restart control
+// connection negotiation with a new, random tie breaker value." RFC 2661 has both discard
+// theirs, and does not forbid the rest.
+func (t *Tunnel) DrawTie(now time.Time) {
+	if t.state == waitCtlReply {
+		t.vanish(now, ErrEqualTie)
 	}
 }
 

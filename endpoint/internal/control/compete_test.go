@@ -95,6 +95,20 @@ func TestLostTie(t *testing.T) {
 	s.wantState(established)
 }
 
+// RFC 2661 §4.4.3: "In the case where a tie breaker is present on both sides, and the value is
+// equal, both sides MUST discard their tunnels." The owner may dial again.
+func TestEqualTie(t *testing.T) {
+	s := newScript(t, Dial, Config{TieBreaker: true})
+	s.do(s.m.DrawTie)
+	s.do(s.m.DrawTie)
+	s.run(time.Hour)
+	s.want("0s SCCRQ ns=0 nr=0 tunnel=0", "0s TunnelDown "+ErrEqualTie.Error(), "0s Gone")
+
+	s = dialled(t, Config{}, 0) // the peer has replied: it has taken both
+	s.do(s.m.DrawTie)
+	s.wantState(established)
+}
+
 // An all-zero Tie Breaker wins against any other, and anybody can send one in
 // the LNS's name. It ends nothing: the LNS, which has sent no SCCRQ, replies to
 // ours, and that is taken.

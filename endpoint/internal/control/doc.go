@@ -30,7 +30,7 @@
 //
 // A Tunnel knows of no other. When both ends dial each other, and when a peer
 // that has restarted dials again, the owner decides which one goes: [Collide],
-// [Tunnel.Yield], [Tunnel.LoseTie], [Tunnel.Superseded] in compete.go.
+// [Tunnel.Yield], [Tunnel.LoseTie], [Tunnel.DrawTie], [Tunnel.Superseded] in compete.go.
 //
 // # How long things take
 //

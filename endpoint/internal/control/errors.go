@@ -17,6 +17,9 @@ var ErrTunnelClosed = errors.New("the tunnel is closed")
 // ErrLostTie ends a tunnel after [Tunnel.LoseTie].
 var ErrLostTie = errors.New("the peer was dialling us as well, and its tunnel goes first")
 
+// ErrEqualTie ends a tunnel after [Tunnel.DrawTie].
+var ErrEqualTie = errors.New("the peer was dialling us as well, with the same tie breaker, so that neither tunnel goes first")
+
 // ErrSuperseded ends a tunnel after [Tunnel.Superseded].
 var ErrSuperseded = errors.New("the peer has begun anew with another tunnel")
 

@@ -26,6 +26,10 @@ type Pseudowire struct {
 // goes first.
 var ErrLostSessionTie = errors.New("the peer was asking for the same circuit, and its session goes first")
 
+// ErrEqualSessionTie ends a session that the peer was asking for as well, with the same tie
+// breaker: it may be asked for again.
+var ErrEqualSessionTie = errors.New("the peer was asking for the same circuit, with the same tie breaker, so that neither session goes first")
+
 // A PseudowireError tells that a session was not asked for, since the peer does not take
 // its type.
 type PseudowireError struct {
@@ -207,8 +211,8 @@ func (s *session) mismatch() wire.Result {
 // RFC 3931 §5.4.4: "The LCCE with the lower value "wins" and MUST send a CDN with result
 // code set to 13 […] in response to the losing ICRQ or OCRQ. In the case in which a tie
 // is detected, tie breakers are sent by both sides, and the tie breaker values are equal,
-// both sides MUST discard their sessions […]. If a tie is detected but only one side
-// sends a Session Tie Breaker AVP, the session initiator that included the Session Tie
+// both sides MUST discard their sessions and restart session negotiation with new random
+// tie breaker values. If a tie is detected but only one side sends a Session Tie Breaker AVP, the session initiator that included the Session Tie
 // Breaker AVP "wins". If neither side issues a tie breaker, then both sides MUST tear
 // down the session."
 func (t *Tunnel) tied(now time.Time, m *wire.Message) bool {
@@ -234,7 +238,11 @@ func (t *Tunnel) tied(now time.Time, m *wire.Message) bool {
 		return false
 	}
 	t.refuseCall(now, m, lost)
-	t.clearCall(now, ours, lost, ErrLostSessionTie)
+	if outcome == NoneWins {
+		t.clearCall(now, ours, lost, ErrEqualSessionTie)
+	} else {
+		t.clearCall(now, ours, lost, ErrLostSessionTie)
+	}
 	return true
 }
 

@@ -29,7 +29,7 @@ func (s state) String() string { return stateNames[s] }
 
 // A Tunnel is a control connection with its calls: a [machine.Machine] of
 // [Event]. Its commands are Call, PlaceCall, AcceptCall, AcceptOutgoing, Hangup
-// Probe and Close, and where tunnels compete Yield, LoseTie and Superseded. Whoever
+// Probe and Close, and where tunnels compete Yield, LoseTie, DrawTie and Superseded. Whoever
 // owns it calls one method at a time.
 type Tunnel struct {
 	machine.Output[Event]

@@ -3,6 +3,7 @@ package control
 import (
 	"bytes"
 	"errors"
+	"io"
 	"slices"
 	"testing"
 	"time"
@@ -173,6 +174,33 @@ func TestV3SessionTie(t *testing.T) {
 	// Half of the pairs of requests are of one instant; what is lost is not in time.
 	if n := int(seeds(200, 5000)); detected < n/3 {
 		t.Errorf("%d of %d pairs of requests were a tie", detected, n)
+	}
+}
+
+// "In the case in which a tie is detected, tie breakers are sent by both sides, and the tie
+// breaker values are equal, both sides MUST discard their sessions and restart session
+// negotiation with new random tie breaker values." (§5.4.4)
+func TestV3EqualSessionTieBreakers(t *testing.T) {
+	p := newPair(t, 1, ofV3("s", nil), ofV3("s", nil))
+	p.run(time.Second)
+	request := func(source func(i int) io.Reader) {
+		for i, e := range p.ends {
+			e.m.cfg.Rand = source(i)
+			id := e.m.Call(p.now, CallConfig{Pseudowire: aPseudowire(), TieBreaker: true})
+			e.begin(id).begun = p.now
+		}
+		p.drain()
+		p.run(time.Minute)
+	}
+	request(func(int) io.Reader { return chacha(1) }) // the same for both
+	for i, e := range p.ends {
+		if len(e.order) != 1 || !errors.Is(e.sessions[e.order[0]].err, ErrEqualSessionTie) || len(p.standing(i)) != 0 {
+			t.Errorf("%s: %+v", e.name, e)
+		}
+	}
+	request(func(i int) io.Reader { return chacha(byte(i) + 2) })
+	if a, b := p.standing(0), p.standing(1); len(a) != 1 || len(b) != 1 {
+		t.Errorf("%v and %v stand after another attempt, expected one session", a, b)
 	}
 }
 
