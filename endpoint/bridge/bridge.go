@@ -150,7 +150,8 @@ func New(cfg *Config) (*Bridge, error) {
 func (b *Bridge) now() int64 { return int64(time.Since(b.start)) }
 
 // Attach adds a port, of a name for people, whose frames go to out. What comes in is
-// given to the Port. A nil cfg means the zero PortConfig.
+// given to the Port. Nil for out: the link is down ([Port.SetLink]). A nil cfg means the
+// zero PortConfig.
 func (b *Bridge) Attach(name string, out link.Sink, cfg *PortConfig) (*Port, error) {
 	if cfg == nil {
 		cfg = &PortConfig{}
@@ -158,7 +159,10 @@ func (b *Bridge) Attach(name string, out link.Sink, cfg *PortConfig) (*Port, err
 	if cfg.MTU < 0 {
 		return nil, fmt.Errorf("bridge: port %q: expected an MTU of 1 or more, or 0 for no limit, found %d", name, cfg.MTU)
 	}
-	p := &Port{bridge: b, name: name, out: out, most: most(cfg.Learned, defaultOfPort), isolated: cfg.Isolated, edge: cfg.Edge, entries: map[place]*entry{}}
+	p := &Port{bridge: b, name: name, most: most(cfg.Learned, defaultOfPort), isolated: cfg.Isolated, edge: cfg.Edge, entries: map[place]*entry{}}
+	if out != nil {
+		p.out.Store(&out)
+	}
 	p.ChangeMTU(cfg.MTU)
 	for kind, limit := range [...]int{unknown: cfg.Unknown, toAll: cfg.Broadcast, toGroup: cfg.Multicast, unlearned: cfg.Unlearned} {
 		p.rates[kind].set(limit)

@@ -475,6 +475,55 @@ func TestPortsThatAreClosed(t *testing.T) {
 	}
 }
 
+// Who was behind a link that is down is looked for everywhere, and may be found elsewhere at
+// once.
+func TestALinkThatIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, w := bridgeOf(t, nil, nil, &PortConfig{Addresses: []net.HardwareAddr{station(9).hardware()}}, nil)
+		x, y := station(1), station(2)
+		down, err := b.Attach("down", nil, nil)
+		if err != nil || !down.Status().Down || w[0].Status().Down {
+			t.Errorf("without a link: %v, %+v", err, down.Status())
+		}
+		w[0].send(frame(broadcast, x, "x"))
+		w[1].send(frame(broadcast, y, "y"))
+		for _, w := range w {
+			w.got()
+		}
+		w[1].SetLink(nil)
+		if st := w[1].Status(); !st.Down || st.Addresses != 1 || len(b.Stations()) != 2 {
+			t.Errorf("a link that is down: %+v, stations %+v", st, b.Stations())
+		}
+		before := w[1].Counters().FramesOut
+		w[0].send(frame(y, x, "for y"))
+		want(t, "looked for", w[2], "for y")
+		w[1].send(frame(x, y, "late"))
+		want(t, "from a link that is down", w[0], "")
+		w[2].send(frame(x, y, "here"))
+		want(t, "found elsewhere", w[0], "here")
+		w[1].mu.Lock()
+		w[1].probes = nil
+		w[1].mu.Unlock()
+		pause(5 * time.Second)
+		if c := w[1].Counters(); c.Down != 2 || c.FramesOut != before || len(w[1].probes) != 0 {
+			t.Errorf("counted %+v, %d probes", c, len(w[1].probes))
+		}
+		again := &wire{}
+		w[1].SetLink(link.SinkFunc(again.take))
+		w[0].send(frame(broadcast, x, "again"))
+		if got := again.got(); got != "again" {
+			t.Errorf("with a link again it got %q", got)
+		}
+		want(t, "the link before", w[1], "")
+		w[1].send(frame(x, y, "moved back"))
+		want(t, "and back", w[0], "moved back")
+		pause(2 * time.Second)
+		if len(again.probes) == 0 {
+			t.Error("no probe goes out of a link that is up again")
+		}
+	})
+}
+
 func TestMACAddresses(t *testing.T) {
 	a := net.HardwareAddr{0x02, 0x34, 0x56, 0x78, 0x9a, 0xbc}
 	if m := toMAC(a); m != 0x023456789abc || !bytes.Equal(m.hardware(), a) || m.isGroup() || !m.isStation() {

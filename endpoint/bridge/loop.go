@@ -61,8 +61,8 @@ func (b *Bridge) sendProbes() {
 		if p.edge || !p.gate.TryRLock() {
 			continue
 		}
-		if frame := p.newProbe(batch); frame {
-			p.out.Put(batch)
+		if out := p.out.Load(); out != nil && p.newProbe(batch) {
+			(*out).Put(batch)
 		}
 		p.gate.RUnlock()
 		batch.Reset()

@@ -284,13 +284,16 @@ func TestManyPortsAtOnce(t *testing.T) {
 						b.Status()
 						b.Stations()
 					case 50:
-						p, err := b.Attach("short", w.out, &PortConfig{Learned: 3})
+						p, err := b.Attach("short", link.SinkFunc(w.take), &PortConfig{Learned: 3})
 						if err != nil {
 							t.Error(err)
 							return
 						}
 						(&wire{Port: p}).send(frame(broadcast, station(100+k), "z"))
 						p.Close()
+					case 75:
+						w.SetLink(nil)
+						w.SetLink(link.SinkFunc(w.take))
 					}
 				}
 			})

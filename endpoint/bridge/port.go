@@ -27,7 +27,7 @@ type Port struct {
 	bridge   *Bridge
 	name     string
 	number   int
-	out      link.Sink
+	out      atomic.Pointer[link.Sink] // nil: the link is down
 	isolated bool
 	edge     bool
 
@@ -64,11 +64,35 @@ func (p *Port) ChangeMTU(mtu int) {
 	p.longest.Store(longest)
 }
 
+// SetLink says where frames go that go out of the port: to a link that takes the place of
+// the one before. Nil: the link is down. What has been learned behind the port is forgotten
+// then, no probes are sent, and frames in either direction are dropped, until there is a
+// link again. One that is sent at this moment may still go to the link before.
+func (p *Port) SetLink(out link.Sink) {
+	if out != nil {
+		p.out.Store(&out)
+		return
+	}
+	b := p.bridge
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p.out.Store(nil)
+	for _, e := range p.entries {
+		if !e.static {
+			b.forget(e)
+		}
+	}
+}
+
 // Put takes frames that came in from the link, and puts each where it belongs. Those
 // for one port go in one batch.
 func (p *Port) Put(b *link.Batch) {
 	if p.shut.Load() {
 		p.counters.late.Add(uint64(len(b.Frames)))
+		return
+	}
+	if p.out.Load() == nil {
+		p.counters.down.Add(uint64(len(b.Frames)))
 		return
 	}
 	s := sortings.Get().(*sorting)
@@ -232,6 +256,11 @@ func (p *Port) send(b *link.Batch) {
 		return // it has just been closed
 	}
 	defer p.gate.RUnlock()
+	out := p.out.Load()
+	if out == nil {
+		p.counters.down.Add(uint64(len(b.Frames)))
+		return
+	}
 	if p.held.Load() {
 		p.counters.held.Add(uint64(len(b.Frames)))
 		return
@@ -244,17 +273,17 @@ func (p *Port) send(b *link.Batch) {
 		fit = fit && size <= longest
 	}
 	if !fit {
-		p.sendShort(b, longest)
+		p.sendShort(*out, b, longest)
 		return
 	}
 	p.counters.framesOut.Add(uint64(len(b.Frames)))
 	p.counters.bytesOut.Add(uint64(bytes))
-	p.out.Put(b)
+	(*out).Put(b)
 }
 
 // sendShort sends those of the frames that are not too long. A tag is not counted: a link
 // for frames of one length takes tagged ones of four bytes more.
-func (p *Port) sendShort(b *link.Batch, longest int) {
+func (p *Port) sendShort(out link.Sink, b *link.Batch, longest int) {
 	short := link.NewBatch()
 	defer short.Free()
 	bytes := 0
@@ -273,7 +302,7 @@ func (p *Port) sendShort(b *link.Batch, longest int) {
 	}
 	p.counters.framesOut.Add(uint64(len(short.Frames)))
 	p.counters.bytesOut.Add(uint64(bytes))
-	p.out.Put(short)
+	out.Put(short)
 }
 
 // Close takes the port out of the bridge. When it returns nothing is being sent out of

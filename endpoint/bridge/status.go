@@ -25,6 +25,7 @@ type Counters struct {
 	TooLong uint64 // longer than the MTU
 
 	Held uint64 // frames in or out while the port was held
+	Down uint64 // frames in or out while the port's link was down
 	Late uint64 // frames in after it was closed
 
 	Moved     uint64 // stations that have moved here
@@ -40,7 +41,7 @@ type counters struct {
 	framesIn, bytesIn, framesOut, bytesOut   atomic.Uint64
 	malformed, reserved, filtered, elsewhere atomic.Uint64
 	limited                                  [floods]atomic.Uint64
-	tooLong, held, late                      atomic.Uint64
+	tooLong, held, down, late                atomic.Uint64
 	moved, displaced, loops, holds           atomic.Uint64
 }
 
@@ -56,7 +57,7 @@ func (p *Port) Counters() Counters {
 			Unknown: c.limited[unknown].Load(), Broadcast: c.limited[toAll].Load(),
 			Multicast: c.limited[toGroup].Load(), Unlearned: c.limited[unlearned].Load(),
 		},
-		TooLong: c.tooLong.Load(), Held: c.held.Load(), Late: c.late.Load(),
+		TooLong: c.tooLong.Load(), Held: c.held.Load(), Down: c.down.Load(), Late: c.late.Load(),
 		Moved: c.moved.Load(), Displaced: c.displaced.Load(), Loops: c.loops.Load(), Holds: c.holds.Load(),
 	}
 }
@@ -67,13 +68,14 @@ type PortStatus struct {
 	Number    int  // of the port, from 1 on
 	MTU       int  // 0: no limit
 	Held      bool // because of a loop
+	Down      bool // its link is
 	Addresses int  // behind it, as far as known
 	Counters  Counters
 }
 
 // Status is how the port is.
 func (p *Port) Status() PortStatus {
-	s := PortStatus{Name: p.name, Number: p.number, Held: p.held.Load(), Counters: p.Counters()}
+	s := PortStatus{Name: p.name, Number: p.number, Held: p.held.Load(), Down: p.out.Load() == nil, Counters: p.Counters()}
 	if longest := p.longest.Load(); longest <= 1<<31 {
 		s.MTU = int(longest) - headerLen
 	}

@@ -105,7 +105,7 @@ func (b *Bridge) learn(p *Port, m place, now int64) hearing {
 	defer b.mu.Unlock()
 	e := b.table.look(m) // again: others learn as well
 	switch {
-	case p.closed || p.learned.Load() >= int64(p.most):
+	case p.closed || p.out.Load() == nil || p.learned.Load() >= int64(p.most):
 		return hasNoRoom
 	case e == nil:
 		if b.table.learned >= b.most && !b.makeRoom(p) {
