@@ -42,6 +42,7 @@ type keepalive struct {
 	oneWayAt time.Time     // since when data goes, and nothing comes; zero: it does not
 	loseAt   time.Time     // when the peer is lost, if nothing comes; zero: it is not probed
 	silence  time.Duration // which that would have been
+	sizing   *sizing       // nil: how long datagrams may be is not measured
 }
 
 // startKeepalive begins with an established tunnel. The tenth of the interval in
@@ -59,6 +60,7 @@ func (t *Tunnel) startKeepalive(now time.Time) {
 // stopKeepalive ends with it.
 func (t *Tunnel) stopKeepalive() {
 	t.alive.lookAt, t.alive.oneWayAt, t.alive.loseAt = time.Time{}, time.Time{}, time.Time{}
+	t.alive.sizing = nil
 }
 
 // heard notes a sign of life.
@@ -125,11 +127,12 @@ func (t *Tunnel) expireKeepalive(now time.Time) bool {
 	case due(now, t.helloAt()):
 		t.sendHello(now)
 	}
+	t.expireSizing(now)
 	return true
 }
 
 func (t *Tunnel) keepaliveDeadline() time.Time {
-	return machine.Earliest(t.helloAt(), t.alive.lookAt, t.alive.loseAt)
+	return machine.Earliest(t.helloAt(), t.alive.lookAt, t.alive.loseAt, t.sizingAt())
 }
 
 // helloAt is when the peer has been silent for so long that it is probed.

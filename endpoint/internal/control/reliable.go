@@ -28,6 +28,7 @@ type reliable struct {
 	counters *Counters
 	send     func(packet []byte)                 // the packet is the callee's
 	empty    func(ns, nr uint16) (packet []byte) // a message that only acknowledges
+	sounding *sounding                           // how queue[0] is filled up; nil: it is not
 
 	una   uint16     // the Ns of queue[0]
 	queue []outgoing // at most SendQueue, and a StopCCN
@@ -101,6 +102,7 @@ func (r *reliable) push(now time.Time, o outgoing) bool {
 	} else if len(r.queue) >= r.cfg.SendQueue {
 		return false
 	}
+	r.clearTheWay(now)
 	r.queue = append(r.queue, o)
 	r.flush(now)
 	return true
@@ -117,7 +119,7 @@ func (r *reliable) flush(now time.Time) {
 		r.transmit(r.next)
 	}
 	if r.next > 0 && r.retryAt.IsZero() {
-		r.retryAt = now.Add(r.cfg.retryInterval(0))
+		r.retryAt = now.Add(r.interval())
 	}
 }
 
@@ -127,14 +129,20 @@ func (r *reliable) flush(now time.Time) {
 // the Nr value MUST be updated with the sequence number of the next expected
 // message."
 func (r *reliable) transmit(i int) {
-	if i < r.high {
+	send := r.send
+	if i < r.high && !(i == 0 && r.filled()) {
 		r.counters.Retransmitted++
 	}
 	r.high = max(r.high, i+1)
 	packet := slices.Clone(r.queue[i].packet)
+	if i == 0 && r.sounding != nil {
+		if packet = r.sounding.fill(packet); r.filled() {
+			send = r.sounding.send
+		}
+	}
 	wire.SetSequence(packet, r.una+uint16(i), r.nr)
 	r.ackAt = time.Time{}
-	r.send(packet)
+	send(packet)
 }
 
 // acknowledge takes the Nr of a message of the peer's, and returns the messages
@@ -159,9 +167,13 @@ func (r *reliable) acknowledge(now time.Time, nr uint16) (acked []outgoing, ok b
 	r.tries = 0
 	r.retryAt = time.Time{}
 	if r.next > 0 {
-		r.retryAt = now.Add(r.cfg.retryInterval(0))
+		r.retryAt = now.Add(r.interval())
 	}
 	r.grow()
+	if s := r.sounding; s != nil {
+		r.sounding = nil
+		s.acknowledged(now, s)
+	}
 	return acked, true
 }
 
@@ -250,7 +262,7 @@ func (r *reliable) ack() {
 // clear drops all that was to be sent; acknowledging goes on.
 func (r *reliable) clear() {
 	r.una += uint16(r.high)
-	r.queue, r.next, r.high = nil, 0, 0
+	r.queue, r.next, r.high, r.sounding = nil, 0, 0, nil
 	r.retryAt = time.Time{}
 }
 
@@ -264,6 +276,11 @@ func (r *reliable) deadline() time.Time { return machine.Earliest(r.retryAt, r.a
 // to one. The sender then reenters the slow start phase."
 func (r *reliable) expireRetry(now time.Time, most int) bool {
 	if r.retryAt.IsZero() || now.Before(r.retryAt) {
+		return true
+	}
+	if r.filled() { // which says nothing about the peer
+		r.next, r.retryAt = 0, time.Time{}
+		r.flush(now)
 		return true
 	}
 	if r.tries >= most {

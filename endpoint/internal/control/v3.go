@@ -143,6 +143,17 @@ func (t *Tunnel) genuine(message []byte, kind wire.MessageType, avps []byte) boo
 // transmit signs a packet, as all are in L2TPv3, when it is about to go: Nr is
 // part of what is signed.
 func (t *Tunnel) transmit(packet []byte) {
+	t.sign(packet)
+	t.Send(packet)
+}
+
+// transmitWhole is transmit for what must not be sent in pieces.
+func (t *Tunnel) transmitWhole(packet []byte) {
+	t.sign(packet)
+	t.Emit(Whole{packet})
+}
+
+func (t *Tunnel) sign(packet []byte) {
 	if len(t.v3.digests) > 0 && (t.version == 3 || t.open) {
 		own, other := t.v3.nonce, t.v3.peerNonce
 		if messageType(packet[wire.V3ControlHeaderLen:]) == wire.SCCRQ {
@@ -150,7 +161,6 @@ func (t *Tunnel) transmit(packet []byte) {
 		}
 		wire.Sign(packet, own, other, t.v3.signing...)
 	}
-	t.Send(packet)
 }
 
 // acknowledgement is a message that only acknowledges.

@@ -116,7 +116,8 @@ var listingsV3 = [...]listing{
 //
 // Reserved bits are ignored (RFC 3931 §5.1). Attributes of RFC 2661 that L2TPv3 does not
 // have are passed over, with or without the M bit, as §4.7.3 demands of an SCCRQ; and
-// Cisco's (vendor 9) that have become the IETF's are read as these.
+// Cisco's (vendor 9) that have become the IETF's are read as these. Messages with such need
+// no Router ID, which the draft of theirs does not have.
 func ParseMessageV3(avps, key []byte) (*Message, error) { return editionV3.parse(avps, key) }
 
 // KnownV3 reports whether it is a message of L2TPv3 that this package reads and writes.

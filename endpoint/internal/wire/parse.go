@@ -39,6 +39,7 @@ func (ed *edition) parse(avps, secret []byte) (*Message, error) {
 	d := NewAVPs(avps)
 	for first := true; d.Next(); first = false {
 		a := ed.meant(d.AVP())
+		p.draft = p.draft || a.Vendor != d.AVP().Vendor
 		if first && (ed.row(a) == nil || a.Vendor != 0 || a.Type != AVPMessageType) {
 			p.fail(&Error{Attribute: AVPMessageType, Mandatory: true, Code: ErrorVendor,
 				Reason: "the first AVP is " + a.String() + ", expected Message Type"})
@@ -70,6 +71,7 @@ type parser struct {
 	secret  []byte
 	vector  []byte       // the value of the last Random Vector, not nil
 	seen    []*attribute // in order or not, once each
+	draft   bool         // one of them was a vendor's name for one of the IETF
 	err     *Error       // the first
 }
 
@@ -146,7 +148,10 @@ func (p *parser) missing() {
 	t := AVPMessageType
 	if p.message.Has(t) {
 		must := p.edition.listings[p.message.Type].must
-		i := slices.IndexFunc(must, func(t AVPType) bool { return !p.message.Has(t) })
+		i := slices.IndexFunc(must, func(t AVPType) bool {
+			// Cisco's draft has no number for Router ID.
+			return !p.message.Has(t) && !(p.draft && t == AVPRouterID)
+		})
 		if i < 0 {
 			return
 		}
