@@ -147,6 +147,10 @@ type DHCPv4Lease struct {
 	Until   time.Time // when it ends, unless the client asks for more
 }
 
+func (l *lease4) public() DHCPv4Lease {
+	return DHCPv4Lease{l.addr, slices.Clone(l.client.mac[:]), l.client.name, l.until}
+}
+
 // Leases are the addresses that clients have now, in order.
 func (s *DHCPv4Server) Leases() []DHCPv4Lease {
 	now := time.Now()
@@ -155,7 +159,7 @@ func (s *DHCPv4Server) Leases() []DHCPv4Lease {
 	var all []DHCPv4Lease
 	for _, l := range s.leases {
 		if l.state == leaseBound && !l.isFree(now) {
-			all = append(all, DHCPv4Lease{l.addr, slices.Clone(l.client.mac[:]), l.client.name, l.until})
+			all = append(all, l.public())
 		}
 	}
 	slices.SortFunc(all, func(a, b DHCPv4Lease) int {

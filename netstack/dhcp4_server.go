@@ -42,6 +42,10 @@ type DHCPv4ServerConfig struct {
 	Domain    string        // that clients are told of. Empty: none
 	MTU       int           // that clients are told of. 0: none
 	LeaseTime time.Duration // at most, from a minute. 0: an hour
+
+	// Leased, if set, is told of each address that a client gets, or has renewed. It must
+	// not wait.
+	Leased func(DHCPv4Lease)
 }
 
 // A DHCPv4Server gives the hosts of an Ethernet segment IPv4 addresses (RFC 2131), and
@@ -66,6 +70,7 @@ type DHCPv4Server struct {
 	fresh   netip.Addr         // those of the range before it have been given, or are kept
 	clients map[string]*lease4 // by what identifies them
 	full    time.Time          // until when no address is free
+	leased  *lease4            // what the present message has led to
 	counts  DHCPv4Counters
 }
 
@@ -154,7 +159,22 @@ var broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 func (s *DHCPv4Server) handle(now time.Time, message []byte, from mac) *dhcp4Reply {
 	m, err := dhcpv4.FromBytes(message)
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.leased = nil
+	reply := s.answer(now, m, err, from)
+	var lease DHCPv4Lease
+	told := s.leased != nil && s.cfg.Leased != nil
+	if told {
+		lease = s.leased.public()
+	}
+	s.mu.Unlock()
+	if told {
+		s.cfg.Leased(lease)
+	}
+	return reply
+}
+
+// answer is handle, with s.mu, of a message that may be malformed.
+func (s *DHCPv4Server) answer(now time.Time, m *dhcpv4.DHCPv4, err error, from mac) *dhcp4Reply {
 	if err != nil || !s.isFor(m, from) {
 		s.counts.Ignored++
 		return nil
@@ -239,6 +259,7 @@ func (s *DHCPv4Server) request(now time.Time, m *dhcpv4.DHCPv4, c *leaseholder) 
 		return s.reply(m, dhcpv4.MessageTypeNak, netip.Addr{}, 0)
 	}
 	s.counts.Ack++
+	s.leased = l
 	return s.reply(m, dhcpv4.MessageTypeAck, l.addr, s.leaseTime(m))
 }
 

@@ -70,6 +70,10 @@ type PortConfig struct {
 	// has no room for. 0: 1,000; negative: no limit.
 	Unknown, Broadcast, Multicast, Unlearned int
 
+	// LearnedOnly drops frames from stations that there is no room for, instead of so many
+	// a second: the port has no more than Learned of them.
+	LearnedOnly bool
+
 	// Isolated ports do not reach each other, only those that are not isolated.
 	Isolated bool
 	// Edge says that there can be no loop behind the port, such as that of a stack of our
@@ -159,7 +163,7 @@ func (b *Bridge) Attach(name string, out link.Sink, cfg *PortConfig) (*Port, err
 	if cfg.MTU < 0 {
 		return nil, fmt.Errorf("bridge: port %q: expected an MTU of 1 or more, or 0 for no limit, found %d", name, cfg.MTU)
 	}
-	p := &Port{bridge: b, name: name, most: most(cfg.Learned, defaultOfPort), isolated: cfg.Isolated, edge: cfg.Edge, entries: map[place]*entry{}}
+	p := &Port{bridge: b, name: name, most: most(cfg.Learned, defaultOfPort), isolated: cfg.Isolated, edge: cfg.Edge, learnedOnly: cfg.LearnedOnly, entries: map[place]*entry{}}
 	if out != nil {
 		p.out.Store(&out)
 	}
@@ -227,6 +231,18 @@ func (b *Bridge) beat() {
 
 // Ports are those that are attached, in their order.
 func (b *Bridge) Ports() []*Port { return slices.Clone(*b.ports.Load()) }
+
+// PortOf is the port behind which an address is, whose frames have no tag; nil: it is not
+// known.
+func (b *Bridge) PortOf(a net.HardwareAddr) *Port {
+	if len(a) != 6 {
+		return nil
+	}
+	if e := b.table.look(toMAC(a).in(0)); e != nil {
+		return e.port.Load()
+	}
+	return nil
+}
 
 // Close closes all ports. The error is nil.
 func (b *Bridge) Close() error {

@@ -31,6 +31,8 @@ type Port struct {
 	isolated bool
 	edge     bool
 
+	learnedOnly bool
+
 	longest  atomic.Int64 // bytes of a frame without a tag
 	rates    [floods]rate
 	held     atomic.Bool
@@ -212,8 +214,11 @@ func (p *Port) classify(dst, src mac, vlan uint16, held bool, now int64) class {
 		return class{drop: &c.filtered}
 	}
 	heard := b.hear(p, src.in(vlan), now)
-	if heard == isElsewhere {
+	switch {
+	case heard == isElsewhere:
 		return class{drop: &c.elsewhere}
+	case heard == hasNoRoom && p.learnedOnly:
+		return class{drop: &c.limited[unlearned]}
 	}
 	if dst == probeTo && src < b.self {
 		b.lower.Store(now)

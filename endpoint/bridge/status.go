@@ -107,19 +107,38 @@ type Station struct {
 func (b *Bridge) Stations() []Station {
 	var all []Station
 	b.mu.Lock()
-	now := b.now()
 	for _, p := range *b.ports.Load() {
-		for m, e := range p.entries {
-			s := Station{Address: m.mac().hardware(), VLAN: m.vlan(), Port: p, Static: e.static}
-			if !e.static {
-				s.Heard = time.Duration(max(now-e.heard.Load(), 0))
-			}
-			all = append(all, s)
-		}
+		all = append(all, p.stations()...)
 	}
 	b.mu.Unlock()
+	sortStations(all)
+	return all
+}
+
+// Stations are the addresses behind the port, in order.
+func (p *Port) Stations() []Station {
+	p.bridge.mu.Lock()
+	all := p.stations()
+	p.bridge.mu.Unlock()
+	sortStations(all)
+	return all
+}
+
+// stations is Stations in no order, under the bridge's lock.
+func (p *Port) stations() (all []Station) {
+	now := p.bridge.now()
+	for m, e := range p.entries {
+		s := Station{Address: m.mac().hardware(), VLAN: m.vlan(), Port: p, Static: e.static}
+		if !e.static {
+			s.Heard = time.Duration(max(now-e.heard.Load(), 0))
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func sortStations(all []Station) {
 	slices.SortFunc(all, func(a, b Station) int {
 		return cmp.Or(cmp.Compare(a.Port.number, b.Port.number), slices.Compare(a.Address, b.Address), cmp.Compare(a.VLAN, b.VLAN))
 	})
-	return all
 }

@@ -23,6 +23,8 @@ type addresses struct {
 	pool6             netip.Prefix        // zero: none
 	makeRoom          func(*User) *caller // ends a session that the user's next one replaces
 
+	ofCircuits map[netip.Prefix]string // what is fixed for circuits, by whose ids
+
 	mu       sync.Mutex
 	v4       *carver
 	v6       *carver        // of 64 bits; nil: none
@@ -141,6 +143,11 @@ func (a *addresses) owns(addr netip.Addr) bool {
 	if has(a.v4.whole) || has(a.pool6) || slices.Contains(a.gateways(), addr) {
 		return true
 	}
+	for p := range a.ofCircuits {
+		if has(p) {
+			return true
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.ContainsFunc(a.reserved, has)
@@ -173,11 +180,39 @@ func (a *addresses) check(u *User) error {
 	return nil
 }
 
+// fixCircuits keeps what circuits have from all others, for good.
+func (a *addresses) fixCircuits(cs *circuits) error {
+	a.ofCircuits = map[netip.Prefix]string{}
+	for _, id := range slices.Sorted(maps.Keys(cs.byID)) {
+		u := cs.byID[id].user()
+		err := a.check(u)
+		for _, p := range u.fixed() {
+			if other, ok := a.ofCircuits[p]; ok && err == nil {
+				err = fmt.Errorf("%v is fixed for the circuit %q as well", p, other)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("the circuit %q: %w", id, err)
+		}
+		for _, p := range u.fixed() {
+			a.ofCircuits[p] = id
+			a.hold(p, (*carver).hold)
+		}
+	}
+	return nil
+}
+
 // checkAll names the user for whom something is fixed that cannot be.
 func (a *addresses) checkAll(users map[string]User) error {
 	for _, name := range slices.Sorted(maps.Keys(users)) {
 		u := users[name]
-		if err := a.check(&u); err != nil {
+		err := a.check(&u)
+		for _, p := range u.fixed() {
+			if id, ok := a.ofCircuits[p]; ok && err == nil {
+				err = fmt.Errorf("%v is fixed for the circuit %q as well", p, id)
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("the user %q: %w", name, err)
 		}
 	}

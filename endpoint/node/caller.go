@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
@@ -26,6 +27,8 @@ type caller struct {
 	key     callerKey
 	shows   ServerSession // but what changes
 	leaving sync.Once
+	named   atomic.Bool // it has been told which address it has, in the LAN
+	told    bool        // that it is over; under Server.telling
 
 	up, over chan struct{} // closed when Events has been told that it is
 }
@@ -55,10 +58,13 @@ type ServerSession struct {
 	Traffic    endpoint.Traffic
 }
 
-// A ServerEvent is a session that is up, or over.
+// A ServerEvent is a session that is up, or over, or whose client is better known.
 type ServerEvent struct {
 	Up      bool
 	Session ServerSession
+	// Host is the first one of an Ethernet or VLAN client's that has been leased an
+	// address, some time after the session has come up; nil in all other events.
+	Host *ServerHost
 	// Err is why the session is over: net.ErrClosed when it was closed here,
 	// [ErrReplaced], or as of [endpoint.Session.Err]. Nil when it is up.
 	Err error
@@ -99,7 +105,7 @@ func (s *Server) join(session *endpoint.Session) {
 	for _, old := range before {
 		<-old.over
 	}
-	s.tell(ServerEvent{Up: true, Session: c.shows})
+	s.tell(c, ServerEvent{Up: true, Session: c.shows})
 	close(c.up)
 }
 
@@ -213,8 +219,7 @@ func (c *caller) enter() (before []*caller, err error) {
 func (c *caller) connect() (err error) {
 	s := c.server
 	if c.shows.ethernet() {
-		c.plug, err = s.segment.plug(c)
-		return err
+		return s.segment.plug(c)
 	}
 	id, _ := c.session.InterfaceIDs()
 	if c.circuit != nil && !s.NoIPv6 && c.shows.MTU >= leastIPv6MTU {
@@ -284,8 +289,7 @@ func (c *caller) leave(why error) {
 		c.session.Attach(nil)
 		var hosts []ServerHost
 		if c.plug != nil {
-			hosts = s.segment.hosts(c.plug)
-			c.plug.Close()
+			hosts = s.segment.unplug(c)
 		} else {
 			c.port.Close()
 		}
@@ -307,7 +311,7 @@ func (c *caller) leave(why error) {
 		go func() {
 			defer s.running.Done()
 			<-c.up
-			s.tell(ServerEvent{Session: gone, Err: why})
+			s.tell(c, ServerEvent{Session: gone, Err: why})
 			close(c.over)
 		}()
 	})
@@ -320,12 +324,17 @@ func (c *caller) now() ServerSession {
 	return v
 }
 
-func (s *Server) tell(e ServerEvent) {
+// tell tells of a caller, until it has been told that it is over.
+func (s *Server) tell(c *caller, e ServerEvent) {
 	if s.Events == nil {
 		return
 	}
 	s.telling.Lock()
 	defer s.telling.Unlock()
+	if c.told {
+		return
+	}
+	c.told = !e.Up
 	s.Events(e)
 }
 
@@ -344,7 +353,10 @@ func (s *Server) Status() (st ServerStatus) {
 	if s.started() != nil {
 		return st
 	}
-	hosts := s.segment.allHosts()
+	var hosts map[*bridge.Port][]ServerHost
+	if s.segment != nil {
+		hosts = s.segment.hosts(s.segment.bridge.Stations())
+	}
 	for _, c := range s.callers() {
 		v := c.now()
 		v.Hosts = hosts[c.plug]

@@ -57,7 +57,8 @@ type LAN struct {
 	// LAN's from the start on. Nil: nothing goes anywhere but to us and to each other.
 	Egress *Egress
 
-	beside func(netip.Addr) bool // what else clients do not reach through the host; nil: nothing
+	beside func(netip.Addr) bool      // what else clients do not reach through the host; nil: nothing
+	leased func(netstack.DHCPv4Lease) // told of what the DHCP server gives; nil: nobody
 }
 
 const (
@@ -194,7 +195,7 @@ func (l *LAN) dhcpServer(mtu int, forwardsDNS bool) (*netstack.DHCPv4Server, err
 	at := slices.IndexFunc(l.Addresses, func(p netip.Prefix) bool { return p.Contains(l.ServeDHCP.First) })
 	cfg := &netstack.DHCPv4ServerConfig{
 		Server: l.Addresses[at], First: l.ServeDHCP.First, Last: l.ServeDHCP.Last, Fixed: l.FixedIPv4,
-		DNS: l.tells(netip.Addr.Is4, forwardsDNS), Domain: l.Domain, MTU: mtu, LeaseTime: cmp.Or(l.Lease, time.Hour),
+		DNS: l.tells(netip.Addr.Is4, forwardsDNS), Domain: l.Domain, MTU: mtu, LeaseTime: cmp.Or(l.Lease, time.Hour), Leased: l.leased,
 	}
 	if l.Egress != nil {
 		cfg.Router = l.Addresses[at].Addr()

@@ -169,10 +169,13 @@ func (s *Server) Start() (err error) {
 	if s.addresses, err = newAddresses(s); err != nil {
 		return err
 	}
-	if err := s.addresses.checkAll(s.Users); err != nil {
+	if s.circuits, err = newCircuits(s); err != nil {
 		return err
 	}
-	if s.circuits, err = newCircuits(s); err != nil {
+	if err := s.addresses.fixCircuits(s.circuits); err != nil {
+		return err
+	}
+	if err := s.addresses.checkAll(s.Users); err != nil {
 		return err
 	}
 	s.addresses.reserve(s.Users)

@@ -44,6 +44,9 @@ type Circuit struct {
 	// Isolated keeps an Ethernet or VLAN client from those that are isolated too, even
 	// with Server.ClientToClient, without which all are.
 	Isolated bool
+	// Hosts is how many MAC addresses an Ethernet or VLAN client may have behind it; frames
+	// of others are dropped. 0: 16.
+	Hosts int
 	// Sessions is how many callers it may have at once: one more ends the oldest, which
 	// may be that of a client that has vanished. 0: 1, but with AnyCircuit no limit;
 	// negative: no limit. With IP it is 1, and PPP counts its users' sessions instead.
@@ -86,7 +89,7 @@ func newCircuits(s *Server) (*circuits, error) {
 		if _, twice := cs.byID[c.ID]; twice {
 			return nil, fmt.Errorf("the circuit %q: expected it once, found it twice", c.ID)
 		}
-		if err := cs.check(&c); err != nil {
+		if err := cmp.Or(c.Validate(), cs.complete(&c)); err != nil {
 			return nil, fmt.Errorf("the circuit %q: %w", c.ID, err)
 		}
 		cs.byID[c.ID] = &c
@@ -94,40 +97,46 @@ func newCircuits(s *Server) (*circuits, error) {
 	return cs, nil
 }
 
-// check completes a circuit.
-func (cs *circuits) check(c *Circuit) error {
-	c.Type = cmp.Or(c.Type, endpoint.PseudowireEthernet)
+// Validate tells what is wrong in itself.
+func (c *Circuit) Validate() error {
+	kind := cmp.Or(c.Type, endpoint.PseudowireEthernet)
 	leads := c.Address.IsValid() || c.Prefix6.IsValid() || len(c.Routes) > 0
+	ip := kind == endpoint.PseudowireIP
+	switch kind {
+	case endpoint.PseudowireEthernet, endpoint.PseudowireVLAN, endpoint.PseudowireIP, endpoint.PseudowirePPP:
+	default:
+		return fmt.Errorf("expected Ethernet, a VLAN, IP or PPP, found %v", kind)
+	}
+	switch {
+	case ip && !leads:
+		return errors.New("expected the address of who is at the other end of an IP pseudowire, which negotiates none, found none")
+	case ip && (c.ID == AnyCircuit || c.Sessions > 1 || c.Sessions < 0):
+		return errors.New("expected one caller for an IP pseudowire, whose address is one's, found more")
+	case c.Hosts < 0:
+		return fmt.Errorf("expected a number of hosts from 1, or 0 for %d, found %d", defaultHosts, c.Hosts)
+	case !ip && leads:
+		return fmt.Errorf("expected an address for an IP pseudowire only, found it for %v", kind)
+	}
+	return errors.Join(c.user().check(), c.pseudowire().Validate())
+}
+
+// complete fills in the defaults, and tells what the server does not have.
+func (cs *circuits) complete(c *Circuit) error {
+	c.Type = cmp.Or(c.Type, endpoint.PseudowireEthernet)
+	if c.Sessions == 0 && c.ID != AnyCircuit {
+		c.Sessions = 1
+	}
 	switch c.Type {
 	case endpoint.PseudowireEthernet, endpoint.PseudowireVLAN:
 		if !cs.lan {
 			return fmt.Errorf("expected a LAN that %v can lead to, found none", c.Type)
 		}
-	case endpoint.PseudowireIP:
-		if !leads {
-			return errors.New("expected the address of who is at the other end of an IP pseudowire, which negotiates none, found none")
-		}
-		if c.ID == AnyCircuit || c.Sessions > 1 || c.Sessions < 0 {
-			return errors.New("expected one caller for an IP pseudowire, whose address is one's, found more")
-		}
 	case endpoint.PseudowirePPP:
 		if !cs.ppp {
 			return errors.New("expected users for PPP, found none")
 		}
-	default:
-		return fmt.Errorf("expected Ethernet, a VLAN, IP or PPP, found %v", c.Type)
 	}
-	if c.Type != endpoint.PseudowireIP && leads {
-		return fmt.Errorf("expected an address for an IP pseudowire only, found it for %v", c.Type)
-	}
-	u := c.user()
-	if err := u.check(); err != nil {
-		return err
-	}
-	if c.Sessions == 0 && c.ID != AnyCircuit {
-		c.Sessions = 1
-	}
-	return c.pseudowire().Validate()
+	return nil
 }
 
 // user is who would have what an IP circuit has.

@@ -8,9 +8,11 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
 	"github.com/l2tpnet/l2tpnet/endpoint/bridge"
+	"github.com/l2tpnet/l2tpnet/netstack"
 )
 
 // defaultServerLANMTU is that of PPP's sessions: Ethernet frames of such packets go through
@@ -23,6 +25,9 @@ type segment struct {
 	server *Server
 	bridge *bridge.Bridge
 	lan    *lanStack
+
+	mu      sync.Mutex
+	clients map[*bridge.Port]*caller
 }
 
 // openSegment makes the switch and joins the server's stack to it.
@@ -50,8 +55,13 @@ func (s *Server) openSegment() (err error) {
 	cfg.MTU = cmp.Or(cfg.MTU, defaultServerLANMTU)
 	cfg.NoIPv6 = cfg.NoIPv6 || s.NoIPv6 && !cfg.Advertise.IsValid()
 	cfg.beside = s.addresses.owns
-	g := &segment{server: s}
-	if g.bridge, err = bridge.New(&bridge.Config{Logger: s.log, Rand: s.Rand}); err != nil {
+	g := &segment{server: s, clients: map[*bridge.Port]*caller{}}
+	cfg.leased = g.leased
+	bc := &bridge.Config{Logger: s.log, Rand: s.Rand}
+	if !s.ClientToClient {
+		bc.ProbeInterval = -1 // there is no way from client to client, and so none in a loop
+	}
+	if g.bridge, err = bridge.New(bc); err != nil {
 		return err
 	}
 	s.segment = g
@@ -70,11 +80,48 @@ func (g *segment) close() {
 	g.bridge.Close()
 }
 
+// defaultHosts is how many hosts a client may have in the LAN.
+const defaultHosts = 16
+
 // plug joins a client to the switch.
-func (g *segment) plug(c *caller) (*bridge.Port, error) {
+func (g *segment) plug(c *caller) error {
 	name := c.shows.Peer.String() + " session " + strconv.FormatUint(uint64(c.session.Status().ID), 10)
-	return g.bridge.Attach(name, c.session, &bridge.PortConfig{
+	p, err := g.bridge.Attach(name, c.session, &bridge.PortConfig{
 		MTU: c.circuit.MTU, Isolated: c.circuit.Isolated || !g.server.ClientToClient,
+		// Who has any number of them has all the addresses that there are to lease.
+		Learned: cmp.Or(c.circuit.Hosts, defaultHosts), LearnedOnly: true,
+	})
+	if err != nil {
+		return err
+	}
+	c.plug = p
+	g.mu.Lock()
+	g.clients[p] = c
+	g.mu.Unlock()
+	return nil
+}
+
+// unplug takes a client away. It returns what hosts it had.
+func (g *segment) unplug(c *caller) []ServerHost {
+	hosts := g.hosts(c.plug.Stations())[c.plug]
+	g.mu.Lock()
+	delete(g.clients, c.plug)
+	g.mu.Unlock()
+	c.plug.Close()
+	return hosts
+}
+
+// leased tells of the first address that a client's hosts have got: it says who is there.
+func (g *segment) leased(l netstack.DHCPv4Lease) {
+	g.mu.Lock()
+	c := g.clients[g.bridge.PortOf(l.MAC)]
+	g.mu.Unlock()
+	if c == nil || c.named.Swap(true) {
+		return
+	}
+	g.server.background(func() {
+		<-c.up
+		g.server.tell(c, ServerEvent{Up: true, Host: &ServerHost{l.MAC, l.Address}, Session: c.now()})
 	})
 }
 
@@ -84,16 +131,8 @@ type ServerHost struct {
 	Address netip.Addr // IPv4, where it has been leased to it. Zero: it is not known
 }
 
-// hosts are those behind a port.
-func (g *segment) hosts(of *bridge.Port) []ServerHost {
-	return g.allHosts()[of]
-}
-
-// allHosts are those that have been heard, by their ports.
-func (g *segment) allHosts() map[*bridge.Port][]ServerHost {
-	if g == nil {
-		return nil
-	}
+// hosts are those of the switch's stations, by their ports.
+func (g *segment) hosts(stations []bridge.Station) map[*bridge.Port][]ServerHost {
 	leased := map[string]netip.Addr{}
 	if g.lan.dhcp != nil {
 		for _, l := range g.lan.dhcp.Leases() {
@@ -101,7 +140,7 @@ func (g *segment) allHosts() map[*bridge.Port][]ServerHost {
 		}
 	}
 	all := map[*bridge.Port][]ServerHost{}
-	for _, s := range g.bridge.Stations() {
+	for _, s := range stations {
 		h := ServerHost{s.Address, leased[string(s.Address)]}
 		if !slices.ContainsFunc(all[s.Port], func(o ServerHost) bool { return slices.Equal(o.MAC, h.MAC) }) { // once for all VLANs
 			all[s.Port] = append(all[s.Port], h)

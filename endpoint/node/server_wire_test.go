@@ -1,8 +1,6 @@
 package node
 
 import (
-	"context"
-	"net"
 	"net/netip"
 	"testing"
 
@@ -109,6 +107,9 @@ func TestAnEthernetClientBesideThoseOfPPP(t *testing.T) {
 	if v := e.Session; v.Type != endpoint.PseudowireEthernet || v.RemoteEndID != "red" || v.PeerName != "l2tpnet" || v.User != "" || v.Peer.Addr().String() != "127.0.0.1" || v.MTU == 0 {
 		t.Errorf("told of %+v", v)
 	}
+	if e := l.event(t, true); e.Host == nil || e.Host.Address != red.address(t) || e.Host.MAC.String() != red.ether.MAC().String() || e.Session.RemoteEndID != "red" {
+		t.Errorf("told of %+v, and not of its address", e)
+	}
 	wantEcho(t, alice.stack.DialContext, "10.77.0.1:7")
 	wantEcho(t, red.stack.DialContext, "10.78.0.1:7")
 	if _, err := red.stack.Ping(soon(t), netip.MustParseAddr("10.78.0.1"), nil); err != nil {
@@ -148,4 +149,3 @@ func TestAnEthernetClientBesideThoseOfPPP(t *testing.T) {
 	}
 }
 
-var _ = []any{context.Background, net.ErrClosed}
