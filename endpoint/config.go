@@ -58,7 +58,8 @@ type AnswerConfig struct {
 	V3 *V3Config
 	// Pseudowire tells of a session of L2TPv3 that a peer asks for, above all by its
 	// Remote End ID, what our end of it is like, of which nil is the zero value; an error
-	// refuses it, and is logged. It must not wait. Nil: all of the types that there are
+	// refuses it, and is logged; one that matches [ErrCircuitInUse] does so for the moment. It
+	// must not wait. Nil: all of the types that there are
 	// in V3 are taken as they come.
 	Pseudowire func(Call) (*PseudowireConfig, error)
 	// RawPPP tells of a call whether its PPP is to pass as it is, to be switched to

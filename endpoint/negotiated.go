@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
@@ -17,6 +18,10 @@ import (
 
 // ErrVersion is the error of a session that only a tunnel of L2TPv3 can have.
 var ErrVersion = errors.New("a tunnel of L2TPv2 carries PPP alone")
+
+// ErrCircuitInUse is for AnswerConfig.Pseudowire to refuse a session with, or to wrap,
+// whose circuit is another's for the moment: the peer is told that it may come again.
+var ErrCircuitInUse = errors.New("the circuit is in use")
 
 // Open opens a session in a tunnel of L2TPv3. It returns when the session stands, and
 // where PPP ends in it when that is up, as [Tunnel.OpenPPP] does; when that failed; or
@@ -70,9 +75,12 @@ type circuit struct {
 	cfg  *PseudowireConfig
 	ours control.Pseudowire // as the peer is told
 
+	peerStatus atomic.Uint32 // a CircuitStatus
+
 	// Under the session's lock.
-	inactive   bool   // our end is
-	peerStatus uint16 // a mask of wire.Circuit… constants
+	status  CircuitStatus // our end's
+	passed  time.Time     // when that was last told in the name of whom the session is switched to
+	passing bool          // it is going to be told again
 }
 
 // newNegotiated is our end of a session, by its configuration, which has all defaults.
@@ -92,7 +100,7 @@ func newNegotiated(t *Tunnel, cfg *PseudowireConfig, answer bool) (s *Session, e
 	if _, err := io.ReadFull(t.ep.random, cookie); err != nil {
 		return nil, err
 	}
-	c := &circuit{cfg: cfg, ours: control.Pseudowire{
+	c := &circuit{cfg: cfg, status: CircuitActive, ours: control.Pseudowire{
 		Type: uint16(cfg.Type), RemoteEndID: []byte(cfg.RemoteEndID), Cookie: cookie,
 		Status: wire.CircuitActive, MTU: uint16(cfg.MTU),
 	}}
@@ -151,6 +159,9 @@ func (t *Tunnel) calledV3(id uint32, c Call, theirs *control.Pseudowire) {
 	if err != nil {
 		t.log.Warn("pseudowire refused", "type", c.Type.String(), "remote end id", shown(c.RemoteEndID), "reason", err)
 		none.Error, none.Text = wire.ErrorNone, "there is no such pseudowire here"
+		if errors.Is(err, ErrCircuitInUse) {
+			none.Code, none.Text = wire.CallNoFacilities, ErrCircuitInUse.Error()
+		}
 		refuse(none)
 		return
 	}
@@ -208,75 +219,5 @@ func (s *Session) connectedV3(ev control.SessionUp) {
 	sublayer, level := ev.Theirs.Sublayer == wire.SublayerDefault, ev.Theirs.Sequencing
 	s.encap.kind, s.encap.nonIP = s.kind, level == wire.SequencingNonIP
 	s.encap.v3(ev.PeerSession, ev.Theirs.Cookie, sublayer, sublayer && (level != wire.SequencingNone || s.circuit.cfg.numbers()))
-	s.heedCircuit(ev.Theirs.Status)
-}
-
-// SetCircuit tells the peer of a session of L2TPv3 that is negotiated whether our circuit
-// is active, as it is in the beginning (Circuit Status AVP, RFC 3931 §5.4.5): the peer
-// sends nothing as long as it is not. The peers of other sessions cannot be told.
-func (s *Session) SetCircuit(active bool) {
-	c := s.circuit
-	if c == nil {
-		return
-	}
-	s.mu.Lock()
-	same := c.inactive == !active
-	c.inactive = !active
-	s.mu.Unlock()
-	if same {
-		return
-	}
-	status := uint16(0)
-	if active {
-		status = wire.CircuitActive
-	}
-	s.tunnel.runner.Do(func(now time.Time) { s.tunnel.machine.SetStatus(now, s.id, status) })
-}
-
-// heedCircuit takes what the peer tells of its circuit. On the loop.
-//
-// RFC 3931 §5.4.5: when it is not active, "all data traffic for that session MUST cease
-// (or not begin) in the direction of the sender of the Circuit Status AVP until the
-// circuit is advertised as active". RFC 5641 §2, of standby: "User traffic MUST NOT be
-// transmitted", whether it is active or not.
-func (s *Session) heedCircuit(status uint16) {
-	c := s.circuit
-	if c == nil {
-		return
-	}
-	s.mu.Lock()
-	was := c.peerStatus
-	c.peerStatus = status
-	s.mu.Unlock()
-	mute := status&(wire.CircuitActive|wire.CircuitStandby) != wire.CircuitActive
-	if s.mute.Swap(mute) != mute || was != status {
-		s.log.Info("the peer's circuit", "status", circuitWords(status))
-	}
-	if p := s.partner.Load(); p != nil {
-		s.passCircuit(p)
-	}
-}
-
-// circuitFaults are what RFC 5641 §3.2 adds to Circuit Status.
-var circuitFaults = []struct {
-	bit  uint16
-	word string
-}{
-	{wire.CircuitRxFault, "fault in receiving"}, {wire.CircuitTxFault, "fault in sending"},
-	{wire.CircuitPSNRxFault, "fault of the pseudowire in receiving"}, {wire.CircuitPSNTxFault, "fault of the pseudowire in sending"},
-	{wire.CircuitStandby, "standby"},
-}
-
-// circuitWords is a Circuit Status for people: "active", "inactive, fault in receiving".
-func circuitWords(status uint16) string {
-	words := "inactive"
-	if status&wire.CircuitActive != 0 {
-		words = "active"
-	}
-	for _, f := range circuitFaults {
-		if status&f.bit != 0 {
-			words += ", " + f.word
-		}
-	}
-	return words
+	s.heedCircuit(CircuitStatus(ev.Theirs.Status))
 }

@@ -243,6 +243,9 @@ func (s *Session) disconnected(now time.Time, err error) {
 		s.tunnel.ep.removeStatic(s)
 	} else {
 		s.tunnel.bury(s)
+		if s.ppp == nil {
+			s.tunnel.loop.Do(s.tunnel.measure)
+		}
 	}
 	if s.ppp == nil {
 		s.carries.Store(&carriage{})
@@ -333,7 +336,8 @@ func LinkLocal(id [8]byte) netip.Addr {
 
 // Attach gives the session the sink for what comes in. Up to 16 frames that came
 // before the first one was attached are handed to it at once. Nil takes the sink
-// away: frames are dropped and counted then. An [MTUSetter] is told the MTU.
+// away: frames are dropped and counted then. An [MTUSetter] is told the MTU, a
+// [CircuitSetter] the peer's Circuit Status.
 func (s *Session) Attach(sink link.Sink) {
 	s.part()
 	if sink == nil {
@@ -347,5 +351,8 @@ func (s *Session) attach(sink link.Sink) {
 	s.waiting.leave(sink, func() { s.sink.Store(&sink) })
 	if _, ok := sink.(MTUSetter); ok {
 		s.tunnel.loop.Do(func(time.Time) { s.tellMTU(s.MTU()) })
+	}
+	if _, ok := sink.(CircuitSetter); ok {
+		s.tunnel.loop.Do(func(time.Time) { s.tellCircuit() })
 	}
 }

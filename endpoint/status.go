@@ -208,10 +208,7 @@ func (s *Session) Status() SessionStatus {
 	defer s.mu.Unlock()
 	st.State, st.PeerID = s.state, s.peerID
 	if c := s.circuit; c != nil {
-		st.Circuit, st.PeerCircuit, st.RemoteEndID = "active", circuitWords(c.peerStatus), c.cfg.RemoteEndID
-		if c.inactive {
-			st.Circuit = "inactive"
-		}
+		st.Circuit, st.PeerCircuit, st.RemoteEndID = c.status.String(), CircuitStatus(c.peerStatus.Load()).String(), c.cfg.RemoteEndID
 	}
 	if p := s.ppp; p != nil {
 		st.Encryption = s.carries.Load().encryption.String()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"time"
+	"unicode/utf8"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
@@ -132,6 +133,7 @@ func (s *Session) connectedRaw(ev control.SessionUp) {
 		s.mu.Unlock()
 	}
 	s.carryFrames()
+	s.tunnel.loop.Do(s.tunnel.measure)
 	s.setState(SessionUp)
 	s.settled()
 }
@@ -201,21 +203,64 @@ func (s *Session) endPartner() {
 	if p == nil {
 		return
 	}
-	p.setErr(&SwitchError{s.Err()})
-	// RFC 2661 §4.4.2: "1 - Call disconnected due to loss of carrier".
-	p.hangup(wire.Result{Code: wire.CallLostCarrier})
+	err := s.Err()
+	p.setErr(&SwitchError{err})
+	p.hangup(p.passedOn(err))
 }
+
+// passedOn is what the peer of s is told when the session is over that it was switched
+// to: what that one's peer has said, in words that this one's version of L2TP has; else RFC
+// 2661 §4.4.2: "1 - Call disconnected due to loss of carrier".
+func (s *Session) passedOn(err error) wire.Result {
+	lost := wire.Result{Code: wire.CallLostCarrier}
+	e, ok := errors.AsType[*PeerError](err)
+	if !ok || e.Message != wire.CDN.String() || !s.tunnel.isV3() && e.ResultCode > wire.CallNoFraming {
+		return lost
+	}
+	r := wire.Result{Code: e.ResultCode, Error: e.ErrorCode, Text: e.Text}
+	if !utf8.ValidString(r.Text) || len(r.Text) > passedTextMost { // RFC 2661 §4.4.2: "in the UTF-8 charset"
+		r.Text = ""
+	}
+	return r
+}
+
+// passedTextMost is how many octets of a peer's words are passed on to another.
+const passedTextMost = 255
 
 var _ link.Sink = (*Session)(nil)
 
-// passCircuit has the peer of p told whether the circuit of the peer of s is active.
+// circuitEvery is how often a peer is told of the circuit of another at most: whoever
+// says that it comes and goes all the time fills nobody's queue by that.
+const circuitEvery = time.Second
+
+// passCircuit has the peer of p told what the peer of s tells of its circuit: all of it,
+// faults and standby (RFC 5641 §2), but not that it is new, which each session is for
+// itself. What comes sooner than circuitEvery after the last is told then.
 func (s *Session) passCircuit(p *Session) {
-	if s.circuit == nil {
+	if s.circuit == nil || p.circuit == nil {
 		return
 	}
-	for done := false; !done; {
-		mute := s.mute.Load()
-		p.SetCircuit(!mute)
-		done = s.mute.Load() == mute // or it has changed meanwhile, and that may have been told already
+	c, now := p.circuit, time.Now()
+	p.mu.Lock()
+	status := CircuitStatus(s.circuit.peerStatus.Load()) &^ wire.CircuitNew
+	wait := c.passed.Add(circuitEvery).Sub(now)
+	switch {
+	case status == c.status:
+	case wait <= 0:
+		c.status, c.passed = status, now
+		p.mu.Unlock()
+		p.showCircuit()
+		return
+	case !c.passing:
+		c.passing = true
+		time.AfterFunc(wait, func() {
+			p.mu.Lock()
+			c.passing = false
+			p.mu.Unlock()
+			if s := p.partner.Load(); s != nil {
+				s.passCircuit(p)
+			}
+		})
 	}
+	p.mu.Unlock()
 }

@@ -229,6 +229,10 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.upAt.Store(&now)
 		close(t.up)
 		t.prevail(ev.SingleTunnel)
+	case control.Whole:
+		t.sendWhole(ev.Packet)
+	case control.PathMax:
+		t.narrowed(ev)
 	case control.PeerRestarted:
 		t.log.Info("the peer has restarted")
 		t.ep.reopen(t, ev.Datagram)
@@ -279,7 +283,7 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		}
 	case control.CircuitStatus:
 		if s := t.session(ev.Session); s != nil {
-			s.heedCircuit(ev.Status)
+			s.heedCircuit(CircuitStatus(ev.Status))
 		}
 	case control.SessionUp:
 		if s := t.session(ev.Session); s != nil {

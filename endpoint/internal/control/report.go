@@ -27,9 +27,10 @@ func (t *Tunnel) SetLink(now time.Time, session uint32, accm wire.ACCM) {
 	t.report(now, session, false, m)
 }
 
-// report sends what changes no state.
+// report sends what changes no state. Between two LACs of L2TPv3 who has called says nothing
+// of whose line it is.
 func (t *Tunnel) report(now time.Time, session uint32, lac bool, m *wire.Message) {
-	if s := t.calls.byID[session]; s != nil && s.state == callEstablished && s.role.lac() == lac {
+	if s := t.calls.byID[session]; s != nil && s.state == callEstablished && (s.role.lac() == lac || t.version == 3) {
 		if t.version == 3 {
 			m.AssignedSessionID = s.id // RFC 3931 §6.13: Local Session ID
 		}
