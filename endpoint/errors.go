@@ -1,7 +1,9 @@
 package endpoint
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 
@@ -136,8 +138,8 @@ func publicError(err error) error {
 	if _, ok := errors.AsType[*control.CapabilityError](err); ok {
 		return &RefusedError{words: words}
 	}
-	if _, ok := errors.AsType[*control.PseudowireError](err); ok {
-		return &RefusedError{words: words}
+	if e, ok := errors.AsType[*control.PseudowireError](err); ok {
+		return &RefusedError{words: fmt.Sprintf("the peer takes no %v, only %s", PseudowireType(e.Type), typeWords(e.Advertised))}
 	}
 	if e, ok := errors.AsType[*control.TimeoutError](err); ok {
 		return &TimeoutError{Silent: !e.Heard && e.Awaited == 0, V3: e.V3, Secret: e.Secret, words: words}
@@ -158,6 +160,15 @@ func publicError(err error) error {
 		return &TimeoutError{words: words}
 	}
 	return err
+}
+
+// typeWords are types of pseudowires for people: "Ethernet, PPP".
+func typeWords(types []uint16) string {
+	words := make([]string, len(types))
+	for i, t := range types {
+		words[i] = PseudowireType(t).String()
+	}
+	return cmp.Or(strings.Join(words, ", "), "nothing")
 }
 
 // cdn is what we tell the peer of a session whose PPP has ended. What it may not

@@ -38,6 +38,7 @@ type client struct {
 	recording *recording
 	greeting  string // what the first line that tells of a connection ends with
 	greeted   bool   // the events' goroutine's
+	unwatch   func() // ends what watches it; nil: nothing does
 }
 
 // client reads the secrets, and prepares what does not need the network.
@@ -81,6 +82,7 @@ func (f *dialFlags) client(p *program, servers ...string) (*client, error) {
 
 // dial returns when the tunnel is up, or with an error that explains why it is not.
 func (c *client) dial(ctx context.Context) error {
+	c.watch()
 	if _, err := node.Dial(ctx, &c.Client); err != nil {
 		return c.explain(err)
 	}
@@ -92,6 +94,7 @@ func (c *client) start() error {
 	if err := c.Start(); err != nil {
 		return c.explain(err)
 	}
+	c.watch()
 	return nil
 }
 
@@ -103,10 +106,10 @@ func (c *client) tell(e node.Event) {
 		case !c.greeted:
 			c.greeted = true
 			if c.greeting != "" {
-				c.p.printf("connected to %s%s", describe(&e), c.greeting)
+				c.p.printf("connected to %s%s", describe(&e, c.how(&e)), c.greeting)
 			}
 		default:
-			c.p.printf("connected again to %s\n", describe(&e))
+			c.p.printf("connected again to %s\n", describe(&e, c.how(&e)))
 		}
 	case node.Changed:
 		c.p.printf("now address %s, DNS %s\n", addressList(reachable(e.Addresses)), addressList(e.DNS))
@@ -155,6 +158,9 @@ func (c *client) explain(err error) error {
 	if _, told := explained.(*failure); !told && c.User == "" && errors.As(err, &ended) {
 		return &failure{err, "no user was named, and the server may want one: --user and --password-file", 1}
 	}
+	if _, told := explained.(*failure); !told && c.V3 != nil {
+		return c.explainV3(err)
+	}
 	return explained
 }
 
@@ -162,16 +168,21 @@ func (c *client) explain(err error) error {
 // the capture, if there was one.
 func (c *client) close() error {
 	c.Close()
+	if c.unwatch != nil {
+		c.unwatch()
+	}
 	return c.recording.end()
 }
 
-// describe is what a user wants to know of a connection, in half a line.
-func describe(c *node.Connected) string {
+// describe is what a user wants to know of a connection, in half a line. How says by which
+// means, if there is a choice.
+func describe(c *node.Connected, how string) string {
 	var b strings.Builder
 	fmt.Fprint(&b, c.Peer)
 	if c.PeerName != "" {
 		fmt.Fprintf(&b, " (%s)", printable(c.PeerName))
 	}
+	b.WriteString(how)
 	for _, a := range reachable(c.Addresses) {
 		fmt.Fprintf(&b, ", address %v", a)
 	}

@@ -79,7 +79,7 @@ func (cmd *demoCmd) Run(p *program) error {
 
 	page := "http://" + s.Gateways()[0].String() + "/"
 	up := c.Status().Current
-	p.printf("connected to %s; SOCKS5 on %v\n", describe(&up), socks.Addr())
+	p.printf("connected to %s; SOCKS5 on %v\n", describe(&up, ""), socks.Addr())
 	if cmd.Once {
 		return fetch(p, socks.Addr(), page)
 	}

@@ -53,6 +53,8 @@ func explainDial(err error) error {
 		auth     *endpoint.AuthError
 		timeout  *endpoint.TimeoutError
 		patience *node.PatienceError
+		lease    *node.LeaseError
+		inside   *node.InsideError
 		peer     *endpoint.PeerError
 	)
 	_, alone := err.(*node.AttemptError)
@@ -69,8 +71,16 @@ func explainDial(err error) error {
 		return &failure{err, "the tunnel secret is the server's own, not a user's password: check --secret-file or L2TPNET_SECRET", 1}
 	case errors.As(err, &auth):
 		return &failure{err, "check --user, --password-file or L2TPNET_PASSWORD, and the methods in --auth", 1}
+	case errors.As(err, &timeout) && timeout.Hint() != "":
+		return &failure{err, timeout.Hint(), 1}
+	case errors.As(err, &patience) && patience.Hint() != "":
+		return &failure{err, patience.Hint(), 1}
 	case errors.As(err, &timeout) && timeout.Silent, errors.As(err, &patience):
 		return &failure{err, "is it an L2TP server, and do UDP datagrams reach this port and come back?", 1}
+	case errors.As(err, &lease):
+		return &failure{err, noLeaseHint, 1}
+	case errors.As(err, &inside):
+		return usage(ofNetstack(inside), insideHint)
 	case errors.As(err, &peer) && peer.NotAuthorized():
 		return &failure{err, "the server may want a tunnel secret (--secret-file, L2TPNET_SECRET), or another one", 1}
 	case errors.As(err, &dns) && alone:
@@ -80,6 +90,11 @@ func explainDial(err error) error {
 	}
 	return err
 }
+
+const (
+	noLeaseHint = "is there a DHCP server on that Ethernet? --address gives an address without one"
+	insideHint  = "--address, --gateway and --dns say what we have inside"
+)
 
 // explainLookup says who is asked for names inside.
 func explainLookup(err error) error {

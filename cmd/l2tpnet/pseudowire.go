@@ -161,7 +161,7 @@ func (cmd *pseudowireCmd) explain(err error) error {
 		return err
 	}
 	if inside, ok := errors.AsType[*node.InsideError](err); ok {
-		return usage(ofNetstack(inside), "--address, --gateway and --dns say what we have inside")
+		return usage(ofNetstack(inside), insideHint)
 	}
 	if attempt, ok := errors.AsType[*node.AttemptError](err); ok && attempt.Address.IsValid() {
 		return err
@@ -185,10 +185,10 @@ func (w *wireEnd) tell(e node.Event) {
 	case node.Connected:
 		if !w.greeted {
 			w.greeted = true
-			w.p.printf("%v pseudowire to %s%s", w.cmd.PW, describe(&e), w.greeting)
+			w.p.printf("%v pseudowire to %s%s", w.cmd.PW, describe(&e, ""), w.greeting)
 			return
 		}
-		w.p.printf("again: %v pseudowire to %s\n", w.cmd.PW, describe(&e))
+		w.p.printf("again: %v pseudowire to %s\n", w.cmd.PW, describe(&e, ""))
 	case node.Changed:
 		w.p.printf("now address %s, DNS %s\n", addressList(reachable(e.Addresses)), addressList(e.DNS))
 	case node.Disconnected:

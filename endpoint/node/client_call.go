@@ -82,9 +82,14 @@ func (w *call) open(ctx context.Context, ep *endpoint.Endpoint, to netip.AddrPor
 }
 
 func (w *call) dial(ctx context.Context, ep *endpoint.Endpoint, to netip.AddrPort, patience time.Duration) (*endpoint.Tunnel, error) {
-	return within(ctx, patience, func(ctx context.Context) (*endpoint.Tunnel, error) {
+	tunnel, err := within(ctx, patience, func(ctx context.Context) (*endpoint.Tunnel, error) {
 		return ep.Dial(ctx, to.String(), &w.tunnel)
 	})
+	if late, ok := errors.AsType[*PatienceError](err); ok && w.tunnel.V3 != nil {
+		silent := endpoint.TimeoutError{Silent: true, V3: !w.tunnel.Fallback, Secret: w.tunnel.Secret != ""}
+		late.hint = silent.Hint()
+	}
+	return tunnel, err
 }
 
 // within has f called with a context that is over after patience, and tells when that is
@@ -99,7 +104,7 @@ func within[T any](ctx context.Context, patience time.Duration, f func(context.C
 	v, err := f(short)
 	if err != nil && short.Err() != nil && ctx.Err() == nil {
 		var none T
-		return none, &PatienceError{patience}
+		return none, &PatienceError{After: patience}
 	}
 	return v, err
 }

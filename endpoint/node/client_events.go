@@ -139,7 +139,14 @@ func (l attemptErrors) Unwrap() []error {
 
 // A PatienceError ends an attempt whose address has not established the tunnel in
 // time, while others wait for their turn.
-type PatienceError struct{ After time.Duration }
+type PatienceError struct {
+	After time.Duration
+	hint  string
+}
+
+// Hint is what may be the matter with the server, for people, as
+// [endpoint.TimeoutError.Hint]'s; empty: nobody knows.
+func (e *PatienceError) Hint() string { return e.hint }
 
 func (e *PatienceError) Error() string { return fmt.Sprintf("no tunnel within %v", e.After) }
 

@@ -143,7 +143,7 @@ func (s *story) dial(ctx context.Context, _ *target, to netip.AddrPort, patience
 		o = outcome{31 * time.Second, errSilent}
 	}
 	if patience > 0 && o.after > patience {
-		o = outcome{patience, &PatienceError{patience}}
+		o = outcome{patience, &PatienceError{After: patience}}
 	}
 	select {
 	case <-time.After(o.after):

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/l2tpnet/l2tpnet/endpoint"
+	"github.com/l2tpnet/l2tpnet/endpoint/node"
+)
+
+// In L2TPv3 a peer that has another secret is silent, and ten retries take more than a
+// minute: who waits is told earlier what may be the matter.
+
+// how is by which version of L2TP the server was reached, and what it carries, for who has
+// asked for L2TPv3.
+func (c *client) how(e *node.Connected) string {
+	if c.V3 == nil {
+		return ""
+	}
+	return fmt.Sprintf(", L2TPv%d, %v", e.Version, e.Type)
+}
+
+// watch says what is wrong with L2TPv3, each thing once, until the client is closed.
+func (c *client) watch() {
+	if c.V3 == nil {
+		return
+	}
+	ctx, stop := context.WithCancel(c.p.ctx)
+	over := make(chan struct{})
+	c.unwatch = func() { stop(); <-over }
+	go func() {
+		defer close(over)
+		look := time.NewTicker(silence)
+		defer look.Stop()
+		for told := map[string]bool{}; ; {
+			select {
+			case <-look.C:
+			case <-ctx.Done():
+				return
+			}
+			words, hint := c.diagnose(c.Status())
+			if words == "" || told[words] {
+				continue
+			}
+			told[words] = true
+			c.complain("%s", words)
+			if hint != "" {
+				fmt.Fprintf(c.p.stderr, "hint: %s\n", hint)
+			}
+		}
+	}()
+}
+
+// diagnose is what is wrong with a client of L2TPv3; "": nothing can be seen.
+func (c *client) diagnose(st node.ClientStatus) (words, hint string) {
+	var tunnel endpoint.TunnelStatus // there is one
+	if len(st.Endpoint.Tunnels) > 0 {
+		tunnel = st.Endpoint.Tunnels[0]
+	}
+	circuit := ""
+	if len(tunnel.Sessions) > 0 {
+		circuit = tunnel.Sessions[0].PeerCircuit
+	}
+	switch {
+	case st.State == node.StateConnecting && !tunnel.Up && st.Endpoint.Counters.BadDigest > 0:
+		return "control messages come whose digest is wrong or missing, and are dropped", "the server has another tunnel secret, or none: --secret-file, L2TPNET_SECRET"
+	case st.State == node.StateConnecting && !tunnel.Up && tunnel.Peer.IsValid():
+		silent := endpoint.TimeoutError{Silent: true, V3: !c.Fallback, Secret: c.Secret != ""}
+		return fmt.Sprintf("no answer by L2TPv3 yet from %v", tunnel.Peer), silent.Hint()
+	case strings.HasPrefix(circuit, "inactive"):
+		return "the server's circuit is " + circuit + ": nothing is sent to it", ""
+	case st.State == node.StateConnecting && c.DHCP && len(tunnel.Sessions) > 0:
+		return "no address has come by DHCP yet", noLeaseHint
+	}
+	return "", ""
+}
+
+// explainV3 says what a server means that has refused what was asked for by L2TPv3.
+func (c *client) explainV3(err error) error {
+	if e, ok := errors.AsType[*endpoint.RefusedError](err); ok && e.Message == "" && c.Outgoing == nil {
+		return &failure{err, "--pw is what the pseudowire carries", 1}
+	}
+	if peer, ok := errors.AsType[*endpoint.PeerError](err); ok && peer.Message == "CDN" {
+		return &failure{err, "--remote-end-id names one of the server's circuits, --pw its type", 1}
+	}
+	return err
+}
