@@ -190,6 +190,8 @@ func sessionLines(p *program) func(node.ServerEvent) {
 		v := e.Session
 		name, which := sessionName(v), sessionAddresses(v)
 		switch {
+		case e.Host != nil:
+			p.printf("%s has %v, %v\n", name, e.Host.Address, e.Host.MAC)
 		case e.Up:
 			p.printf("%s connected: %s from %v\n", name, which, v.Peer)
 		case errors.Is(e.Err, node.ErrReplaced):

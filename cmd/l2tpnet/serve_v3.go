@@ -61,7 +61,8 @@ func (f *serveV3Flags) set(s *node.Server, cmd *serveCmd) (err error) {
 	if s.LAN, err = f.lan(cmd); err != nil {
 		return err
 	}
-	return nil
+	s.Circuits, err = f.circuits()
+	return err
 }
 
 // lan is our end of the clients' Ethernet; nil: there is none.
