@@ -58,7 +58,7 @@ func (e *AuthError) Error() string { return e.words }
 type TimeoutError struct {
 	Silent bool // nothing has ever come from it
 	// V3 tells that nothing but L2TPv3 was spoken to it, and Secret that it may have
-	// been silent since it has another tunnel secret, or none, in L2TPv3.
+	// been silent since it has another tunnel secret than ours, or none, in L2TPv3.
 	V3, Secret bool
 	words      string
 }
@@ -72,8 +72,11 @@ func (e *TimeoutError) Error() string { return e.words }
 // like no answer.
 func (e *TimeoutError) Hint() string {
 	var may []string
-	if e.Silent && e.Secret {
+	switch {
+	case e.Silent && e.Secret:
 		may = append(may, "the peer may have another tunnel secret, or none: it is silent then in L2TPv3")
+	case e.Silent && e.V3:
+		may = append(may, "the peer may want a tunnel secret: it is silent then in L2TPv3")
 	}
 	if e.Silent && e.V3 {
 		may = append(may, "the peer may not speak L2TPv3, and was not offered to fall back to L2TPv2")

@@ -47,7 +47,8 @@ func (c *client) watch() {
 			}
 			told[words] = true
 			c.complain("%s", words)
-			if hint != "" {
+			if hint != "" && !told[hint] {
+				told[hint] = true
 				fmt.Fprintf(c.p.stderr, "hint: %s\n", hint)
 			}
 		}
