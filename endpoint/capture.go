@@ -119,6 +119,14 @@ func (e *Endpoint) write(b []byte, p *udp.Path) error {
 	return p.Conn().Write(b, p)
 }
 
+// writeWhole is write for a datagram that must not be fragmented.
+func (e *Endpoint) writeWhole(b []byte, p *udp.Path) error {
+	if r := e.recorder.Load(); r != nil {
+		r.outer(pcapng.Outbound, &link.Frame{Body: b}, p.Peer, p.Local)
+	}
+	return p.Conn().WriteWhole(b, p)
+}
+
 // received has a datagram captured.
 func (e *Endpoint) received(b []byte, from netip.AddrPort, to netip.Addr) {
 	if r := e.recorder.Load(); r != nil {

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"time"
 
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/ppp"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/udp"
 )
@@ -88,17 +89,12 @@ func (s *Session) pathMTU() int {
 	if known > 0 {
 		datagram = min(datagram, known)
 	}
-	mtu := datagram - s.encap.overhead()
-	switch {
-	case s.ppp != nil:
+	mtu := datagram - s.encap.overhead() - s.layer()
+	if s.ppp != nil {
 		mtu -= ppp.HeaderLen + ppp.EncryptionLen
 		if s.ppp.proved > 0 {
 			mtu = min(mtu, s.ppp.proved)
 		}
-	case s.kind == PseudowireVLAN:
-		mtu -= ethernetHeaderLen + vlanTagLen
-	case s.kind == PseudowireEthernet:
-		mtu -= ethernetHeaderLen
 	}
 	return mtu
 }
@@ -134,6 +130,73 @@ func (s *Session) carriesNow(c *carriage) {
 	s.carries.Store(c)
 	if mtu > was {
 		s.tellMTU(mtu)
+	}
+}
+
+// outerMTUs are MTUs that paths are likely to have where long packets get lost: those of
+// Ethernet below PPPoE, tunnels and mobile networks, and what IPv6 and IPv4 at least have.
+var outerMTUs = []int{1492, 1476, 1460, 1440, 1420, 1400, 1380, 1340, 1300, 1280, 1152, 1024, 768, 576}
+
+// measure has the control connection of an L2TPv3 tunnel find out whether datagrams come
+// through that are as long as those of its sessions where no PPP ends, which has Echo-Requests
+// for that. On the loop.
+func (t *Tunnel) measure(now time.Time) {
+	if t.static() || !t.isV3() {
+		return
+	}
+	headers := 20 + 8
+	if t.Peer().Addr().Is6() {
+		headers = 40 + 8
+	}
+	longest, least := 0, 0
+	for _, s := range *t.sessions.Load() {
+		if s.ppp != nil {
+			continue
+		}
+		front := s.encap.overhead() + s.layer()
+		datagram := 1500 - headers
+		if s.mtuMax > 0 {
+			datagram = min(s.mtuMax, frameMax) + front
+		}
+		longest, least = max(longest, datagram), max(least, leastMTU4+front)
+	}
+	var sizes []int
+	if longest > 0 {
+		sizes = append(sizes, longest)
+	}
+	for _, mtu := range outerMTUs {
+		if n := mtu - headers; n < longest && n >= least {
+			sizes = append(sizes, n)
+		}
+	}
+	t.machine.Measure(now, sizes)
+}
+
+// layer is how many octets a frame has in front of its IP packet.
+func (s *Session) layer() int {
+	switch s.kind {
+	case PseudowireVLAN:
+		return ethernetHeaderLen + vlanTagLen
+	case PseudowireEthernet:
+		return ethernetHeaderLen
+	}
+	return 0
+}
+
+// sendWhole sends a message that must not be fragmented, or it would not tell how long
+// the path lets datagrams be. On the loop.
+func (t *Tunnel) sendWhole(packet []byte) {
+	if err := t.ep.writeWhole(packet, t.path.Load()); err != nil {
+		t.log.Debug("not sent in one piece", "bytes", len(packet), "error", err)
+	}
+}
+
+// narrowed has all sessions heed what the control connection has found out. On the loop.
+func (t *Tunnel) narrowed(found control.PathMax) {
+	path := t.path.Load()
+	path.Narrow(found.Bytes, found.For)
+	for _, s := range *t.sessions.Load() {
+		s.heed(path)
 	}
 }
 

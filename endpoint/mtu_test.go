@@ -231,3 +231,84 @@ func TestAPathThatLosesLongDatagrams(t *testing.T) {
 		}
 	})
 }
+
+// The same of a pseudowire without PPP: HELLOs as long as its datagrams find out what comes
+// through, each end for its own direction.
+func TestHellosMeasureThePathOfAPseudowire(t *testing.T) {
+	for _, c := range []struct {
+		kind PseudowireType
+		wide int // with 8 octets of session header and 8 of cookie
+		want int // of 1,400 bytes outside
+	}{
+		{PseudowireEthernet, 1472 - 16 - 14, 1372 - 16 - 14},
+		{PseudowireVLAN, 1472 - 16 - 18, 1372 - 16 - 18},
+		{PseudowireIP, 1472 - 16, 1372 - 16},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n := simnet.New(1)
+			cfg := PseudowireConfig{Type: c.kind, CookieLen: 8}
+			if c.kind == PseudowireVLAN {
+				cfg.VLAN = 7
+			}
+			lns, lac := answeringV3(t, n, 1, func(a *AnswerConfig) {
+				a.Pseudowire = func(Call) (*PseudowireConfig, error) { return &cfg, nil }
+			}), dialling(t, n, 1)
+			defer lns.Close()
+			defer lac.Close()
+			host := func(address string) string { return netip.MustParseAddrPort(address).Addr().String() }
+			link := func(up, down int, loss float64) {
+				n.SetLink(host(lacAddr), host(lnsAddr), simnet.Link{MTU: up, Delay: 50 * time.Millisecond, Loss: loss})
+				n.SetLink(host(lnsAddr), host(lacAddr), simnet.Link{MTU: down, Delay: 50 * time.Millisecond, Loss: loss})
+			}
+			link(1400, 1500, 0)
+			tun := dialV3(t, lac, nil)
+			client, server := openV3(t, tun, lns, &cfg)
+			up, down := &told{}, &told{}
+			client.Attach(up)
+			server.Attach(down)
+			time.Sleep(10 * time.Second)
+			if client.MTU() != c.want || server.MTU() != c.wide {
+				t.Errorf("type %v: the MTUs are %d and %d, want %d where the path is narrow and %d where it is not", c.kind, client.MTU(), server.MTU(), c.want, c.wide)
+			}
+			up.expect(t, "narrow", c.wide, c.want)
+			down.expect(t, "wide", c.wide)
+
+			// It stays so, is wide again when the path is, and losses are not taken for anything.
+			time.Sleep(35 * time.Minute)
+			up.expect(t, "still narrow", c.wide, c.want)
+			link(1500, 1500, 0.1)
+			time.Sleep(12 * time.Minute)
+			up.expect(t, "wide again", c.wide, c.want, c.wide)
+			time.Sleep(5 * time.Hour)
+			up.expect(t, "on a bad line", c.wide, c.want, c.wide)
+			down.expect(t, "on a bad line", c.wide)
+			if err := tun.Err(); err != nil {
+				t.Errorf("the tunnel has ended: %v", err)
+			}
+		})
+	}
+}
+
+// A tunnel has no such HELLOs without a session that needs them, and what else there is to
+// say does not wait for them.
+func TestHellosDoNotDelayOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lns, lac := answeringV3(t, n, 1, nil), dialling(t, n, 1)
+		defer lns.Close()
+		defer lac.Close()
+		tun := dialV3(t, lac, nil)
+		client, _ := openV3(t, tun, lns, nil)
+		n.SetDefault(simnet.Link{MTU: 1000})
+		time.Sleep(600 * time.Millisecond) // the first HELLO is lost
+		began := time.Now()
+		openV3(t, tun, lns, nil)
+		if took := time.Since(began); took > 400*time.Millisecond {
+			t.Errorf("a session was opened after %v", took)
+		}
+		time.Sleep(2 * time.Minute)
+		if want := 1000 - 28 - 16 - 14; client.MTU() > want || client.MTU() < 576 {
+			t.Errorf("the MTU is %d, want at most %d", client.MTU(), want)
+		}
+	})
+}

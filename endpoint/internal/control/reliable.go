@@ -102,7 +102,7 @@ func (r *reliable) push(now time.Time, o outgoing) bool {
 	} else if len(r.queue) >= r.cfg.SendQueue {
 		return false
 	}
-	r.clearTheWay(now)
+	r.clearTheWay()
 	r.queue = append(r.queue, o)
 	r.flush(now)
 	return true

@@ -246,6 +246,12 @@ func describe(event Event) string {
 		return fmt.Sprintf("WANError %d %+v", e.Session, e.CallErrors)
 	case LinkInfo:
 		return fmt.Sprintf("LinkInfo %d %+v", e.Session, e.ACCM)
+	case Whole:
+		h, avps, _ := wire.ParseHeader(e.Packet)
+		m, _ := wire.ParseMessage(avps, nil)
+		return fmt.Sprintf("whole %v of %d ns=%d nr=%d", m.Type, len(e.Packet), h.Ns, h.Nr)
+	case PathMax:
+		return fmt.Sprintf("PathMax %d for %v", e.Bytes, e.For)
 	case SessionDown:
 		return fmt.Sprintf("SessionDown %d %v", e.Session, e.Err)
 	}

@@ -151,10 +151,11 @@ func (r *reliable) interval() time.Duration {
 	return r.cfg.retryInterval(r.tries)
 }
 
-// clearTheWay has a sounding that is in flight be followed by the message alone, at once.
-func (r *reliable) clearTheWay(now time.Time) {
+// clearTheWay has the message of a sounding that is in flight go again, at once and as it
+// is, before others that are to be flushed.
+func (r *reliable) clearTheWay() {
 	if r.filled() {
 		r.sounding.sizes, r.sounding.outOfTheWay = nil, true
-		r.retryAt = now
+		r.next, r.retryAt = 0, time.Time{}
 	}
 }

@@ -30,6 +30,7 @@ type Conn struct {
 type form interface {
 	read() ([]Run, error)
 	send(frames []link.Frame, p *Path) (sent int, err error)
+	sendWhole(b []byte, p *Path) error
 	route(p *Path)
 	buffers() (receive, send int)
 }
@@ -105,6 +106,10 @@ func (c *Conn) Write(b []byte, p *Path) error {
 	_, err := c.form.send(batch.Frames, p)
 	return err
 }
+
+// WriteWhole sends a datagram in one piece, or not at all: what is too long for the
+// path is an error, or gets lost.
+func (c *Conn) WriteWhole(b []byte, p *Path) error { return c.form.sendWhole(b, p) }
 
 // Buffers is how many bytes the system has granted for datagrams that wait to be
 // read, and to be sent, its own overhead included; 0: it does not tell.

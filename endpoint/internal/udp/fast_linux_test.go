@@ -480,3 +480,56 @@ func TestAddressesOfInterfaces(t *testing.T) {
 		t.Errorf("%d names are remembered, want at most %d", len(f.zones), zonesMax)
 	}
 }
+
+// Datagrams that get lost in one piece go without DF, and those alone; over IPv6, in
+// pieces that are short enough. One that is to go whole does so all the same.
+func TestOnAPathThatIsNarrowLongDatagramsGoInPieces(t *testing.T) {
+	for _, s := range []struct {
+		network, listen string
+		level, option   int
+		do, pieces      int
+	}{
+		{"udp4", "127.0.0.1:0", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO, unix.IP_PMTUDISC_DONT},
+		{"udp6", "[::1]:0", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO, unix.IPV6_PMTUDISC_WANT},
+	} {
+		t.Run(s.network, func(t *testing.T) {
+			in, out := New(listen(t, s.network, s.listen)), spy(listen(t, s.network, s.listen))
+			if !out.f.segments {
+				t.Skip("SKIPPED: UDP_SEGMENT: the kernel does not know it")
+			}
+			if len(out.f.discoveries) == 0 {
+				t.Skip("SKIPPED: DF: this system's default is not to find out the path's MTU")
+			}
+			path := out.Path(in.LocalAddr(), netip.Addr{})
+			path.Narrow(1372, time.Hour)
+			get := func() (how int) {
+				out.f.raw.Control(func(fd uintptr) { how, _ = unix.GetsockoptInt(int(fd), s.level, s.option) })
+				return how
+			}
+			send := out.f.calls.send
+			out.f.calls.send = func(fd int, m *message) (int, syscall.Errno) {
+				how, _ := unix.GetsockoptInt(fd, s.level, s.option)
+				n, want := total(vectorsOf(m)), s.do
+				if n > 1372 && n != 1999 && segmentSize(m) == 0 {
+					want = s.pieces
+				}
+				if how != want {
+					t.Errorf("%d bytes are sent by %d, want %d", n, how, want)
+				}
+				return send(fd, m)
+			}
+			from := out.LocalAddr()
+			sendAndTake(t, "narrow", out.Conn, path, in, from, join(repeat(1372, 20), []int{1373, 1500}, repeat(1000, 3), []int{60000}, repeat(1372, 3)))
+			expectFrames(t, out, "the long ones alone", []int{20}, []int{1}, []int{1}, []int{3}, []int{1}, []int{3})
+			if how := get(); how != s.do {
+				t.Errorf("afterwards they are sent by %d, want %d", how, s.do)
+			}
+			if err := out.WriteWhole(make([]byte, 1999), path); err != nil {
+				t.Error(err)
+			}
+			if d := take(t, in, 1)[0]; len(d.bytes) != 1999 {
+				t.Errorf("%d bytes came, want 1999", len(d.bytes))
+			}
+		})
+	}
+}

@@ -38,16 +38,24 @@ func (f *fast) discover(fd int) {
 	}
 }
 
-// sendInPieces sends a message that is fragmented, and reports whether it went. raw.Write
-// lets in one at a time. What others send meanwhile may be fragmented as well, and is
-// refused the next time.
-func (f *fast) sendInPieces(m *message) (sent bool) {
+// sendInPieces sends a message that is fragmented, and reports whether it went. Where the
+// system knows of no need for that, lost is the length of datagrams beyond which they get
+// lost: IPv4's is left to the routers, which IPv6's must not be. raw.Write lets in one at a
+// time. What others send meanwhile may be fragmented as well, and is refused the next time.
+func (f *fast) sendInPieces(m *message, lost int) (sent bool) {
 	if len(f.discoveries) == 0 {
 		return false
 	}
 	err := f.raw.Write(func(fd uintptr) bool {
 		for _, d := range f.discoveries {
-			unix.SetsockoptInt(int(fd), d.level, d.option, d.want)
+			how := d.want
+			if lost > 0 && d == discovery4 {
+				how = unix.IP_PMTUDISC_DONT
+			}
+			unix.SetsockoptInt(int(fd), d.level, d.option, how)
+			if lost > 0 && d == discovery6 {
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU, max(lost+headers6, leastMTU6))
+			}
 		}
 		_, errno := f.calls.send(int(fd), m)
 		for errno == unix.EINTR {
@@ -55,12 +63,18 @@ func (f *fast) sendInPieces(m *message) (sent bool) {
 		}
 		for _, d := range f.discoveries {
 			unix.SetsockoptInt(int(fd), d.level, d.option, d.do)
+			if lost > 0 && d == discovery6 {
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU, 0)
+			}
 		}
 		sent = errno == 0
 		return errno != unix.EAGAIN
 	})
 	return sent && err == nil
 }
+
+// leastMTU6 is what every link of IPv6 carries (RFC 8200 §5).
+const leastMTU6 = 1280
 
 // tooLong learns from the refusal of a datagram of n bytes.
 func (f *fast) tooLong(p *Path, n int) {

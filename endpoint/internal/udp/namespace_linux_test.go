@@ -144,3 +144,22 @@ func TestAPeerWithoutARoute(t *testing.T) {
 		t.Errorf("%d sent, error %v", sent, err)
 	}
 }
+
+func TestWhatIsToGoWholeIsRefused(t *testing.T) {
+	a := &net.UDPConn{}
+	inNamespace(t, 1500, func() error { return open(t, &a) })
+	c := New(a)
+	path := c.Path(c.LocalAddr(), netip.Addr{})
+	if err := c.WriteWhole(make([]byte, 1473), path); !errors.Is(err, unix.EMSGSIZE) {
+		t.Errorf("1473 bytes: error %v, want %v", err, unix.EMSGSIZE)
+	}
+	if n := path.MaxDatagram(); n == 0 || n > 1472 {
+		t.Errorf("datagrams have at most %d bytes, want at most 1472", n)
+	}
+	if err := c.WriteWhole(make([]byte, 1472), path); err != nil {
+		t.Errorf("1472 bytes: %v", err)
+	}
+	if d := take(t, c, 1)[0]; len(d.bytes) != 1472 {
+		t.Errorf("%d bytes came, want 1472", len(d.bytes))
+	}
+}

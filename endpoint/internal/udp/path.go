@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"math"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -34,17 +35,43 @@ func (p *Path) Conn() *Conn { return p.conn }
 type lessons struct {
 	max         int       // bytes; longer datagrams are refused or fragmented
 	maxUntil    time.Time // when that is forgotten
+	lost        int       // bytes; longer datagrams get lost, which the system does not know; 0: none do
+	lostUntil   time.Time // when that is forgotten
 	singlyUntil time.Time // until when each message has one datagram
 }
 
 // MaxDatagram is the most bytes of a datagram to the peer that goes in one piece, as
-// far as our own system knows, for ten minutes (RFC 1191 §6.3, RFC 8201 §4); 0 when it
-// has not objected to any.
+// far as our own system knows, for ten minutes (RFC 1191 §6.3, RFC 8201 §4), and
+// [Path.Narrow] has said; 0 when there has been no objection to any.
 func (p *Path) MaxDatagram() int {
-	if l := p.learnt.Load(); l != nil && l.max > 0 && time.Now().Before(l.maxUntil) {
-		return l.max
+	l := p.learnt.Load()
+	if l == nil {
+		return 0
 	}
-	return 0
+	most, now := 0, time.Now()
+	if l.max > 0 && now.Before(l.maxUntil) {
+		most = l.max
+	}
+	if l.lost > 0 && now.Before(l.lostUntil) && (most == 0 || l.lost < most) {
+		most = l.lost
+	}
+	return most
+}
+
+// Narrow notes for some time that datagrams of more than n bytes get lost on the way to
+// the peer, without a word to the system: until then they are sent in pieces, where the
+// system has a way for that. 0: they do not, as far as is known.
+func (p *Path) Narrow(n int, lifetime time.Duration) {
+	p.learn(func(l *lessons) { l.lost, l.lostUntil = n, time.Now().Add(lifetime) })
+}
+
+// wholeMax is the most bytes of a datagram that needs not be sent in pieces lest it get
+// lost: any number if none does.
+func (p *Path) wholeMax() int {
+	if l := p.learnt.Load(); l != nil && l.lost > 0 && time.Now().Before(l.lostUntil) {
+		return l.lost
+	}
+	return math.MaxInt
 }
 
 // segmentMax is the most bytes of a datagram that may share a message with others,

@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"math"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -178,4 +179,33 @@ func TestRunsOfDatagrams(t *testing.T) {
 	for range (&Run{bytes: []byte("abcdef"), size: 2}).Datagrams() {
 		break // is allowed
 	}
+}
+
+// Issue 5: "no black hole when ICMP is lost". What a measurement has found is heeded
+// beside what the system says, and is forgotten in time.
+func TestAPathIsNarrowedFromAbove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &Path{Peer: netip.MustParseAddrPort("192.0.2.1:1701")}
+		expect := func(when string, max, whole int) {
+			t.Helper()
+			if got := p.MaxDatagram(); got != max {
+				t.Errorf("%s: MaxDatagram is %d, want %d", when, got, max)
+			}
+			if got := p.wholeMax(); got != whole {
+				t.Errorf("%s: datagrams of up to %d bytes are sent in one piece, want %d", when, got, whole)
+			}
+		}
+		p.Narrow(1372, 11*time.Minute)
+		expect("narrowed", 1372, 1372)
+		p.tooLong(1473, 1428)
+		expect("the system knows of something wider", 1372, 1372)
+		p.Narrow(0, time.Hour)
+		expect("wide again", 1400, math.MaxInt)
+		p.Narrow(1412, 11*time.Minute)
+		expect("the system knows of something narrower", 1400, 1412)
+		time.Sleep(10 * time.Minute)
+		expect("which it forgets", 1412, 1412)
+		time.Sleep(time.Minute)
+		expect("all is forgotten", 0, math.MaxInt)
+	})
 }

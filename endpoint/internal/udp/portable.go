@@ -105,6 +105,15 @@ func (f *portable) send(frames []link.Frame, p *Path) (sent int, err error) {
 	return sent, err
 }
 
+// sendWhole sends as any other datagram is: none is sent in pieces knowingly.
+func (f *portable) sendWhole(b []byte, p *Path) error {
+	err := f.write(b, p)
+	if errors.Is(err, syscall.EMSGSIZE) {
+		p.tooLong(len(b), 0)
+	}
+	return err
+}
+
 func (f *portable) write(b []byte, p *Path) error {
 	switch {
 	case p.oob != nil:

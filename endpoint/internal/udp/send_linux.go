@@ -46,8 +46,22 @@ func (f *fast) send(frames []link.Frame, p *Path) (sent int, err error) {
 	o := outboxes.Get().(*outbox)
 	o.f = f
 	defer o.free()
+	whole := p.wholeMax()
 	for len(frames) > 0 {
-		o.build(frames, p, longest)
+		if frames[0].Len() > whole {
+			e := f.sendLong(o, frames[0:1], p)
+			if frames = frames[1:]; e == nil {
+				sent++
+			} else {
+				err = e
+			}
+			continue
+		}
+		next := 1
+		for next < len(frames) && frames[next].Len() <= whole {
+			next++
+		}
+		o.build(frames[:next], p, longest)
 		for o.next < o.built {
 			first := o.next
 			if e := o.write(); e != nil {
@@ -68,7 +82,7 @@ func (f *fast) send(frames []link.Frame, p *Path) (sent int, err error) {
 				}
 			} else if o.refused == unix.EMSGSIZE {
 				f.tooLong(p, frames[0].Len())
-				if f.sendInPieces(&o.messages[o.next]) {
+				if f.sendInPieces(&o.messages[o.next], 0) {
 					sent++
 					frames = frames[1:]
 					o.next++
@@ -81,6 +95,41 @@ func (f *fast) send(frames []link.Frame, p *Path) (sent int, err error) {
 		}
 	}
 	return sent, err
+}
+
+// sendLong sends a frame that would get lost in one piece.
+func (f *fast) sendLong(o *outbox, frame []link.Frame, p *Path) error {
+	o.build(frame, p, 0)
+	if f.sendInPieces(&o.messages[0], p.wholeMax()) {
+		return nil
+	}
+	if err := o.write(); err != nil {
+		return err
+	}
+	if o.refused != 0 {
+		return f.opError("write", "sendmsg", p, o.refused)
+	}
+	return nil
+}
+
+func (f *fast) sendWhole(b []byte, p *Path) error {
+	batch := link.NewBatch()
+	defer batch.Free()
+	batch.Add(0, b, nil)
+	o := outboxes.Get().(*outbox)
+	o.f = f
+	defer o.free()
+	o.build(batch.Frames, p, 0)
+	if err := o.write(); err != nil {
+		return err
+	}
+	if o.refused == unix.EMSGSIZE {
+		f.tooLong(p, len(b))
+	}
+	if o.refused != 0 {
+		return f.opError("write", "sendmsg", p, o.refused)
+	}
+	return nil
 }
 
 // refuse learns from the refusal of a message of several datagrams of size bytes,
