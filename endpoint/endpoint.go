@@ -136,7 +136,7 @@ func newEndpoint(conns []net.PacketConn, full Config) *Endpoint {
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	for range min(loopsMax, runtime.GOMAXPROCS(0)) {
-		e.loops = append(e.loops, machine.NewLoop())
+		e.loops = append(e.loops, machine.NewLoop(nil))
 	}
 	for _, c := range conns {
 		e.socks = append(e.socks, udp.New(c))

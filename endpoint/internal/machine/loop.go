@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"container/heap"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,10 +11,14 @@ import (
 const PendingMax = 64
 
 // A Loop is one goroutine that drives many machines, with one timer heap.
-// Everything that a machine does happens on its loop's goroutine.
+// Everything that a machine does happens on its loop's goroutine, in rounds: of all that
+// was posted during the last one, and of the timers that are due.
 type Loop struct {
+	roundEnds func()
+
 	mu     sync.Mutex
-	inbox  []func(now time.Time)
+	inbox  *inbox // of the next round; nil: there is nothing
+	asleep bool
 	closed bool
 	wake   chan struct{}
 	done   chan struct{}
@@ -23,28 +26,79 @@ type Loop struct {
 	timers timers // the goroutine's own
 }
 
-// NewLoop starts a loop.
-func NewLoop() *Loop {
-	l := &Loop{wake: make(chan struct{}, 1), done: make(chan struct{})}
+// NewLoop starts a loop. roundEnds, unless it is nil, is called on it whenever a round has
+// ended: there machines' packets may be sent together.
+func NewLoop(roundEnds func()) *Loop {
+	l := &Loop{roundEnds: roundEnds, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	l.timers.began = time.Now()
 	go l.run()
 	return l
 }
 
+// A post is a command, or as many of the inbox's bytes as size says.
+type post struct {
+	to      driven // nil: the loop
+	command func(now time.Time)
+	size    int
+}
+
+// driven is a Runner of any kind.
+type driven interface {
+	command(now time.Time, f func(now time.Time))
+	packet(now time.Time, p []byte)
+}
+
+// An inbox is what has been posted, in its order. Those of loops that have nothing to do
+// are in a pool.
+type inbox struct {
+	posts []post
+	bytes []byte // of packets, one behind the other
+}
+
+var inboxes = sync.Pool{New: func() any { return new(inbox) }}
+
+// What of an inbox is used again.
+const (
+	postsKept = 1 << 12
+	bytesKept = 1 << 18
+)
+
+func (in *inbox) free() {
+	if cap(in.posts) > postsKept || cap(in.bytes) > bytesKept {
+		return // there was a flood
+	}
+	clear(in.posts)
+	in.posts, in.bytes = in.posts[:0], in.bytes[:0]
+	inboxes.Put(in)
+}
+
 // Do has f called on the loop, after all that was posted before. It reports
 // false, and f is never called, when the loop has been closed.
-func (l *Loop) Do(f func(now time.Time)) bool {
+func (l *Loop) Do(f func(now time.Time)) bool { return l.post(post{command: f}, nil) }
+
+// post copies the packet, if there is one.
+func (l *Loop) post(p post, packet []byte) bool {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
 		return false
 	}
-	l.inbox = append(l.inbox, f)
-	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default:
+	if l.inbox == nil {
+		l.inbox = inboxes.Get().(*inbox)
 	}
+	l.inbox.posts = append(l.inbox.posts, p)
+	l.inbox.bytes = append(l.inbox.bytes, packet...)
+	l.rouse()
+	l.mu.Unlock()
 	return true
+}
+
+// rouse wakes the goroutine if it sleeps. mu is held.
+func (l *Loop) rouse() {
+	if l.asleep {
+		l.asleep = false
+		l.wake <- struct{}{}
+	}
 }
 
 // Close ends the loop after what was posted before it, and waits for that.
@@ -52,11 +106,8 @@ func (l *Loop) Do(f func(now time.Time)) bool {
 func (l *Loop) Close() {
 	l.mu.Lock()
 	l.closed = true
+	l.rouse()
 	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
 	<-l.done
 }
 
@@ -64,38 +115,70 @@ func (l *Loop) run() {
 	defer close(l.done)
 	alarm := time.NewTimer(time.Hour)
 	defer alarm.Stop()
-	var batch []func(time.Time)
 	for {
 		l.mu.Lock()
-		batch, l.inbox = l.inbox, batch[:0]
-		closed := l.closed
+		in, closed := l.inbox, l.closed
+		l.inbox = nil
 		l.mu.Unlock()
-		for i, f := range batch {
-			batch[i] = nil
-			f(time.Now())
+		if in != nil {
+			in.open()
+			in.free()
 		}
 		// Timers take their turn after every round of the inbox: neither a
 		// flood of packets nor a flood of expiries starves the other.
-		now := time.Now()
-		for n := len(l.timers); n > 0 && len(l.timers) > 0 && !l.timers[0].at.After(now); n-- {
-			l.timers[0].fire(now)
+		expired := l.timers.expire(time.Now())
+		if l.roundEnds != nil && (in != nil || expired) {
+			l.roundEnds()
 		}
-		if closed && len(batch) == 0 {
+		switch {
+		case in != nil:
+		case closed:
 			return
-		}
-		if len(batch) > 0 {
-			continue
-		}
-		wait := time.Hour
-		if len(l.timers) > 0 {
-			wait = time.Until(l.timers[0].at)
-		}
-		alarm.Reset(wait)
-		select {
-		case <-l.wake:
-		case <-alarm.C:
+		default:
+			l.sleep(alarm)
 		}
 	}
+}
+
+// open does what has been posted.
+func (in *inbox) open() {
+	bytes := in.bytes
+	for i := range in.posts {
+		p := &in.posts[i]
+		now := time.Now()
+		switch {
+		case p.to == nil:
+			p.command(now)
+		case p.command != nil:
+			p.to.command(now, p.command)
+		default:
+			p.to.packet(now, bytes[:p.size:p.size])
+			bytes = bytes[p.size:]
+		}
+	}
+}
+
+// sleep waits for something to do.
+func (l *Loop) sleep(alarm *time.Timer) {
+	l.mu.Lock()
+	l.asleep = l.inbox == nil && !l.closed
+	asleep := l.asleep
+	l.mu.Unlock()
+	if !asleep {
+		return
+	}
+	alarm.Reset(l.timers.wait(time.Now()))
+	select {
+	case <-l.wake:
+		return
+	case <-alarm.C:
+	}
+	l.mu.Lock()
+	if !l.asleep { // somebody has just woken us
+		<-l.wake
+	}
+	l.asleep = false
+	l.mu.Unlock()
 }
 
 // A Runner drives one machine on a loop.
@@ -113,8 +196,7 @@ type Runner[E any] struct {
 // wait for one.
 func Drive[E any](l *Loop, m Machine[E], out func(now time.Time, packet []byte, event E)) *Runner[E] {
 	r := &Runner[E]{loop: l, machine: m, out: out}
-	r.timer.index = -1
-	r.timer.fire = func(now time.Time) { r.step(now, r.machine.Expire) }
+	r.timer.of = r
 	return r
 }
 
@@ -122,12 +204,12 @@ func Drive[E any](l *Loop, m Machine[E], out func(now time.Time, packet []byte, 
 // has to send and to tell follows at once. It reports false when the loop is
 // closed; after Stop the command is not called.
 func (r *Runner[E]) Do(command func(now time.Time)) bool {
-	return r.loop.Do(func(now time.Time) { r.step(now, command) })
+	return r.loop.post(post{to: r, command: command}, nil)
 }
 
 // DoNow has the command called at once, before it returns. It may only be called
 // on the loop, from another machine's out or command.
-func (r *Runner[E]) DoNow(now time.Time, command func(now time.Time)) { r.step(now, command) }
+func (r *Runner[E]) DoNow(now time.Time, command func(now time.Time)) { r.command(now, command) }
 
 // Handle hands a copy of a packet to the machine. It reports false when the
 // packet was dropped, because [PendingMax] others wait or the loop is closed.
@@ -136,25 +218,38 @@ func (r *Runner[E]) Handle(packet []byte) bool {
 		r.pending.Add(-1)
 		return false
 	}
-	p := append([]byte(nil), packet...)
-	return r.loop.Do(func(now time.Time) {
-		r.pending.Add(-1)
-		r.step(now, func(now time.Time) { r.machine.Handle(now, p) })
-	})
+	return r.loop.post(post{to: r, size: len(packet)}, packet)
 }
 
 // Stop takes the machine off its loop: no command, packet or timer reaches it
 // again. It is called on the loop, from out or a command.
 func (r *Runner[E]) Stop() {
 	r.stopped = true
-	r.loop.timers.set(&r.timer, time.Time{})
+	r.loop.timers.remove(&r.timer)
 }
 
-func (r *Runner[E]) step(now time.Time, mutate func(now time.Time)) {
-	if r.stopped {
-		return
+func (r *Runner[E]) command(now time.Time, f func(now time.Time)) {
+	if !r.stopped {
+		f(now)
+		r.drain(now)
 	}
-	mutate(now)
+}
+
+func (r *Runner[E]) packet(now time.Time, p []byte) {
+	r.pending.Add(-1)
+	if !r.stopped {
+		r.machine.Handle(now, p)
+		r.drain(now)
+	}
+}
+
+func (r *Runner[E]) expire(now time.Time) {
+	r.machine.Expire(now)
+	r.drain(now)
+}
+
+// drain takes what the machine has to send and to tell.
+func (r *Runner[E]) drain(now time.Time) {
 	for !r.stopped {
 		packet, event, ok := r.machine.Next()
 		if !ok {
@@ -163,48 +258,4 @@ func (r *Runner[E]) step(now time.Time, mutate func(now time.Time)) {
 		}
 		r.out(now, packet, event)
 	}
-}
-
-// timer is one machine's place in the heap; index -1: not in it.
-type timer struct {
-	at    time.Time
-	fire  func(now time.Time)
-	index int
-}
-
-type timers []*timer
-
-func (h *timers) set(t *timer, at time.Time) {
-	switch {
-	case at.IsZero():
-		if t.index >= 0 {
-			heap.Remove(h, t.index)
-		}
-	case t.index < 0:
-		t.at = at
-		heap.Push(h, t)
-	case !t.at.Equal(at):
-		t.at = at
-		heap.Fix(h, t.index)
-	}
-}
-
-func (h timers) Len() int           { return len(h) }
-func (h timers) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h timers) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-func (h *timers) Push(x any) {
-	t := x.(*timer)
-	t.index = len(*h)
-	*h = append(*h, t)
-}
-func (h *timers) Pop() any {
-	old := *h
-	t := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	t.index = -1
-	return t
 }

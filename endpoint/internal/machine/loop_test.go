@@ -37,7 +37,7 @@ func (e *echo) Deadline() time.Time { return e.due }
 
 func TestALoopDrivesManyMachinesByOneHeap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLoop()
+		l := NewLoop(nil)
 		start := time.Now()
 		var log []string
 		say := func(who string) func(time.Time, []byte, error) {
@@ -72,7 +72,7 @@ func TestALoopDrivesManyMachinesByOneHeap(t *testing.T) {
 
 func TestAFloodForOneMachineIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLoop()
+		l := NewLoop(nil)
 		defer l.Close()
 		flooded := Drive(l, &echo{}, func(time.Time, []byte, error) {})
 		var answered atomic.Bool
@@ -104,7 +104,7 @@ func TestAFloodForOneMachineIsBounded(t *testing.T) {
 
 func TestAFloodOfPacketsDoesNotStopTimers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := NewLoop()
+		l := NewLoop(nil)
 		defer l.Close()
 		fired := make(chan struct{})
 		r := Drive(l, &echo{delay: time.Second}, func(_ time.Time, packet []byte, _ error) {
