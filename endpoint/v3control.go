@@ -44,15 +44,25 @@ func (e *Endpoint) opening(h wire.Header, avps []byte) (o wire.Opening, v3, ok b
 func (e *Endpoint) opened(datagram []byte, v3 bool) *wire.Message {
 	h, avps, _ := parseControl(datagram)
 	if v3 || h.Version == 3 {
-		var key []byte
-		if secret := e.cfg.answerSecret(); len(secret) > 0 {
-			key = wire.HidingKey(secret)
-		}
-		m, _ := wire.ParseMessageV3(avps, key)
+		m, _ := wire.ParseMessageV3(avps, e.hidingKey(datagram[:wire.V3ControlHeaderLen+len(avps)]))
 		return m
 	}
 	m, _ := wire.ParseMessage(avps, e.cfg.answerSecret())
 	return m
+}
+
+// hidingKey is that of the secret, of those that we have, by which an SCCRQ is signed.
+func (e *Endpoint) hidingKey(sccrq []byte) []byte {
+	secret := e.cfg.answerSecret()
+	if len(secret) == 0 {
+		return nil
+	}
+	if v := e.cfg.Answer.V3; v != nil && v.OldSecret != "" {
+		if _, by := wire.VerifiedBy(sccrq, nil, nil, wire.DigestKey(secret), wire.DigestKey(v.OldSecret.bytes())); by == 1 {
+			secret = v.OldSecret.bytes()
+		}
+	}
+	return wire.HidingKey(secret)
 }
 
 // receiveControlV3 takes a control message of L2TPv3. On the reader.

@@ -53,7 +53,7 @@ func TestV3RestartsAndRollOverOnABadLine(t *testing.T) {
 		{end{"one", ""}, end{"one", ""}}, {end{"two", "one"}, end{"one", ""}}, {end{"two", "one"}, end{"two", "one"}}, {end{"two", ""}, end{"two", "one"}}, {end{"two", ""}, end{"two", ""}},
 	}
 	var failed, all int
-	for seed := range seeds(15) {
+	for seed := range seeds(30) {
 		synctest.Test(t, func(t *testing.T) {
 			n := simnet.New(seed)
 			n.SetDefault(simnet.Link{Loss: .1, Duplicate: .1, Reorder: .2, Delay: 20 * time.Millisecond, Jitter: 20 * time.Millisecond})
@@ -140,7 +140,7 @@ func TestV3DeadPeersAreFound(t *testing.T) {
 // for the losing SCCRQ.'
 func TestV3BothDialAtOnceAndOneTunnelStands(t *testing.T) {
 	var lossy, unlucky int
-	for seed := range seeds(24) {
+	for seed := range seeds(240) {
 		synctest.Test(t, func(t *testing.T) {
 			n := simnet.New(seed)
 			l := simnet.Link{Delay: 20 * time.Millisecond, Jitter: 10 * time.Millisecond, Reorder: .1}

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -238,4 +239,54 @@ func TestV3HiddenAVPs(t *testing.T) {
 			t.Errorf("the answer is for %#x", h.TunnelID)
 		}
 	})
+}
+
+// During a roll-over the two ends have one secret in common, which may be either's old one:
+// with that AVPs are hidden too (RFC 3931 §5.3), even the id in an SCCRQ.
+func TestV3HiddenAVPsWhileTheSecretChanges(t *testing.T) {
+	type end struct{ secret, old Secret }
+	for _, c := range []struct{ client, server end }{
+		{end{"one", ""}, end{"two", "one"}}, {end{"two", "one"}, end{"one", ""}}, {end{"two", "one"}, end{"two", "one"}}, {end{"two", ""}, end{"two", "one"}}, {end{"one", "two"}, end{"two", "one"}},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := simnet.New(1)
+				server := answeringV3(t, n, 1, func(a *AnswerConfig) {
+					a.Secret, a.HideAVPs, a.V3 = c.server.secret, true, &V3Config{OldSecret: c.server.old}
+				})
+				defer server.Close()
+				client := dialling(t, n, 1)
+				defer client.Close()
+				tun := dialV3(t, client, func(t *TunnelConfig) {
+					t.Secret, t.HideAVPs, t.V3.OldSecret = c.client.secret, true, c.client.old
+				})
+				ours, theirs := openV3(t, tun, server, &PseudowireConfig{RemoteEndID: "hidden"})
+				wantBothWays(t, ours, theirs, frame)
+				if call, _ := theirs.Call(); call.RemoteEndID != "hidden" {
+					t.Errorf("the call is %+v", call)
+				}
+
+				m := sccrqV3(0xabcdef01)
+				m.Digests, m.Nonce = []wire.DigestType{wire.DigestSHA1}, scriptNonce
+				secret := []byte(c.client.secret)
+				if c.server.old == "" { // whoever has the new one alone
+					secret = []byte(c.server.secret)
+				}
+				b := m.AppendHiddenV3(wire.AppendV3ControlHeader(nil, 0, 0, 0), wire.HidingKey(secret), random(1, 'h'))
+				wire.SetLength(b)
+				wire.Sign(b, nil, nil, wire.DigestKey(secret))
+				peer := tapped(t, n, "192.0.2.77:1701", lnsAddr)
+				peer.conn.WriteTo(append(b, "padding"...), peer.to)
+				peer.conn.SetReadDeadline(time.Now().Add(time.Minute))
+				reply := make([]byte, 2000)
+				k, _, err := peer.conn.ReadFrom(reply)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if h, _, _ := wire.ParseV3Control(reply[:k]); h.TunnelID != 0xabcdef01 {
+					t.Errorf("the answer is for %#x", h.TunnelID)
+				}
+			})
+		})
+	}
 }

@@ -21,6 +21,14 @@ func seeds(few, many uint64) uint64 {
 	return few
 }
 
+// aThousand seeds, or three with L2TPNET_FULL=1, and fewer with -short.
+func aThousand() uint64 {
+	if testing.Short() {
+		return seeds(300, 3000)
+	}
+	return seeds(1000, 3000)
+}
+
 // The times that doc.go promises.
 const (
 	cycle     = 31 * time.Second
@@ -68,7 +76,7 @@ func TestLossyLink(t *testing.T) {
 
 func testLossyLink(t *testing.T, dials, answers Config, version uint8) {
 	tunnels, calls, up := 0, 0, 0
-	for seed := range seeds(100, 3000) {
+	for seed := range aThousand() {
 		dials.HideAVPs, answers.HideAVPs = seed%2 == 0, seed%2 == 0
 		p := newPair(t, seed, dials, answers)
 		p.loss, p.duplication, p.delay = 0.2, 0.1, 80*time.Millisecond
@@ -154,8 +162,11 @@ func testLossyLink(t *testing.T, dials, answers Config, version uint8) {
 		p.run(lossLimit + cycle)
 		p.mustBeGone(seed)
 	}
-	n := int(seeds(100, 3000))
+	n := int(aThousand())
 	t.Logf("%d of %d tunnels and %d of %d ends of calls came up", tunnels, n, up, calls)
+	if up < calls*2/3 {
+		t.Errorf("%d of %d ends of calls came up, expected most", up, calls)
+	}
 	if tunnels < n*9/10 { // a fifth of all is lost
 		t.Errorf("%d of %d tunnels came up, expected nearly all", tunnels, n)
 	}

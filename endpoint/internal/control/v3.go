@@ -33,7 +33,9 @@ type version3 struct {
 	digests          []wire.DigestType // of what we send
 	signing          [][]byte          // their keys
 	keys             [][]byte          // that the peer's digests may have been made with
-	hiding           []byte            // the key of hidden AVPs; nil: there is no secret
+	hidings          [][]byte          // keys of hidden AVPs, of the same secrets as keys; nil: there are none
+	hiding           []byte            // the one that we hide by
+	unhiding         []byte            // the one that the peer does
 	nonce, peerNonce []byte            // nil without authentication
 }
 
@@ -48,7 +50,8 @@ func (t *Tunnel) beginV3() {
 		}
 	} else {
 		v.keys = [][]byte{wire.DigestKey(t.cfg.Secret)}
-		v.hiding = wire.HidingKey(t.cfg.Secret)
+		v.hidings = [][]byte{wire.HidingKey(t.cfg.Secret)}
+		v.hiding, v.unhiding = v.hidings[0], v.hidings[0]
 		v.nonce = make([]byte, challengeLen)
 		t.random(v.nonce)
 	}
@@ -58,6 +61,7 @@ func (t *Tunnel) beginV3() {
 	}
 	if len(cfg.OldSecret) > 0 && v.authenticates {
 		v.keys = append(v.keys, wire.DigestKey(cfg.OldSecret))
+		v.hidings = append(v.hidings, wire.HidingKey(cfg.OldSecret))
 		v.digests, v.signing = []wire.DigestType{v.digests[0], v.digests[0]}, v.keys
 	}
 }
@@ -132,12 +136,31 @@ func (t *Tunnel) genuine(message []byte, kind wire.MessageType, avps []byte) boo
 			return false
 		}
 	}
-	_, valid := wire.Verify(message, own, other, v.keys...)
-	if !valid && kind == wire.StopCCN && t.state == waitCtlConn {
+	_, by := wire.VerifiedBy(message, own, other, v.keys...)
+	if by < 0 && kind == wire.StopCCN && t.state == waitCtlConn {
 		// Our SCCRP has not arrived: its sender knows nothing of our nonce.
-		_, valid = wire.Verify(message, own, nil, v.keys...)
+		_, by = wire.VerifiedBy(message, own, nil, v.keys...)
 	}
-	return valid
+	if by >= 0 && (kind != wire.SCCRQ || t.state == idle) { // another one may be a repetition of long ago
+		t.agreeOnHiding(by, message, own, other)
+	}
+	return by >= 0
+}
+
+// agreeOnHiding learns which of two secrets AVPs are hidden by, during a roll-over, from a
+// message that was signed with one of them. Who has two signs with both, its own first: it
+// hides by that if the other end has it too, else by the other, and both ends can tell.
+func (t *Tunnel) agreeOnHiding(by int, message, own, other []byte) {
+	v := &t.v3
+	v.unhiding = v.hidings[by]
+	if by > 0 {
+		_, first := wire.Verify(message, own, other, v.keys[0])
+		by = 0
+		if !first {
+			by = 1
+		}
+	}
+	v.hiding = v.hidings[by]
 }
 
 // transmit signs a packet, as all are in L2TPv3, when it is about to go: Nr is
@@ -190,7 +213,7 @@ func (t *Tunnel) encodeV3(peerSession uint32, m *wire.Message, hide bool) []byte
 
 func (t *Tunnel) parse(avps []byte) (*wire.Message, error) {
 	if t.version == 3 {
-		return wire.ParseMessageV3(avps, t.v3.hiding)
+		return wire.ParseMessageV3(avps, t.v3.unhiding)
 	}
 	return wire.ParseMessage(avps, t.cfg.Secret)
 }

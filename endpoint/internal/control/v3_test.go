@@ -135,7 +135,7 @@ func TestV3Reflection(t *testing.T) {
 // know it. Without tie breakers there is none.
 func TestV3SessionTie(t *testing.T) {
 	detected := 0
-	for seed := range seeds(200, 5000) {
+	for seed := range seeds(1000, 5000) {
 		p := newPair(t, seed, ofV3("s", nil), ofV3("s", nil))
 		p.delay, p.loss, p.duplication = 50*time.Millisecond, .1, .1
 		p.run(30 * time.Second)
@@ -172,7 +172,7 @@ func TestV3SessionTie(t *testing.T) {
 		}
 	}
 	// Half of the pairs of requests are of one instant; what is lost is not in time.
-	if n := int(seeds(200, 5000)); detected < n/3 {
+	if n := int(seeds(1000, 5000)); detected < n/3 {
 		t.Errorf("%d of %d pairs of requests were a tie", detected, n)
 	}
 }

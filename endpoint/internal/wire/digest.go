@@ -86,22 +86,30 @@ func Sign(message, own, other []byte, keys ...[]byte) {
 //	"This message authenticity and integrity checking MUST be performed before utilizing
 //	any information contained within the control message." (RFC 3931 §5.4.1)
 func Verify(message, own, other []byte, keys ...[]byte) (present, valid bool) {
+	present, by := VerifiedBy(message, own, other, keys...)
+	return present, by >= 0
+}
+
+// VerifiedBy is [Verify] for who has several keys: by is the place of the one that the
+// first valid digest was made with, or -1.
+func VerifiedBy(message, own, other []byte, keys ...[]byte) (present bool, by int) {
 	found := findDigests(message)
 	if len(found) == 0 {
-		return false, false
+		return false, -1
 	}
 	blank := bytes.Clone(message)
 	for _, f := range findDigests(blank) {
 		clear(f.digest)
 	}
+	by = -1
 	for _, f := range found {
-		for _, key := range keys {
-			if hmac.Equal(f.sum(blank, own, other, key), f.digest) {
-				valid = true
+		for i, key := range keys {
+			if hmac.Equal(f.sum(blank, own, other, key), f.digest) && by < 0 {
+				by = i
 			}
 		}
 	}
-	return true, valid
+	return true, by
 }
 
 // Nonce is the Control Message Authentication Nonce of a message that has not been
