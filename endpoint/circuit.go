@@ -116,3 +116,12 @@ func (s *Session) tellCircuit() {
 		setter.SetPeerCircuit(CircuitStatus(s.circuit.peerStatus.Load()))
 	}
 }
+
+// PeerCircuit is what the peer tells of its circuit; ok tells whether it tells of one: the
+// session is negotiated by L2TPv3.
+func (s *Session) PeerCircuit() (status CircuitStatus, ok bool) {
+	if s.circuit == nil {
+		return 0, false
+	}
+	return CircuitStatus(s.circuit.peerStatus.Load()), true
+}

@@ -40,9 +40,10 @@ func (cmd *hubCmd) Run(p *program) (err error) {
 		h.LAN.Egress.Logger = h.Logger
 	}
 	h.Events = func(e node.HubEvent) {
-		if e.Held {
+		switch e.What {
+		case node.PortHeld:
 			fmt.Fprintf(p.stderr, "l2tpnet: the port %s is held: what goes out of the hub comes back to it, a loop\n", e.Port)
-		} else {
+		case node.PortReleased:
 			fmt.Fprintf(p.stderr, "l2tpnet: the port %s is released\n", e.Port)
 		}
 	}

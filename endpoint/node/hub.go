@@ -1,14 +1,12 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"strconv"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,26 +15,40 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/bridge"
 )
 
-// A Hub joins static L2TPv3 pseudowires of Ethernet to one segment: each is a port of a
-// switch inside the process, and our own stack may be one more. Set the fields and call
-// [StartHub]; the zero value of each field is its default. Fields must not change
-// afterwards.
+// A Hub joins pseudowires of Ethernet to one segment: each is a port of a switch inside the
+// process, and our own stack may be one more. Its ports are static sessions of L2TPv3, or
+// negotiated ones: dialled, and dialled again when they are lost, or opened by others. Set
+// the fields and call [StartHub]; the zero value of each field is its default. Fields must
+// not change afterwards.
 //
 //	h, err := node.StartHub(ctx, &node.Hub{
 //		Ports: []node.HubPort{
 //			{Name: "north", Remote: "192.0.2.7:1701", Static: endpoint.StaticConfig{SessionID: 1, PeerSessionID: 11}},
-//			{Name: "south", Remote: "192.0.2.8:1701", Static: endpoint.StaticConfig{SessionID: 2, PeerSessionID: 12}},
+//			{Name: "south", Remote: "192.0.2.8:1701", Pseudowire: &endpoint.PseudowireConfig{RemoteEndID: "lan"}},
+//			{Name: "guests", Answer: true, Pseudowire: &endpoint.PseudowireConfig{}},
 //		},
-//		LAN: &node.LAN{Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.1/24")}},
+//		Secret: secret,
+//		LAN:    &node.LAN{Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.1/24")}},
 //	})
 type Hub struct {
 	// Local is the UDP address of ports that say none. Empty: ":1701".
 	Local string
-	// Conn is a socket for them instead; it is the hub's from StartHub on.
+	// Conn is a socket for them instead; it is the hub's from StartHub on, which ends when
+	// it fails. All other sockets are opened again then.
 	Conn net.PacketConn
+	// Socket opens the others, at an address as Local says it. Nil: the system's UDP.
+	Socket func(local string) (net.PacketConn, error)
 
 	// Ports are the pseudowires: at least one.
 	Ports []HubPort
+	// Secret is the tunnel secret of those that are negotiated, and V3, HelloInterval and
+	// HostName are of their control connections, as in [endpoint.TunnelConfig],
+	// [endpoint.AnswerConfig] and [endpoint.Config]. Nil for V3 is its zero value. Without
+	// a secret anybody may open a session for a port that is not for one address.
+	Secret        endpoint.Secret
+	V3            *endpoint.V3Config
+	HelloInterval time.Duration
+	HostName      string
 	// LAN is our own stack as one more port. Nil: there is none.
 	LAN *LAN
 	// Ageing is for how long the switch remembers where a station is. 0: 300 s.
@@ -45,23 +57,26 @@ type Hub struct {
 	// negative: never.
 	ProbeInterval time.Duration
 
-	// Events, if set, is told when the switch holds a port because of a loop, and when it
-	// releases it, one event at a time. It should not take long, and must not close the
-	// hub.
+	// Events, if set, is told what becomes of the ports, one event at a time, before
+	// StartHub has returned as well. It should not take long, and must not close the hub.
 	Events func(HubEvent)
 	// Logger gets changes of state at Info, messages at Debug. Nil: nobody.
 	Logger *slog.Logger
 	// Rand is where random bytes come from. Nil: crypto/rand.
 	Rand io.Reader
 
-	log       *slog.Logger
-	bridge    *bridge.Bridge
-	endpoints []*endpoint.Endpoint // by socket
-	ports     []*hubPort
-	lan       *lanStack // nil: none
+	log     *slog.Logger
+	bridge  *bridge.Bridge
+	sockets []*hubSocket
+	ports   []*hubPort
+	lan     *lanStack // nil: none
+	telling sync.Mutex
 
 	started atomic.Bool // StartHub has returned
 	ending  sync.Once
+	life    context.Context // of all that goes on
+	cancel  context.CancelFunc
+	running sync.WaitGroup
 	done    chan struct{} // nil: not started
 	closed  chan struct{}
 	err     error // when done
@@ -74,12 +89,26 @@ type HubPort struct {
 	// Local is the UDP address of our end; ports with the same one share a socket. Empty:
 	// that of the Hub.
 	Local string
-	// Remote is the other end, "host:port"; the port is 1701 when there is none.
+	// Remote is the other end, "host:port"; the port is 1701 when there is none. With Answer
+	// it is the address whose sessions are taken, "address" or "address:port"; empty: any.
 	Remote string
 	// Static is what both ends have to agree on. Its Type is Ethernet, or that of one
 	// VLAN, whose frames have no tag in the hub. Frames that are longer than its MTU are
 	// dropped; without one there is no limit, and long ones go in pieces.
 	Static endpoint.StaticConfig
+	// Pseudowire is our end of a session that is negotiated by L2TPv3 instead: of the same
+	// types, and with an MTU of the same meaning. Nil: the port is static. Its RemoteEndID,
+	// which is Name if it is empty, names the circuit that the other end is asked for, or
+	// that others ask us for with Answer.
+	//
+	// The port is down while there is no session, or while the other end tells that its
+	// circuit is not active (RFC 3931 §5.4.5): frames are dropped, and what was learned of
+	// the stations behind it is forgotten.
+	Pseudowire *endpoint.PseudowireConfig
+	// Answer has the other end dial. A session takes the place of one that the same peer has
+	// opened before, by its address and its Host Name: it has restarted. As long as the port
+	// is another peer's it is refused.
+	Answer bool
 
 	// Isolated, Learned, Unknown, Broadcast and Multicast are as in [bridge.PortConfig].
 	Isolated                               bool
@@ -89,151 +118,62 @@ type HubPort struct {
 // A HubEvent is what becomes of a port.
 type HubEvent struct {
 	Port string
-	Held bool // because of a loop; or released
+	What PortChange
+	Peer netip.AddrPort // of PortUp: the other end
+	Err  error          // of PortDown and PortFailed: why
+	Next time.Time      // of these: when we try again; zero: the other end has to
 }
 
-// A hubPort is a HubPort at work.
-type hubPort struct {
-	session *endpoint.Session
-	port    *bridge.Port
-}
+// A PortChange is what has become of a port.
+type PortChange string
 
-// StartHub starts h and returns it when the ports are up, which is at once, and when our
-// own stack has its address: by DHCP it waits for one as long as ctx lasts. Nothing is
-// left behind when it fails; afterwards ctx has no meaning. Until it has returned the hub's
-// methods know of nothing.
+const (
+	PortUp       PortChange = "up"       // frames go through it; not told of static ones that are up from the start
+	PortDown     PortChange = "down"     // they do not any more
+	PortFailed   PortChange = "failed"   // it was dialled, or opened again, in vain
+	PortHeld     PortChange = "held"     // by the switch, because of a loop
+	PortReleased PortChange = "released" // again
+)
+
+// StartHub starts h and returns it when the static ports are up, which is at once, and when
+// our own stack has its address: by DHCP it waits for one as long as ctx lasts. Ports that
+// are negotiated come up when they do. Nothing is left behind when it fails; afterwards ctx
+// has no meaning. Until it has returned the hub's methods know of nothing.
 func StartHub(ctx context.Context, h *Hub) (*Hub, error) {
 	if h.done != nil {
 		return nil, errors.New("node: the hub has been started already")
 	}
 	h.done, h.closed = make(chan struct{}), make(chan struct{})
+	h.life, h.cancel = context.WithCancel(context.Background())
 	if err := h.open(ctx); err != nil {
 		h.end(err)
 		return nil, err
 	}
 	h.started.Store(true)
-	for _, ep := range h.endpoints {
-		go func() {
-			<-ep.Done()
-			h.end(ep.Err())
-		}()
-	}
 	return h, nil
 }
 
-func (h *Hub) open(ctx context.Context) (err error) {
-	if h.log = h.Logger; h.log == nil {
-		h.log = slog.New(slog.DiscardHandler)
+// told is what the switch tells of a port.
+func (h *Hub) told(e bridge.Event) {
+	what := PortReleased
+	if e.Held {
+		what = PortHeld
 	}
-	if err := h.check(); err != nil {
-		if h.Conn != nil {
-			h.Conn.Close()
-		}
-		return err
-	}
-	if h.bridge, err = bridge.New(&bridge.Config{Ageing: h.Ageing, ProbeInterval: h.ProbeInterval, Events: h.tell, Logger: h.log, Rand: h.Rand}); err != nil {
-		return err
-	}
-	sockets := map[string]*endpoint.Endpoint{}
-	if h.Conn != nil {
-		ep, err := endpoint.New(h.Conn, &endpoint.Config{Logger: h.log, Rand: h.Rand})
-		if err != nil {
-			return err
-		}
-		sockets[h.local("")] = ep
-		h.endpoints = append(h.endpoints, ep)
-	}
-	mtu := defaultLANMTU
-	for i := range h.Ports {
-		p := &h.Ports[i]
-		local := h.local(p.Local)
-		ep := sockets[local]
-		if ep == nil {
-			if ep, err = endpoint.Listen("udp", local, &endpoint.Config{Logger: h.log, Rand: h.Rand}); err != nil {
-				return fmt.Errorf("%s: %w", h.name(i), err)
-			}
-			sockets[local] = ep
-			h.endpoints = append(h.endpoints, ep)
-		}
-		if err := h.openPort(ctx, h.name(i), p, ep); err != nil {
-			return fmt.Errorf("%s: %w", h.name(i), err)
-		}
-		mtu = min(mtu, h.ports[i].session.MTU())
-	}
-	if h.LAN == nil {
-		return nil
-	}
-	if h.lan, err = openLAN(h.LAN, nil, h.bridge, mtu, h.log, h.Rand); err != nil {
-		return err
-	}
-	window := 0
-	for _, ep := range h.endpoints {
-		if n := ep.Status().ReceiveBuffer / 2; window == 0 || n < window { // the other half is the system's overhead
-			window = n
-		}
-	}
-	h.lan.stack.SetReceiveWindow(window)
-	return h.lan.wait(ctx, h.lan.nic, h.log)
+	h.tell(HubEvent{Port: e.Port.Name(), What: what})
 }
 
-// check finds what does not fit together.
-func (h *Hub) check() error {
-	if len(h.Ports) == 0 {
-		return errors.New("expected one pseudowire or more to join, found none")
+// tell tells of an event, unless the hub ends.
+func (h *Hub) tell(e HubEvent) {
+	if h.life.Err() != nil {
+		return
 	}
-	names := map[string]bool{lanPort: h.LAN != nil}
-	for i := range h.Ports {
-		p, name := &h.Ports[i], h.name(i)
-		if names[name] {
-			return fmt.Errorf("expected ports with different names, found %q twice", name)
-		}
-		names[name] = true
-		switch t := p.Static.Type; t {
-		case 0, endpoint.PseudowireEthernet, endpoint.PseudowireVLAN:
-		default:
-			return fmt.Errorf("%s: expected a pseudowire of Ethernet or of a VLAN, found %v", name, t)
-		}
-		if p.Remote == "" {
-			return fmt.Errorf("%s: expected the address of its other end, found none", name)
-		}
-		if err := p.Static.Validate(); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
+	h.log.Info("hub", "port", e.Port, "what", e.What, "peer", e.Peer, "error", e.Err)
+	if h.Events == nil {
+		return
 	}
-	if h.LAN != nil {
-		return h.LAN.check()
-	}
-	return nil
-}
-
-func (h *Hub) name(i int) string { return cmp.Or(h.Ports[i].Name, "port"+strconv.Itoa(i+1)) }
-
-// local is the address of a port's socket.
-func (h *Hub) local(of string) string {
-	return cmp.Or(of, h.Local, ":"+strconv.Itoa(endpoint.DefaultPort))
-}
-
-// openPort joins a pseudowire to the switch.
-func (h *Hub) openPort(ctx context.Context, name string, p *HubPort, ep *endpoint.Endpoint) error {
-	session, err := ep.Static(ctx, p.Remote, &p.Static)
-	if err != nil {
-		return err
-	}
-	port, err := h.bridge.Attach(name, session, &bridge.PortConfig{
-		MTU: p.Static.MTU, Isolated: p.Isolated, Learned: p.Learned, Unknown: p.Unknown, Broadcast: p.Broadcast, Multicast: p.Multicast,
-	})
-	if err != nil {
-		return err
-	}
-	session.Attach(port)
-	h.ports = append(h.ports, &hubPort{session, port})
-	return nil
-}
-
-func (h *Hub) tell(e bridge.Event) {
-	if h.Events != nil {
-		h.Events(HubEvent{Port: e.Port.Name(), Held: e.Held})
-	}
+	h.telling.Lock()
+	defer h.telling.Unlock()
+	h.Events(e)
 }
 
 // end ends all, the first time, and returns when that is done.
@@ -250,8 +190,19 @@ func (h *Hub) end(reason error) {
 		if h.bridge != nil {
 			h.bridge.Close()
 		}
-		for _, ep := range h.endpoints {
-			ep.Close()
+		h.cancel()
+		var goodbyes sync.WaitGroup
+		for _, s := range h.sockets {
+			if ep := s.endpoint(); ep != nil {
+				goodbyes.Go(func() { ep.Close() })
+			}
+		}
+		goodbyes.Wait()
+		h.running.Wait()
+		for _, s := range h.sockets {
+			if ep := s.endpoint(); ep != nil {
+				ep.Close() // opened meanwhile
+			}
 		}
 		close(h.closed)
 	})
@@ -267,8 +218,7 @@ func (h *Hub) Close() error {
 	return nil
 }
 
-// Done is closed when the hub has been closed or one of its sockets has failed; nil
-// before StartHub.
+// Done is closed when the hub has been closed or its Conn has failed; nil before StartHub.
 func (h *Hub) Done() <-chan struct{} {
 	if !h.started.Load() {
 		return nil
@@ -276,7 +226,7 @@ func (h *Hub) Done() <-chan struct{} {
 	return h.done
 }
 
-// Err is nil until Done is closed; then net.ErrClosed or the socket's error.
+// Err is nil until Done is closed; then net.ErrClosed or Conn's error.
 func (h *Hub) Err() error {
 	select {
 	case <-h.Done():

@@ -483,7 +483,7 @@ func TestALoopThroughTwoHubs(t *testing.T) {
 	}
 	select {
 	case e := <-events:
-		if !e.Held || e.Port != "port2" {
+		if e.What != PortHeld || e.Port != "port2" {
 			t.Errorf("told of %+v, want port2 held", e)
 		}
 	case <-patiently(t).Done():

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
@@ -28,12 +27,16 @@ func (h *Hub) inside() (*netstack.Stack, error) {
 	return h.lan.stack, nil
 }
 
-// Endpoints are the sockets of the ports, for [endpoint.Endpoint.Capture] and the like.
-func (h *Hub) Endpoints() []*endpoint.Endpoint {
+// Endpoints are the sockets of the ports, as they are now: one that has failed is followed
+// by another.
+func (h *Hub) Endpoints() (all []*endpoint.Endpoint) {
 	if !h.started.Load() {
 		return nil
 	}
-	return slices.Clone(h.endpoints)
+	for _, s := range h.sockets {
+		all = append(all, s.endpoint())
+	}
+	return all
 }
 
 // Dial is DialContext without a context.
@@ -100,9 +103,26 @@ type HubStatus struct {
 
 // A HubPortStatus is one port's.
 type HubPortStatus struct {
-	Remote  netip.AddrPort
+	Up      bool           // frames go through it, but for what Bridge tells
+	Remote  netip.AddrPort // the other end; the zero value while there is no session
+	Ups     int            // how many sessions there have been
+	Err     error          // why it is not up, as far as that is known
+	Next    time.Time      // when we try again; zero: we do not, or the other end has to
 	Bridge  bridge.PortStatus
-	Session endpoint.SessionStatus
+	Session endpoint.SessionStatus // the zero value while there is none
+}
+
+func (p *hubPort) status() HubPortStatus {
+	p.mu.Lock()
+	st := HubPortStatus{Ups: p.ups, Err: p.err, Next: p.next}
+	l := p.link
+	st.Up = l != nil && l.circuit.Usable()
+	p.mu.Unlock()
+	st.Bridge = p.port.Status()
+	if l != nil {
+		st.Remote, st.Session = l.session.Tunnel().Peer(), l.session.Status()
+	}
+	return st
 }
 
 // A HubStation is a MAC address that has been heard, and where.
@@ -132,13 +152,13 @@ func (h *Hub) Status() HubStatus {
 		return st
 	}
 	for _, p := range h.ports {
-		st.Ports = append(st.Ports, HubPortStatus{p.session.Tunnel().Peer(), p.port.Status(), p.session.Status()})
+		st.Ports = append(st.Ports, p.status())
 	}
 	for _, s := range h.bridge.Stations() {
 		st.Stations = append(st.Stations, HubStation{s.Address, s.VLAN, s.Port.Name(), s.Heard})
 	}
-	for _, ep := range h.endpoints {
-		st.Endpoints = append(st.Endpoints, ep.Status())
+	for _, s := range h.sockets {
+		st.Endpoints = append(st.Endpoints, s.endpoint().Status())
 	}
 	if h.lan != nil {
 		st.LAN = new(h.lan.status())
