@@ -7,13 +7,31 @@ import (
 	"testing"
 )
 
-// Every value of this file was computed by Python's hmac and hashlib from the RFC's text,
-// for the secret "tunsecret":
+// Every value of this file was computed by Python from the RFC's text:
 //
-//	key = hmac.new(secret, b"\x02", hashlib.md5).digest()
-//	digest = hmac.new(key, own + other + message, hashlib.md5 or hashlib.sha1).digest()
+//	import hashlib, hmac
+//	def digest(packet, own, other, secret, *digests):  # of which each is where, and of what kind
+//		p = bytearray.fromhex(packet)
+//		for at, h in digests: p[at:at+hashlib.new(h).digest_size] = bytes(hashlib.new(h).digest_size)
+//		key = hmac.new(secret, b"\2", "md5").digest()
+//		return [hmac.new(key, own + other + p, h).hexdigest() for at, h in digests]
+//	def hide(kind, value, vector, secret):
+//		s = hmac.new(secret, b"\1", "md5").digest()
+//		p = len(value).to_bytes(2, "big") + value; p += bytes(-len(p) % 16)
+//		b, hidden = hashlib.md5(kind.to_bytes(2, "big") + s + vector).digest(), b""
+//		for i in range(0, len(p), 16):
+//			c = bytes(x ^ y for x, y in zip(p[i:i+16], b)); hidden += c; b = hashlib.md5(s + c).digest()
+//		return hidden.hex()
+//	a, b = bytes(range(16)), bytes(range(16, 32))
+//	print(digest("c803006900…", b"", b"", b"tunsecret", (27, "md5")))
+//	print(digest("c803008411…", b, a, b"tunsecret", (27, "md5"), (50, "sha1")))
+//	print(digest("c803002f55…", a, b, b"tunsecret", (27, "sha1")))
+//	print(digest("c803002b55…", b"", b"", b"", (27, "md5")))
+//	print(hide(65, bytes(range(1, 9)), bytes(range(0x40, 0x50)), b"tunsecret"))
+//	print(hide(66, b"a remote end of more than one block", bytes(range(0x40, 0x50)), b"tunsecret"))
 //
-// where message has zeros in place of every digest.
+// where packets are those of TestDigests, whose digests do not count. The first key is
+// printf '\2' | openssl dgst -md5 -hmac tunsecret.
 var (
 	tunKey = octetsOf("4dbad203609b042843f941730e65fa6c")
 	nonceA = octetsOf("000102030405060708090a0b0c0d0e0f")
@@ -143,8 +161,8 @@ func TestDigestBesideAnUnknownOne(t *testing.T) {
 	}
 }
 
-// The hidden values were computed by Python as RFC 3931 §5.3 tells, with the key of
-// TestKeys and 40 41 … 4f for the Random Vector; the padding is zeros.
+// The hidden values are those of the lines above: the Random Vector is 40 41 … 4f, and the
+// padding zeros.
 func TestHiddenV3(t *testing.T) {
 	random := func() *bytes.Reader {
 		return bytes.NewReader(append(octetsOf("404142434445464748494a4b4c4d4e4f"), make([]byte, 256)...))
