@@ -22,6 +22,7 @@ type call struct {
 	interior
 	tunnel     endpoint.TunnelConfig
 	pseudowire endpoint.PseudowireConfig // of a session; in L2TPv2 its PPP alone counts
+	lease      time.Duration             // how long one is waited for
 }
 
 // newCall finds what does not fit together.
@@ -30,7 +31,7 @@ func (c *Client) newCall() (*call, error) {
 		tunnel: endpoint.TunnelConfig{
 			Secret: c.Secret, HelloInterval: c.HelloInterval, HideAVPs: c.HideAVPs, V3: c.V3, Fallback: c.Fallback,
 		},
-		pseudowire: endpoint.PseudowireConfig{Type: endpoint.PseudowirePPP},
+		pseudowire: endpoint.PseudowireConfig{Type: endpoint.PseudowirePPP}, lease: leaseWait,
 	}
 	if c.Pseudowire != nil {
 		w.pseudowire = *c.Pseudowire
@@ -109,12 +110,12 @@ func within[T any](ctx context.Context, patience time.Duration, f func(context.C
 	return v, err
 }
 
-// join waits for a lease as long as the session lasts, and no longer than leaseWait, since
-// there may be nobody who gives one.
+// join waits for a lease as long as the session lasts, and not for ever, since there may be
+// nobody who gives one.
 func (w *call) join(ctx context.Context, stack *netstack.Stack, session *endpoint.Session) (inside, error) {
 	short, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	late := time.AfterFunc(leaseWait, func() { cancel(&LeaseError{leaseWait, session.Status().PeerCircuit}) })
+	late := time.AfterFunc(w.lease, func() { cancel(&LeaseError{w.lease, session.Status().PeerCircuit}) })
 	defer late.Stop()
 	ended := make(chan struct{})
 	defer close(ended)
