@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,7 +67,7 @@ func (cmd *serveCmd) Run(p *program) (err error) {
 	}
 	defer func() { err = cmp.Or(err, record.end()) }() // when all has been said
 	if err := s.Start(); err != nil {
-		return explainListen(err, s.Address, "--listen")
+		return cmd.explain(err, s)
 	}
 	defer s.Close()
 	if err := record.begin(s.Endpoint()); err != nil {
@@ -75,6 +76,9 @@ func (cmd *serveCmd) Run(p *program) (err error) {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)
+	if s.V3 != nil && s.Secret == "" && s.LAN != nil {
+		fmt.Fprintf(p.stderr, "l2tpnet: without a tunnel secret the Ethernet is open to whoever reaches %v\nhint: %s\n", s.Addr(), secretHint)
+	}
 	p.printf("%s\n%s", cmd.describe(s), describeV3(s))
 	for {
 		select {
@@ -84,7 +88,10 @@ func (cmd *serveCmd) Run(p *program) (err error) {
 			return s.Err()
 		case <-again:
 			users, err := cmd.users()
-			if err == nil && users != nil {
+			if err == nil && users == nil {
+				continue // there is no file
+			}
+			if err == nil {
 				err = s.SetUsers(users)
 			}
 			if err != nil {
@@ -153,6 +160,18 @@ func (cmd *serveCmd) users() (map[string]node.User, error) {
 	return nil, usage(errNoUsers, "--users-file names a file of name:password lines")
 }
 
+// explain says what has kept a server from being started.
+func (cmd *serveCmd) explain(err error, s *node.Server) error {
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		return explainListen(err, s.Address, "--listen")
+	}
+	hint := ""
+	if _, ok := errors.AsType[*node.OverlapError](err); ok {
+		hint = "--lan is the network of Ethernet clients, --pool and --pool6 are those of PPP's"
+	}
+	return usage(ofNetstack(oneLine(err)), hint)
+}
+
 // withPort completes an address that is a host or a port alone.
 func withPort(address string) string {
 	if strings.Contains(address, ":") {
@@ -168,8 +187,12 @@ func withPort(address string) string {
 func (cmd *serveCmd) describe(s *node.Server) string {
 	own := s.Gateways()
 	var b strings.Builder
-	if s.Users == nil {
-		return fmt.Sprintf("answering on %v, without users: no PPP, and no L2TPv2", s.Addr())
+	routes := func(c node.Circuit) bool { return c.Type == endpoint.PseudowireIP }
+	switch {
+	case s.Users == nil && !slices.ContainsFunc(s.Circuits, routes):
+		return fmt.Sprintf("answering on %v, no PPP, since there are no users, and so no L2TPv2", s.Addr())
+	case s.Users == nil:
+		return fmt.Sprintf("answering on %v, gateway %v, no PPP, since there are no users, and so no L2TPv2", s.Addr(), own[0])
 	}
 	fmt.Fprintf(&b, "answering on %v, gateway %v, pool %v, DNS %s", s.Addr(), own[0], s.Pool.Masked(), addressList(s.Status().DNS))
 	if len(own) > 1 {

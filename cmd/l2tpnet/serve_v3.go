@@ -61,8 +61,13 @@ func (f *serveV3Flags) set(s *node.Server, cmd *serveCmd) (err error) {
 	if s.LAN, err = f.lan(cmd); err != nil {
 		return err
 	}
-	s.Circuits, err = f.circuits()
-	return err
+	if s.Circuits, err = f.circuits(); err != nil {
+		return err
+	}
+	if s.LAN == nil && s.Users == nil && len(s.Circuits) == 0 {
+		return usage(errors.New("expected a LAN, users or circuits for callers by L2TPv3, found none"), "--lan gives them an Ethernet, --users-file PPP, --circuit more")
+	}
+	return nil
 }
 
 // lan is our end of the clients' Ethernet; nil: there is none.

@@ -27,8 +27,8 @@ type caller struct {
 	key     callerKey
 	shows   ServerSession // but what changes
 	leaving sync.Once
-	named   atomic.Bool // it has been told which address it has, in the LAN
-	told    bool        // that it is over; under Server.telling
+	first   atomic.Pointer[ServerHost] // that has been leased an address, in the LAN
+	told    bool                       // that it is over; under Server.telling
 
 	up, over chan struct{} // closed when Events has been told that it is
 }

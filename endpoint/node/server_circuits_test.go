@@ -239,7 +239,9 @@ func TestCircuitsWithoutSense(t *testing.T) {
 		{`"a": expected an address for an IP pseudowire only, found it for ethernet`, func(s *Server) { s.Circuits = []Circuit{{ID: "a", Address: address}} }},
 		{`"a": expected a VLAN of 1 to 4094`, func(s *Server) { s.Circuits = []Circuit{{ID: "a", Type: endpoint.PseudowireVLAN}} }},
 		{`"a": expected a cookie of 4 or 8`, func(s *Server) { s.Circuits = []Circuit{{ID: "a", CookieLen: 3}} }},
-		{`"a": 10.77.0.1/32 is fixed for it, and the server's own address`, func(s *Server) { s.Circuits = []Circuit{{ID: "a", Type: ip, Address: netip.MustParseAddr("10.77.0.1")}} }},
+		{`"a": 10.77.0.1/32 is fixed for it, and the server's own address`, func(s *Server) {
+			s.Circuits = []Circuit{{ID: "a", Type: ip, Address: netip.MustParseAddr("10.77.0.1")}}
+		}},
 		{`"b": 10.77.0.50/32 is fixed for the circuit "a" as well`, func(s *Server) {
 			s.Circuits = []Circuit{{ID: "a", Type: ip, Address: address}, {ID: "b", Type: ip, Address: address}}
 		}},

@@ -48,7 +48,7 @@ func (s *Server) openSegment() (err error) {
 	for _, p := range cfg.addresses() {
 		for _, pool := range []netip.Prefix{s.addresses.v4.whole, s.addresses.pool6} {
 			if pool.IsValid() && pool.Overlaps(p) {
-				return fmt.Errorf("the LAN: expected another network than that of the pool %v, found %v", pool, p)
+				return &OverlapError{pool, p}
 			}
 		}
 	}
@@ -67,6 +67,13 @@ func (s *Server) openSegment() (err error) {
 	s.segment = g
 	g.lan, err = openLAN(cfg, s.stack, g.bridge, cfg.MTU, s.log, s.Rand)
 	return err
+}
+
+// An OverlapError is a LAN whose clients could not be told from those of the pools.
+type OverlapError struct{ Pool, LAN netip.Prefix }
+
+func (e *OverlapError) Error() string {
+	return fmt.Sprintf("the LAN: expected another network than that of the pool %v, found %v", e.Pool, e.LAN)
 }
 
 // close ends what openSegment has begun; nil: there is none.
@@ -101,9 +108,17 @@ func (g *segment) plug(c *caller) error {
 	return nil
 }
 
-// unplug takes a client away. It returns what hosts it had.
+// unplug takes a client away. It returns what hosts it had: one that has said goodbye has
+// given its address back.
 func (g *segment) unplug(c *caller) []ServerHost {
 	hosts := g.hosts(c.plug.Stations())[c.plug]
+	if first := c.first.Load(); first != nil {
+		for i, h := range hosts {
+			if !h.Address.IsValid() && slices.Equal(h.MAC, first.MAC) {
+				hosts[i] = *first
+			}
+		}
+	}
 	g.mu.Lock()
 	delete(g.clients, c.plug)
 	g.mu.Unlock()
@@ -116,12 +131,13 @@ func (g *segment) leased(l netstack.DHCPv4Lease) {
 	g.mu.Lock()
 	c := g.clients[g.bridge.PortOf(l.MAC)]
 	g.mu.Unlock()
-	if c == nil || c.named.Swap(true) {
+	host := &ServerHost{l.MAC, l.Address}
+	if c == nil || !c.first.CompareAndSwap(nil, host) {
 		return
 	}
 	g.server.background(func() {
 		<-c.up
-		g.server.tell(c, ServerEvent{Up: true, Host: &ServerHost{l.MAC, l.Address}, Session: c.now()})
+		g.server.tell(c, ServerEvent{Up: true, Host: host, Session: c.now()})
 	})
 }
 

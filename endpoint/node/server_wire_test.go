@@ -148,4 +148,3 @@ func TestAnEthernetClientBesideThoseOfPPP(t *testing.T) {
 		}
 	}
 }
-
