@@ -229,7 +229,7 @@ func (p *hubPort) report(l *hubLink) {
 	word := isUp
 	p.mu.Lock()
 	if !l.circuit.Usable() {
-		e.What, e.Err = PortDown, &CircuitError{l.circuit}
+		e = HubEvent{Port: p.name, What: PortDown, Err: &CircuitError{l.circuit}}
 		word = e.Err.Error()
 	}
 	tell := p.link == l && p.shown != word
