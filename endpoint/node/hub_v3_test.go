@@ -332,6 +332,7 @@ func TestAPortWhosePeerIsGone(t *testing.T) {
 		if _, err := s.opens(west, &endpoint.PseudowireConfig{RemoteEndID: "west"}); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(time.Second)
 		s.net.SetLink("192.0.2.2", "192.0.2.1", simnet.Link{Loss: 1})
 		_, err := s.opens(other, &endpoint.PseudowireConfig{RemoteEndID: "west"})
 		wantCDN(t, err, 4, "in use")
