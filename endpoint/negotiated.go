@@ -51,8 +51,9 @@ func (t *Tunnel) Open(ctx context.Context, cfg *PseudowireConfig) (*Session, err
 		if !t.runner.Do(func(now time.Time) { s.call(now) }) {
 			return nil, net.ErrClosed
 		}
-		if s, err = s.established(ctx); !errors.Is(err, ErrEqualSessionTie) || again == equalTiesMost {
-			return s, err
+		// The loop may still have to call s, whatever becomes of it.
+		if up, err := s.established(ctx); !errors.Is(err, ErrEqualSessionTie) || again == equalTiesMost {
+			return up, err
 		}
 	}
 }
