@@ -62,6 +62,17 @@
 // for a user is given to each of its calls at once; the old session leaves the routes
 // at the moment when the new one, authenticated and configured, enters them.
 //
+// With V3 the same socket answers L2TPv3, too. What a peer asks for by a Remote End ID is
+// a [Circuit], or, where there are none, Ethernet, and PPP if there are users:
+//
+//	PPP               Session ──► caller ──► netstack.Port ──► Router ─┐
+//	IP                Session ──► caller ──► netstack.Port ──► Router ─┼─ Stack: Listen, Dial, DNS
+//	Ethernet, VLAN    Session ──► caller ──► bridge.Port ─┐            │
+//	                                     bridge.Bridge ───┴► LAN ──────┘
+//
+// The [LAN] is an Ethernet with a network of its own; its DHCP server, advertisements and
+// Egress are as in a [Hub].
+//
 // # A pseudowire
 //
 //	p, err := node.OpenPseudowire(ctx, &node.Pseudowire{Local: ":1701", Remote: "192.0.2.7:1701", Static: static, DHCP: true})
@@ -96,8 +107,8 @@
 //
 // # Goroutines
 //
-// A Server has one that accepts, one for each session that comes or goes, until Events
-// has been told, two or four for DNS, and those of its [Egress]: two for each flow, one of
+// A Server has one that accepts, one for each session that comes or goes, or gets its first
+// address in the LAN, until Events has been told, two or four for DNS, and those of its [Egress]: two for each flow, one of
 // which is netstack's, and one for each version of IP that has been pinged with. A
 // Client has two of its own: its keeper, which calls Events, and a ticker that
 // compares the clocks. A goodbye is said on a third, while the next server is tried. A Hub has

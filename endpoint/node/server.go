@@ -263,8 +263,8 @@ func (s *Server) tearDown() {
 	if s.Egress != nil {
 		s.Egress.Close()
 	}
-	s.segment.close()
 	s.running.Wait()
+	s.segment.close() // when nobody is there any more
 	if s.stack != nil {
 		s.stack.Close()
 	}

@@ -118,6 +118,37 @@ func TestACircuitOfEachType(t *testing.T) {
 	waitUntil(t, func() bool { return len(l.Status().Sessions) == 3 })
 }
 
+// An IP circuit has a prefix of IPv6, which its caller is told as in PPP.
+func TestAnIPCircuitWithIPv6(t *testing.T) {
+	prefix := netip.MustParsePrefix("fd00:50:0:1::/64")
+	l := wireServer(t, func(s *Server) {
+		s.Pool6 = pool6
+		s.Circuits = []Circuit{{ID: "branch", Type: endpoint.PseudowireIP, Prefix6: prefix}}
+	})
+	session, err := l.tunnel(t).Open(soon(t), &endpoint.PseudowireConfig{RemoteEndID: "branch", Type: endpoint.PseudowireIP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stack := newStack(t)
+	nic, err := stack.AddIP(session, &netstack.IPConfig{MTU: session.MTU(), InterfaceID: [8]byte{2, 0, 0, 0, 0, 0, 0, 7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session.Attach(nic)
+	if err := nic.WaitIPv6(soon(t)); err != nil {
+		t.Fatalf("no router advertisement: %v", err)
+	}
+	if e := l.event(t, true); e.Session.Prefix != prefix || e.Session.Address.IsValid() {
+		t.Errorf("told of %+v", e.Session)
+	}
+	web, err := l.Listen("tcp", ":7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoing(t, web)
+	wantEcho(t, stack.DialContext, "[fd00:77::1]:7")
+}
+
 // The circuit's own caller, who has restarted, does not wait for his old session to be
 // given up.
 func TestACallerWhoComesAgainForHisCircuit(t *testing.T) {
