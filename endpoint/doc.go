@@ -44,7 +44,8 @@
 // them ([Config.Sockets]): it finds a datagram's tunnel and session in tables without locks, and calls the session's sink itself; frames that have waited for others
 // in vain come from a loop, one of both at a time for a session. At most four loops, each of
 // which drives the machines of many tunnels: all of one tunnel's machines are on
-// the same loop, so no protocol state has a lock. For as long as they take, one
+// the same loop, so no protocol state has a lock. What they have to send is sent together
+// when they have all had their turn. For as long as they take, one
 // goroutine for each question to an [Authenticator] or [AddressPool], one for
 // each Close, and one that writes the packets of a capture ([Endpoint.Capture]),
 // for which nobody waits. Whoever calls [Session.Put] writes to the socket himself.

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
-	"github.com/l2tpnet/l2tpnet/endpoint/internal/machine"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/udp"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
@@ -40,7 +39,7 @@ type Endpoint struct {
 	log    *slog.Logger
 	socks  []*udp.Conn // of one address
 	random io.Reader
-	loops  []*machine.Loop
+	loops  []*loop
 
 	ids        idSpace         // our tunnel ids, half-open tunnels' too
 	tunnels    idTable[Tunnel] // by our tunnel id; written under mu
@@ -136,7 +135,7 @@ func newEndpoint(conns []net.PacketConn, full Config) *Endpoint {
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	for range min(loopsMax, runtime.GOMAXPROCS(0)) {
-		e.loops = append(e.loops, machine.NewLoop(nil))
+		e.loops = append(e.loops, newLoop(e))
 	}
 	for _, c := range conns {
 		e.socks = append(e.socks, udp.New(c))
@@ -284,7 +283,7 @@ func (e *Endpoint) everyTunnel() []*Tunnel {
 }
 
 // takeLoop is the next one for a tunnel. mu is held.
-func (e *Endpoint) takeLoop() *machine.Loop {
+func (e *Endpoint) takeLoop() *loop {
 	l := e.loops[e.nextLoop]
 	e.nextLoop = (e.nextLoop + 1) % len(e.loops)
 	return l

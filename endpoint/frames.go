@@ -239,17 +239,21 @@ func (s *Session) sendFrame(frame []byte) {
 		return
 	}
 	s.flow.ownOut.Add(1)
+	l, path := s.tunnel.loop, s.tunnel.path.Load()
+	if !s.encap.numbered.Load() {
+		f := l.add(path, len(frame))
+		copy(f.Head(), frame)
+		s.encap.push(f)
+		return
+	}
+	// It must not get its number later than it is sent, nor overtake what was sent before.
+	l.flush()
 	b := link.NewBatch()
 	defer b.Free()
-	f := b.Add(0, frame, nil)
-	if s.encap.numbered.Load() {
-		s.sending.Lock()
-		defer s.sending.Unlock()
-		s.encap.pushNumbered(f)
-	} else {
-		s.encap.push(f)
-	}
-	if _, err := s.tunnel.ep.send(b.Frames, s.tunnel.path.Load()); err != nil {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	s.encap.pushNumbered(b.Add(0, frame, nil))
+	if _, err := s.tunnel.ep.send(b.Frames, path); err != nil {
 		s.tunnel.ep.counters.socketErrors.Add(1)
 	}
 }

@@ -127,6 +127,9 @@ func (s *Session) carriesNow(c *carriage) {
 	if mtu < was {
 		s.tellMTU(mtu)
 	}
+	if s.complete() {
+		s.tunnel.loop.flush() // or frames would overtake what lets the peer take them
+	}
 	s.carries.Store(c)
 	if mtu > was {
 		s.tellMTU(mtu)
@@ -186,6 +189,7 @@ func (s *Session) layer() int {
 // sendWhole sends a message that must not be fragmented, or it would not tell how long
 // the path lets datagrams be. On the loop.
 func (t *Tunnel) sendWhole(packet []byte) {
+	t.loop.flush() // it would overtake what was sent before
 	if err := t.ep.writeWhole(packet, t.path.Load()); err != nil {
 		t.log.Debug("not sent in one piece", "bytes", len(packet), "error", err)
 	}

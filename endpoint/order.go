@@ -33,7 +33,7 @@ func (s *Session) keepOrder(timeout time.Duration, frames int) {
 		Bits: wire.SequenceBits, Timeout: timeout, Frames: frames, Bytes: frames * orderBytes,
 	})}
 	if o.waits {
-		o.runner = machine.Drive(s.tunnel.loop, o, func(time.Time, []byte, struct{}) {})
+		o.runner = machine.Drive(s.tunnel.loop.Loop, o, func(time.Time, []byte, struct{}) {})
 	}
 	s.arrival.order = o
 }

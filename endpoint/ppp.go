@@ -41,7 +41,7 @@ func (s *Session) terminatePPP(cfg ppp.Config, mru int) {
 	cfg.Rand, cfg.MRU = s.tunnel.ep.random, mru
 	cfg.Traffic = s.flow.received // it shows that the peer lives
 	p.link = ppp.New(cfg)
-	p.runner = machine.Drive(s.tunnel.loop, p.link, p.output)
+	p.runner = machine.Drive(s.tunnel.loop.Loop, p.link, p.output)
 	s.ppp = p
 }
 

@@ -260,6 +260,7 @@ func (s *Session) disconnected(now time.Time, err error) {
 
 // finish ends it all, when both the call and PPP are over. On the loop.
 func (s *Session) finish() {
+	s.tunnel.loop.flush()
 	if s.ppp != nil {
 		s.ppp.runner.Stop()
 	}
@@ -312,8 +313,19 @@ func (s *Session) established(ctx context.Context) (*Session, error) {
 	}
 }
 
+// complete tells whether the session has been handed out.
+func (s *Session) complete() bool {
+	select {
+	case <-s.ready:
+		return true
+	default:
+		return false
+	}
+}
+
 // settled tells those who wait that the session is complete. On the loop, once.
 func (s *Session) settled() {
+	s.tunnel.loop.flush() // or their frames would overtake what lets the peer take them
 	close(s.ready)
 	if !s.answer || s.tunnel.static() { // or its owner waits for this very session
 		return

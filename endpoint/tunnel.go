@@ -35,7 +35,7 @@ type Tunnel struct {
 	listed   listed                    // among those of its peer; under the endpoint's lock
 	log      tagged
 
-	loop    *machine.Loop
+	loop    *loop
 	machine *control.Tunnel // the loop's; nil: static
 	runner  *machine.Runner[control.Event]
 	// sessions in the order of our ids. The loop replaces them, or who holds the
@@ -58,7 +58,7 @@ type Tunnel struct {
 	past     Traffic // the same
 }
 
-func newTunnel(e *Endpoint, id uint32, way *udp.Path, caller peerID, loop *machine.Loop, m *control.Tunnel) *Tunnel {
+func newTunnel(e *Endpoint, id uint32, way *udp.Path, caller peerID, loop *loop, m *control.Tunnel) *Tunnel {
 	t := &Tunnel{
 		ep: e, id: id, caller: caller, loop: loop, machine: m,
 		up: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
@@ -66,7 +66,7 @@ func newTunnel(e *Endpoint, id uint32, way *udp.Path, caller peerID, loop *machi
 	t.log.tunnel = t
 	t.path.Store(way)
 	t.sessions.Store(&noSessions)
-	t.runner = machine.Drive(loop, t.metered(), t.output)
+	t.runner = machine.Drive(loop.Loop, t.metered(), t.output)
 	return t
 }
 
@@ -237,6 +237,7 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.log.Info("the peer has restarted")
 		t.ep.reopen(t, ev.Datagram)
 	case control.TunnelDown:
+		t.loop.flush() // whoever waits for the end may close the socket
 		t.mu.Lock()
 		t.err = publicError(ev.Err)
 		t.mu.Unlock()
@@ -250,6 +251,7 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.log.Log(t.ep.ctx, level, "tunnel down", "reason", reason(t.err), "counters", t.machine.Counters())
 		close(t.done)
 	case control.Gone:
+		t.loop.flush()
 		t.runner.Stop()
 		t.ep.forget(t)
 		close(t.gone)
@@ -302,10 +304,7 @@ func (t *Tunnel) send(packet []byte) {
 			t.log.Debug("sent", "message", describe(avps), "ns", h.Ns, "nr", h.Nr, "session", h.SessionID)
 		}
 	}
-	if err := t.ep.write(packet, t.path.Load()); err != nil {
-		t.ep.counters.socketErrors.Add(1)
-		t.log.Debug("not sent", "error", err)
-	}
+	copy(t.loop.add(t.path.Load(), len(packet)).Head(), packet)
 }
 
 // called is a session for a peer that wants to open one with us; nil when we answer

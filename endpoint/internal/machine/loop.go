@@ -68,6 +68,7 @@ func (in *inbox) free() {
 		return // there was a flood
 	}
 	clear(in.posts)
+	clear(in.bytes) // machines have no business with them any more, and passwords none here
 	in.posts, in.bytes = in.posts[:0], in.bytes[:0]
 	inboxes.Put(in)
 }

@@ -30,6 +30,7 @@ type Conn struct {
 type form interface {
 	read() ([]Run, error)
 	send(frames []link.Frame, p *Path) (sent int, err error)
+	sendEach(frames []link.Frame, paths []*Path) (sent int, err error)
 	sendWhole(b []byte, p *Path) error
 	route(p *Path)
 	buffers() (receive, send int)
@@ -96,6 +97,11 @@ func (c *Conn) Path(peer netip.AddrPort, local netip.Addr) *Path {
 // error of the others. It blocks while the socket's buffer is full.
 func (c *Conn) Send(frames []link.Frame, p *Path) (sent int, err error) {
 	return c.form.send(frames, p)
+}
+
+// SendEach is Send for frames that each have a path of their own, at the same index.
+func (c *Conn) SendEach(frames []link.Frame, paths []*Path) (sent int, err error) {
+	return c.form.sendEach(frames, paths)
 }
 
 // Write sends a datagram.

@@ -105,6 +105,16 @@ func (f *portable) send(frames []link.Frame, p *Path) (sent int, err error) {
 	return sent, err
 }
 
+func (f *portable) sendEach(frames []link.Frame, paths []*Path) (sent int, err error) {
+	for i := range frames {
+		n, e := f.send(frames[i:i+1], paths[i])
+		if sent += n; e != nil {
+			err = e
+		}
+	}
+	return sent, err
+}
+
 // sendWhole sends as any other datagram is: none is sent in pieces knowingly.
 func (f *portable) sendWhole(b []byte, p *Path) error {
 	err := f.write(b, p)

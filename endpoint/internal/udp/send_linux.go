@@ -23,6 +23,7 @@ type outbox struct {
 	frames   [outgoingMax]int // how many a message has
 
 	built, next int // messages; those from next on are to be sent
+	room, used  int // frames that fit in yet, and vectors of those that are in
 	most, dirty int // messages and vectors that have been used
 	refused     syscall.Errno
 	f           *fast
@@ -151,40 +152,49 @@ func (f *fast) refuse(p *Path, err syscall.Errno, size, longest int) (again bool
 // build makes messages of the first frames, as many as there is room for and a run of
 // them is not torn apart.
 func (o *outbox) build(frames []link.Frame, p *Path, longest int) {
-	vectors := o.vectors[:0]
-	o.built, o.next = 0, 0
-	for room := outgoingMax; len(frames) > 0; {
+	o.begin()
+	for len(frames) > 0 {
 		n := runLength(frames, longest)
-		if n > room {
-			break
+		if !o.add(frames[:n], p) {
+			return
 		}
-		room -= n
-		m := &o.messages[o.built]
-		first := len(vectors)
-		for i := range frames[:n] {
-			vectors = appendVector(vectors, frames[i].Head())
-			vectors = appendVector(vectors, frames[i].Body)
-			vectors = appendVector(vectors, frames[i].Tail)
-		}
-		*m = message{}
-		m.Name, m.Namelen = unsafe.SliceData(p.name), uint32(len(p.name))
-		if k := len(vectors) - first; k > 0 {
-			m.Iov = &o.vectors[first]
-			m.SetIovlen(k)
-		}
-		control := p.oob
-		if n > 1 {
-			control = appendSegment(append(o.controls[o.built][:0], p.oob...), frames[0].Len())
-		}
-		if len(control) > 0 {
-			m.Control = &control[0]
-			m.SetControllen(len(control))
-		}
-		o.frames[o.built] = n
-		o.built++
 		frames = frames[n:]
 	}
-	o.most, o.dirty = max(o.most, o.built), max(o.dirty, len(vectors))
+}
+
+func (o *outbox) begin() { o.built, o.next, o.room, o.used = 0, 0, outgoingMax, 0 }
+
+// add makes a message of a run of frames, if there is room for it.
+func (o *outbox) add(run []link.Frame, p *Path) bool {
+	if o.room -= len(run); o.room < 0 {
+		return false
+	}
+	vectors := o.vectors[:o.used]
+	for i := range run {
+		vectors = appendVector(vectors, run[i].Head())
+		vectors = appendVector(vectors, run[i].Body)
+		vectors = appendVector(vectors, run[i].Tail)
+	}
+	m := &o.messages[o.built]
+	*m = message{}
+	m.Name, m.Namelen = unsafe.SliceData(p.name), uint32(len(p.name))
+	if k := len(vectors) - o.used; k > 0 {
+		m.Iov = &o.vectors[o.used]
+		m.SetIovlen(k)
+	}
+	control := p.oob
+	if len(run) > 1 {
+		control = appendSegment(append(o.controls[o.built][:0], p.oob...), run[0].Len())
+	}
+	if len(control) > 0 {
+		m.Control = &control[0]
+		m.SetControllen(len(control))
+	}
+	o.frames[o.built] = len(run)
+	o.built++
+	o.used = len(vectors)
+	o.most, o.dirty = max(o.most, o.built), max(o.dirty, o.used)
+	return true
 }
 
 func appendVector(vectors []unix.Iovec, b []byte) []unix.Iovec {
