@@ -96,10 +96,11 @@ func (c *capture) mustBeSealed(t *testing.T) {
 // what is L2TP.
 func judgePcap(t *testing.T, file string, port uint16) {
 	t.Helper()
-	found := map[string]int{}
+	found := map[string]int{} // by the interface, of which those inside have the pseudowire's kind in their names
 	for _, f := range tshark(t, file, []string{"frame.interface_name", "frame.number", "l2tp.version", "_ws.malformed", "_ws.col.Info"},
 		"-d", fmt.Sprintf("udp.port==%d,l2tp", port)) {
-		found[f[0]]++
+		side, _, _ := strings.Cut(f[0], " ")
+		found[side]++
 		if (f[0] == "outer") != (f[2] != "") || f[3] != "" {
 			t.Errorf("--pcap: expected well-formed L2TP outside and IP inside, found %s packet %s", f[0], strings.Join(f[1:], " "))
 		}
