@@ -16,19 +16,20 @@ import (
 
 // dialFlags are what every command that dials has in common.
 type dialFlags struct {
-	pppFlags
+	pppFlags     `group:"PPP:"`
 	SecretFile   string  `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret alone; or set L2TPNET_SECRET to the secret itself."`
 	HideAVPs     bool    `name:"hide-avps" help:"Hide what may be hidden of control messages, with the tunnel secret."`
 	OutgoingCall string  `placeholder:"NUMBER" help:"Ask the server to place a call to a number, instead of telling it of one."`
 	SourcePort   uint16  `placeholder:"PORT" help:"UDP port to dial from: some servers want 1701, many clients behind one NAT need different ones. Default: any."`
 	Bind         address `placeholder:"ADDR" help:"Address of this machine to dial from. Default: as the routes say."`
 	Device       string  `placeholder:"NAME" help:"Network interface to dial through. Default: as the routes say."`
+	NoIPv6       bool    `name:"no-ipv6" help:"Carry IPv4 alone."`
 	Verbose      int     `short:"v" type:"counter" help:"Log to standard error what happens; -vv every control message too."`
 	Once         bool    `xor:"redial" help:"Do not dial again: exit when the tunnel is down."`
 	Retry        bool    `xor:"redial" help:"Go on dialling also when no server could be reached at first. Default: exit then, and dial again only what was up."`
 	captureFlag
-	insideFlags `group:"Inside (PPP gives an address and DNS servers by itself):"`
 	v3DialFlags `group:"L2TPv3:"`
+	insideFlags `group:"Inside the tunnel (PPP has an address and DNS servers negotiated):"`
 }
 
 // A client is a node.Client and what the user is told of it.
@@ -43,7 +44,7 @@ type client struct {
 
 // client reads the secrets, and prepares what does not need the network.
 func (f *dialFlags) client(p *program, servers ...string) (*client, error) {
-	ppp := &endpoint.PPPConfig{NoIPv6: f.NoIPv6}
+	ppp := &endpoint.PPPConfig{}
 	if f.kind().kind == endpoint.PseudowirePPP {
 		var err error
 		if ppp, err = f.config(); err != nil {
@@ -59,7 +60,7 @@ func (f *dialFlags) client(p *program, servers ...string) (*client, error) {
 	}
 	c := &client{p: p, Client: node.Client{
 		Servers: servers, User: ppp.User, Password: ppp.Password, Secret: secret,
-		Methods: ppp.Methods, MPPE: ppp.MPPE, NoIPv6: ppp.NoIPv6, HideAVPs: f.HideAVPs,
+		Methods: ppp.Methods, MPPE: ppp.MPPE, NoIPv6: f.NoIPv6, HideAVPs: f.HideAVPs,
 		Bind: netip.Addr(f.Bind), SourcePort: f.SourcePort, Device: f.Device,
 		Once: f.Once, Logger: p.logger(f.Verbose),
 	}}
@@ -153,6 +154,9 @@ func (c *client) ended() error {
 
 // explain is explainDial for those, too, who have named no user.
 func (c *client) explain(err error) error {
+	if _, attempted := errors.AsType[*node.AttemptError](err); !attempted && !errors.Is(err, endpoint.ErrAddress) && !errors.Is(err, context.Canceled) {
+		return usage(oneLine(err), "") // before anybody was called
+	}
 	explained := explainDial(err)
 	var ended *endpoint.PPPError
 	if _, told := explained.(*failure); !told && c.User == "" && errors.As(err, &ended) {

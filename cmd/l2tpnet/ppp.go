@@ -13,7 +13,6 @@ type pppFlags struct {
 	PasswordFile string `env:"L2TPNET_PASSWORD_FILE" placeholder:"FILE" help:"File with the password alone; or set L2TPNET_PASSWORD to the password itself."`
 	Auth         string `default:"${auth}" placeholder:"METHODS" help:"Authentication methods to use: mschapv2, chap, eap-mschapv2, eap-md5, pap. PAP shows the password to everybody on the way. Default: ${default}."`
 	MPPE         string `name:"mppe" default:"off" placeholder:"WHEN" help:"PPP encryption, which protects little: off, allowed or required. Default: ${default}."`
-	NoIPv6       bool   `name:"no-ipv6" help:"Carry IPv4 alone."`
 }
 
 // defaultAuth is --auth's default.
@@ -48,7 +47,7 @@ func (f *pppFlags) config() (*endpoint.PPPConfig, error) {
 	if f.User == "" && password != "" {
 		return nil, usage(fmt.Errorf("expected a user name for the password, found none"), "give it with --user or L2TPNET_USER")
 	}
-	c := &endpoint.PPPConfig{User: f.User, Password: password, Methods: methods, MPPE: mppe, NoIPv6: f.NoIPv6}
+	c := &endpoint.PPPConfig{User: f.User, Password: password, Methods: methods, MPPE: mppe}
 	if err := c.Validate(); err != nil {
 		return nil, usage(err, "--auth names the methods, --mppe required wants mschapv2 or eap-mschapv2 among them")
 	}

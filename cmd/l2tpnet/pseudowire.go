@@ -16,8 +16,9 @@ type pseudowireCmd struct {
 	Local string `placeholder:"ADDR:PORT" help:"UDP address of this end, as the other end knows it; :PORT is all addresses of this machine."`
 	wireFlags
 	insideFlags
-	pppFlags
-	UsersFile   string `type:"path" placeholder:"FILE" help:"With --pw ppp: be the server, for the users of this file, which is as l2tpnet serve has it. Our address is --address, and theirs another one of its network."`
+	NoIPv6      bool `name:"no-ipv6" help:"Carry IPv4 alone."`
+	pppFlags    `group:"With --pw ppp:"`
+	UsersFile   string `group:"With --pw ppp:" type:"path" placeholder:"FILE" help:"Be the server, for the users of this file, which is as l2tpnet serve has it. Our address is --address, and theirs another one of its network."`
 	listenFlags `set:"socks=127.0.0.1:1080, or none when there is a -L"`
 	Device      string `placeholder:"NAME" help:"Network interface to use. Default: as the routes say."`
 	Verbose     int    `short:"v" type:"counter" help:"Log to standard error what happens, and how Linux and QEMU make the other end; -vv more."`
@@ -97,7 +98,7 @@ func (cmd *pseudowireCmd) pseudowire() (*node.Pseudowire, error) {
 		if static.PPP, err = cmd.config(); err != nil {
 			return nil, err
 		}
-		static.PPP.MRU = cmd.MTU
+		static.PPP.MRU, static.PPP.NoIPv6 = cmd.MTU, cmd.NoIPv6
 		if cmd.UsersFile != "" {
 			if users, err = readUsers(cmd.UsersFile); err != nil {
 				return nil, err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,6 +77,8 @@ func (c *client) diagnose(st node.ClientStatus) (words, hint string) {
 		return "the server's circuit is " + circuit + ": nothing is sent to it", ""
 	case st.State == node.StateConnecting && c.DHCP && len(tunnel.Sessions) > 0:
 		return "no address has come by DHCP yet", noLeaseHint
+	case st.State == node.StateConnected && !slices.ContainsFunc(st.Current.Addresses, func(a netip.Addr) bool { return !a.IsLinkLocalUnicast() }):
+		return "there is no address inside but a link-local one", "--dhcp has an address leased, --address gives one"
 	}
 	return "", ""
 }
