@@ -216,9 +216,14 @@ func sessionLines(p *program) func(node.ServerEvent) {
 		case e.Host != nil:
 			p.printf("%s has %v, %v\n", name, e.Host.Address, e.Host.MAC)
 		case e.Up:
-			p.printf("%s connected: %s from %v\n", name, which, v.Peer)
-		case errors.Is(e.Err, node.ErrReplaced):
+			if !strings.HasSuffix(name, v.Peer.String()) {
+				which += " from " + v.Peer.String()
+			}
+			p.printf("%s connected: %s\n", name, which)
+		case errors.Is(e.Err, node.ErrReplaced) && v.Type == endpoint.PseudowirePPP:
 			p.printf("%s disconnected: %s, for another session of the same user\n", name, which)
+		case errors.Is(e.Err, node.ErrReplaced):
+			p.printf("%s disconnected: %s, for another session of the same circuit\n", name, which)
 		default:
 			p.printf("%s disconnected: %s\n", name, which)
 		}

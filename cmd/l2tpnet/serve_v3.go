@@ -156,12 +156,18 @@ func describeV3(s *node.Server) string {
 // errNoUsers is what there is to say to who wants PPP answered.
 var errNoUsers = errors.New("expected --users-file, or --v3, which needs none, found neither")
 
-// session is what a session of L2TPv3 is called in what is printed.
+// sessionName is what a session is called in what is printed: as its user, its circuit, or
+// by where it comes from.
 func sessionName(v node.ServerSession) string {
-	if v.Type == endpoint.PseudowirePPP {
+	switch {
+	case v.Type == endpoint.PseudowirePPP:
 		return printable(v.User)
+	case v.RemoteEndID != "":
+		return printable(v.RemoteEndID)
+	case v.PeerName != "":
+		return printable(v.PeerName) + " at " + v.Peer.String()
 	}
-	return printable(cmp.Or(v.RemoteEndID, v.PeerName, v.Peer.String()))
+	return v.Peer.String()
 }
 
 // sessionAddresses is what a session has inside, as far as it is known.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -64,7 +65,7 @@ func TestServeTellsOfCallersByL2TPv3(t *testing.T) {
 	connect := func(args ...string) *command {
 		return start(t, append([]string{"connect", address, "--secret-file", secret, "--socks", "127.0.0.1:0"}, args...)...)
 	}
-	red := connect("--v3", "--remote-end-id", "red", "--dhcp")
+	red := connect("--v3", "--remote-end-id", "red", "--dhcp", "--once")
 	red.stdout.find(t, `(address 10\.78\.0\.128)`)
 	serve.stdout.find(t, `(red connected: Ethernet from 127\.0\.0\.1:\d+\nred has 10\.78\.0\.128, [0-9a-f:]{17})\n`)
 	blue := connect("--v3", "--remote-end-id", "blue", "--pw", "vlan:9", "--dhcp")
@@ -80,10 +81,16 @@ func TestServeTellsOfCallersByL2TPv3(t *testing.T) {
 	if status := green.wait(t); status != 1 || !strings.Contains(green.stderr.String(), "there is no such pseudowire here") {
 		t.Errorf("a circuit that there is not: exit status %d\n%s", status, green.stderr.String())
 	}
-	for _, c := range []*command{red, blue, branch, alice, old} {
+	again := connect("--v3", "--remote-end-id", "red", "--dhcp")
+	again.stdout.find(t, `(address 10\.78\.0\.130)`)
+	serve.stdout.find(t, `(red disconnected: Ethernet 10\.78\.0\.128, for another session of the same circuit)\n`)
+	if status := red.wait(t); status != 1 {
+		t.Errorf("who had to give way: exit status %d\n%s", status, red.stderr.String())
+	}
+	for _, c := range []*command{again, blue, branch, alice, old} {
 		c.stop()
 	}
-	for _, line := range []string{`(red disconnected: Ethernet 10\.78\.0\.128)\n`, `(blue disconnected: VLAN 10\.78\.0\.129)\n`, `(branch office disconnected: IP 10\.77\.0\.50)\n`, `(alice disconnected: 10\.77\.0\.3)\n`} {
+	for _, line := range []string{`(red disconnected: Ethernet 10\.78\.0\.130)\n`, `(blue disconnected: VLAN 10\.78\.0\.129)\n`, `(branch office disconnected: IP 10\.77\.0\.50)\n`, `(alice disconnected: 10\.77\.0\.3)\n`} {
 		serve.stdout.find(t, line)
 	}
 }
@@ -97,6 +104,9 @@ func TestServeV3WithoutUsersAndSecret(t *testing.T) {
 	if status := ping.wait(t); status != 0 {
 		t.Errorf("exit status %d\n%s", status, ping.stderr.String())
 	}
+	from := regexp.QuoteMeta(serve.stdout.find(t, `l2tpnet at (127\.0\.0\.1:\d+) connected: Ethernet\n`))
+	serve.stdout.find(t, `(l2tpnet at `+from+` has 10\.78\.0\.128, )`)
+	serve.stdout.find(t, `(l2tpnet at `+from+` disconnected: Ethernet 10\.78\.0\.128)\n`)
 }
 
 func TestParseCircuit(t *testing.T) {
