@@ -147,7 +147,10 @@ func describeV3(s *node.Server) string {
 			b.WriteString(", egress")
 		}
 	}
-	if n := len(s.Circuits); n > 0 {
+	switch n := len(s.Circuits); {
+	case n == 1:
+		b.WriteString(", 1 circuit")
+	case n > 1:
 		fmt.Fprintf(&b, ", %d circuits", n)
 	}
 	return b.String() + "\n"
