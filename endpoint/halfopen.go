@@ -243,6 +243,7 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 		if m.Counters().BadDigest > 0 {
 			// Nothing else of it is of any use, not even to settle a tie.
 			c.badDigest.Add(1)
+			e.log.Log(e.ctx, h.warns(), "an SCCRQ of L2TPv3 was dropped, whose Message Digest is wrong or missing: its sender may have another tunnel secret, or none", "peer", caller.addr)
 			e.ids.free(id)
 			h.refusals++
 			return

@@ -89,12 +89,20 @@ func (e *Endpoint) refuse(r *halfOpenRecord, reason error) {
 	r.refused = true
 	level := slog.LevelDebug
 	if _, ok := errors.AsType[control.AuthError](reason); ok {
-		// Somebody does not know the secret.
-		if now := time.Since(e.half.began); now-e.half.warnedAt >= warningInterval {
-			level, e.half.warnedAt = slog.LevelWarn, now
-		}
+		level = e.half.warns()
 	}
 	e.log.Log(e.ctx, level, "tunnel refused", "peer", r.peer, "reason", reason)
+}
+
+// warns is how loud it is said that somebody does not know the secret, which may be any
+// stranger: not more than once a second. h.mu is held.
+func (h *halfOpen) warns() slog.Level {
+	now := time.Since(h.began)
+	if now-h.warnedAt < warningInterval {
+		return slog.LevelDebug
+	}
+	h.warnedAt = now
+	return slog.LevelWarn
 }
 
 // establish makes a tunnel of a record. h.mu is held.

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -289,4 +290,28 @@ func TestV3HiddenAVPsWhileTheSecretChanges(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who answers is silent towards a peer that has another secret, but not towards its owner, who
+// could not know otherwise; nor is a flood of such to fill the log.
+func TestV3WrongDigestsAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		d := &discard{done: make(chan struct{})}
+		e, err := New(d, &Config{Rand: random(1, 's'), Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+			Answer: &AnswerConfig{Secret: "tunsecret", V3: &V3Config{}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 50 {
+			e.receive(asker(i), besiegedAt, openingV3(sccrqV3(uint32(i)+1), "another"), nil)
+		}
+		time.Sleep(2 * time.Second)
+		e.receive(asker(99), besiegedAt, openingV3(sccrqV3(9), ""), nil)
+		e.Close()
+		said := log.String()
+		if n := strings.Count(said, "Message Digest is wrong or missing"); n != 2 || !strings.Contains(said, asker(0).String()) || !strings.Contains(said, asker(99).String()) || strings.Contains(said, "tunsecret") {
+			t.Errorf("expected two warnings, found\n%s", said)
+		}
+	})
 }
