@@ -131,6 +131,21 @@ func TestDHCPv4GivesAnAddressAndTheRest(t *testing.T) {
 	}
 }
 
+// Whoever wants to know is told of leases, and of no offers.
+func TestDHCPv4LeasesAreTold(t *testing.T) {
+	var told []string
+	l := dhcp4LinkOf(t, func(c *DHCPv4ServerConfig) {
+		c.Leased = func(l DHCPv4Lease) { told = append(told, fmt.Sprint(l.Address, " ", l.MAC)) }
+	})
+	l.ask(1, dhcpv4.MessageTypeDiscover)
+	l.ask(1, dhcpv4.MessageTypeRequest, withAddress("192.0.2.10"), withServer("192.0.2.1"))
+	l.ask(2, dhcpv4.MessageTypeRequest, withAddress("192.0.2.10")) // somebody else's
+	l.ask(1, dhcpv4.MessageTypeRequest, withClient("192.0.2.10"))
+	if want := "[192.0.2.10 02:00:00:00:00:01 192.0.2.10 02:00:00:00:00:01]"; fmt.Sprint(told) != want {
+		t.Errorf("told of %v, want %v", told, want)
+	}
+}
+
 // RFC 2131 §4.1: "If the 'giaddr' field is zero and the 'ciaddr' field is nonzero, then the server unicasts
 // DHCPOFFER and DHCPACK messages to the address in 'ciaddr'. If 'giaddr' is zero and 'ciaddr' is zero, and the
 // broadcast bit is set, then the server broadcasts DHCPOFFER and DHCPACK messages to 0xffffffff. If the broadcast bit

@@ -360,6 +360,32 @@ func TestAPortHasABoundOfItsOwn(t *testing.T) {
 	}
 }
 
+// Where only so many stations may be, nothing of others is forwarded, and whoever asks is told
+// of those that are known.
+func TestAPortWithSoManyStationsOnly(t *testing.T) {
+	b, w := bridgeOf(t, nil, &PortConfig{Learned: 2, LearnedOnly: true}, nil)
+	for n := range 4 {
+		w[0].send(frame(broadcast, station(n), fmt.Sprint(n)))
+	}
+	want(t, "from the first two", w[1], "0 1")
+	if c := w[0].Counters(); c.Limited.Unlearned != 2 {
+		t.Errorf("counted %+v", c)
+	}
+	for n, p := range []*Port{w[0].Port, w[0].Port, nil} {
+		if got := b.PortOf(station(n).hardware()); got != p {
+			t.Errorf("station %d is behind %v", n, got)
+		}
+	}
+	if got := b.PortOf(nil); got != nil {
+		t.Errorf("no address is behind %v", got.Name())
+	}
+	if all := w[0].Stations(); len(all) != 2 || all[0].Address.String() != station(0).hardware().String() || all[1].Port != w[0].Port || len(w[1].Stations()) != 0 {
+		t.Errorf("stations %v", all)
+	}
+	w[1].send(frame(station(1), station(9), "back"))
+	want(t, "to a known one", w[0], "back")
+}
+
 func TestStationsThatMove(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, w := bridgeOf(t, nil, nil, nil, nil)

@@ -60,7 +60,7 @@ func TestClientToClientInTheLAN(t *testing.T) {
 				sessions = append(sessions, s)
 			}
 			got := make(chan struct{}, 1000)
-			sessions[1].Attach(sinkFunc(func(b *link.Batch) {
+			sessions[1].Attach(link.SinkFunc(func(b *link.Batch) {
 				for i := range b.Frames {
 					if strings.Contains(string(b.Frames[i].AppendTo(nil)), "hello") {
 						got <- struct{}{}
@@ -92,11 +92,6 @@ func TestClientToClientInTheLAN(t *testing.T) {
 		})
 	}
 }
-
-// A sinkFunc is a function that takes frames.
-type sinkFunc func(*link.Batch)
-
-func (f sinkFunc) Put(b *link.Batch) { f(b) }
 
 // Issue 7: "with a gateway on an in-process switch (DHCP, advertisements, egress) for
 // Ethernet clients".
