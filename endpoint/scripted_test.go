@@ -271,7 +271,7 @@ func TestWhatOpensNoTunnelGetsNoAnswer(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := simnet.New(1)
-				lns := answering(t, n, 1, withoutSecret)
+				lns := answering(t, n, 1, func(a *AnswerConfig) { a.Secret, a.V3 = "", nil })
 				defer lns.Close()
 				s := scripted(t, n)
 				s.write(c.datagram)

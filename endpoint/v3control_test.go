@@ -16,6 +16,11 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
+// answeringV2 is a server that knows L2TPv2 alone.
+func answeringV2(t testing.TB, n *simnet.Net, seed uint64, change func(*AnswerConfig)) *Endpoint {
+	return answering(t, n, seed, func(a *AnswerConfig) { a.V3 = nil; change(a) })
+}
+
 // Issue: "without it [fall-back] the hint says that the peer may not speak v3"; RFC 3931
 // §4.7.3.
 func TestV3FallbackInBothRoles(t *testing.T) {
@@ -24,12 +29,12 @@ func TestV3FallbackInBothRoles(t *testing.T) {
 		fallback bool
 		version  int // 0: nothing is heard
 	}{
-		"to a server of L2TPv2":           {answering, true, 2},
+		"to a server of L2TPv2":           {answeringV2, true, 2},
 		"to a server of both":             {answeringV3, true, 3},
-		"without, to a server of L2TPv2":  {answering, false, 0},
+		"without, to a server of L2TPv2":  {answeringV2, false, 0},
 		"without, to a server of both":    {answeringV3, false, 3},
 		"by L2TPv2 to a server of both":   {answeringV3, true, -2},
-		"by L2TPv2 to a server of L2TPv2": {answering, true, -2},
+		"by L2TPv2 to a server of L2TPv2": {answeringV2, true, -2},
 	} {
 		for _, secret := range []Secret{"", "tunsecret"} {
 			t.Run(fmt.Sprint(name, ", secret ", secret != ""), func(t *testing.T) {
@@ -47,7 +52,10 @@ func TestV3FallbackInBothRoles(t *testing.T) {
 					tun, err := client.Dial(t.Context(), lnsAddr, cfg)
 					if version == 0 {
 						timeout, ok := errors.AsType[*TimeoutError](err)
-						if !ok || !strings.Contains(timeout.Hint(), "may not speak L2TPv3") || server.Status().Counters.UnknownVersion != 11 {
+						if !ok {
+							t.Fatalf("dialling ended with %v", err)
+						}
+						if !strings.Contains(timeout.Hint(), "may not speak L2TPv3") || server.Status().Counters.UnknownVersion != 11 {
 							t.Errorf("%v (%T), hint %q; the server counts %+v", err, err, timeout.Hint(), server.Status().Counters)
 						}
 						return
