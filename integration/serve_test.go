@@ -80,18 +80,22 @@ func TestXl2tpdCallsUs(t *testing.T) {
 	})
 }
 
-// The command line answers too, and hides what may be hidden. It has no server inside to fetch from, so the caller pings.
+// The command line answers too, on a socket that answers L2TPv3 as well, and hides what may be hidden. It has no server
+// inside to fetch from, so the caller pings.
 func TestXl2tpdCallsServe(t *testing.T) {
 	t.Parallel()
 	g := guest.Boot(t)
 	pcap := file(t, "")
-	p := start(t, "serve", "--hide-avps", "--pcap", pcap, "--listen", "127.0.0.1:0", "--users-file", file(t, "# who may call\nbob:other\nalice:s3cret"), "--secret-file", file(t, "tunsecret"),
+	p := start(t, "serve", "--v3", "--hide-avps", "--pcap", pcap, "--listen", "127.0.0.1:0", "--users-file", file(t, "# who may call\nbob:other\nalice:s3cret"), "--secret-file", file(t, "tunsecret"),
 		"--pool", "10.77.0.0/24", "--gateway", "10.77.0.1", "--dns", "10.77.0.1", "-v")
 	hello := p.line(t)
 	_, rest, _ := strings.Cut(hello, "127.0.0.1:")
 	var port uint16
 	if _, err := fmt.Sscanf(rest, "%d", &port); err != nil {
 		t.Fatalf("serve's first line: expected where it answers, found %q", hello)
+	}
+	if line := p.line(t); !strings.Contains(line, "L2TPv3") {
+		t.Errorf("serve's second line: expected what there is by L2TPv3, found %q", line)
 	}
 	up := g.Run(t, fmt.Sprintf("lac %d mschapv2 secret hidden ipv6", port))
 	if line := p.line(t); !strings.Contains(line, "alice") || !strings.Contains(line, "10.77.0.") {

@@ -111,7 +111,29 @@ func TestV3BetweenTwoProcesses(t *testing.T) {
 			}
 		})
 	}
+	// Who has no digest gets no answer, but the server's owner is told.
+	stranger, err := net.Dial("udp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	eventually(t, guest.Patience, func() error {
+		stranger.Write(unsignedSCCRQ)
+		if said := server.stderr.String(); !regexp.MustCompile(`level=WARN .*Message Digest is wrong or missing`).MatchString(said) {
+			return fmt.Errorf("expected a warning of a message without a digest, found\n%s", said)
+		}
+		return nil
+	})
 	server.interrupt(t)
+}
+
+// unsignedSCCRQ has all that RFC 3931 §6.1 wants to be there.
+var unsignedSCCRQ = []byte{0xc8, 3, 0, 59, 0, 0, 0, 0, 0, 0, 0, 0,
+	0x80, 8, 0, 0, 0, 0, 0, 1, // Message Type
+	0x80, 7, 0, 0, 0, 7, 'x', // Host Name
+	0x80, 10, 0, 0, 0, 60, 0, 0, 0, 1, // Router ID
+	0x80, 10, 0, 0, 0, 61, 0, 0, 0, 1, // Assigned Control Connection ID
+	0x80, 12, 0, 0, 0, 62, 0, 5, 0, 4, 0, 7, // Pseudowire Capabilities List
 }
 
 // insideSite is a client with a web server on the inside, where a page and a blob are, as long as the test, and its address.
