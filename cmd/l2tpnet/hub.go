@@ -7,17 +7,20 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/l2tpnet/l2tpnet/endpoint"
 	"github.com/l2tpnet/l2tpnet/endpoint/node"
 )
 
 type hubCmd struct {
-	Local     string   `default:":1701" placeholder:"ADDR:PORT" help:"UDP address of this end, for the ports that name none of their own. Default: ${default}."`
-	Port      []string `placeholder:"NAME,KEY=VALUE,..." sep:"none" help:"A pseudowire: a name, and then, separated by commas, remote=ADDR:PORT, session-id=N, peer-session-id=N and what else has to be said with the words of l2tpnet pseudowire's flags (local, cookie, peer-cookie, l2spec, seq, reorder-timeout, pw, mtu), or isolated: such ports do not reach each other. May be repeated."`
-	PortsFile string   `type:"path" placeholder:"FILE" help:"File of ports: a line with the name of each, and indented lines below it such as: remote 192.0.2.7:1701."`
+	Local      string   `default:":1701" placeholder:"ADDR:PORT" help:"UDP address of this end, for the ports that name none of their own. Default: ${default}."`
+	Port       []string `placeholder:"NAME,KEY=VALUE,..." sep:"none" help:"A pseudowire: a name, and then, separated by commas, what has to be said. v3 has us dial remote=ADDR:PORT by L2TPv3, and dial again when that is lost; answer has the other end dial, from remote=ADDRESS if that is said. Both have remote-end-id=ID (default: the name), cookie-len, l2spec, seq, reorder-timeout, pw and mtu as l2tpnet connect --v3 has them. Without either the session is static: remote, session-id=N, peer-session-id=N and the words of l2tpnet pseudowire's flags. With isolated ports do not reach each other; local=ADDR:PORT is an address of our own. May be repeated."`
+	PortsFile  string   `type:"path" placeholder:"FILE" help:"File of ports: a line with the name of each, and indented lines below it such as: remote 192.0.2.7:1701."`
+	SecretFile string   `env:"L2TPNET_SECRET_FILE" placeholder:"FILE" help:"File with the tunnel secret of ports with v3 and answer alone; or set L2TPNET_SECRET to the secret itself."`
+	v3Flags
 	insideFlags
 	NoIPv6 bool `name:"no-ipv6" help:"Our own stack has IPv4 alone. What the ports carry is their business."`
 
@@ -39,14 +42,8 @@ func (cmd *hubCmd) Run(p *program) (err error) {
 	if h.LAN != nil && h.LAN.Egress != nil {
 		h.LAN.Egress.Logger = h.Logger
 	}
-	h.Events = func(e node.HubEvent) {
-		switch e.What {
-		case node.PortHeld:
-			fmt.Fprintf(p.stderr, "l2tpnet: the port %s is held: what goes out of the hub comes back to it, a loop\n", e.Port)
-		case node.PortReleased:
-			fmt.Fprintf(p.stderr, "l2tpnet: the port %s is released\n", e.Port)
-		}
-	}
+	told := &hubTelling{p: p, hub: h, said: map[string]string{}}
+	h.Events = told.event
 	services, err := cmd.listenFlags.open("", h.Logger)
 	if err != nil {
 		return err
@@ -59,6 +56,9 @@ func (cmd *hubCmd) Run(p *program) (err error) {
 	defer func() { err = cmp.Or(err, record.end()) }()
 	if cmd.Verbose > 0 {
 		for _, port := range ports {
+			if port.negotiated() {
+				continue
+			}
 			for _, line := range port.otherEnd(cmp.Or(port.local, cmd.Local)) {
 				fmt.Fprintln(p.stderr, strings.Replace(line, "the other end", "the other end of "+port.name, 1))
 			}
@@ -74,40 +74,14 @@ func (cmd *hubCmd) Run(p *program) (err error) {
 		return cmd.explain(err)
 	}
 	defer h.Close()
+	told.open(ports)
 	if cmd.Pcap != "" {
 		if err := record.begin(h.Endpoints()[0]); err != nil {
 			return err
 		}
 	}
 	p.printf("%s%s", cmd.describe(h), services.describe())
-	return services.serve(p.ctx, h, func(ctx context.Context) error { return watchHub(ctx, p, h) })
-}
-
-// watchHub says what is wrong with ports that nothing comes out of, each thing once, until
-// ctx is done or the hub has ended, which is its error. A port that is silent is no news.
-func watchHub(ctx context.Context, p *program, h *node.Hub) error {
-	look := time.NewTicker(silence)
-	defer look.Stop()
-	told := map[string]string{} // by port
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-h.Done():
-			return h.Err()
-		case <-look.C:
-		}
-		for _, port := range h.Status().Ports {
-			name, in := port.Bridge.Name, port.Session.Traffic
-			if in.CookieDiscards+in.SequenceDiscards+in.Invalid == 0 {
-				continue
-			}
-			if words, hint := diagnose(in, endpoint.Counters{}); words != "" && words != told[name] {
-				told[name] = words
-				fmt.Fprintf(p.stderr, "l2tpnet: port %s: %s\nhint: %s\n", name, words, hint)
-			}
-		}
-	}
+	return services.serve(p.ctx, h, func(ctx context.Context) error { return told.watch(ctx) })
 }
 
 // hub makes one of the flags.
@@ -132,6 +106,9 @@ func (cmd *hubCmd) hub() (ports []*port, h *node.Hub, err error) {
 		return fail(err, "")
 	}
 	h = &node.Hub{Local: cmd.Local}
+	if err := cmd.negotiates(h, ports); err != nil {
+		return nil, nil, err
+	}
 	for i, p := range ports {
 		p.name = cmp.Or(p.name, fmt.Sprintf("port%d", i+1))
 		hp, err := p.hubPort()
@@ -147,6 +124,25 @@ func (cmd *hubCmd) hub() (ports []*port, h *node.Hub, err error) {
 		return nil, nil, err
 	}
 	return ports, h, nil
+}
+
+// negotiates sets up the control connections of ports that have one.
+func (cmd *hubCmd) negotiates(h *node.Hub, ports []*port) (err error) {
+	if !slices.ContainsFunc(ports, (*port).negotiated) {
+		name := cmd.v3Flags.given()
+		if cmd.SecretFile != "" && os.Getenv("L2TPNET_SECRET_FILE") == "" { // which is there for others too
+			name = cmp.Or(name, "--secret-file")
+		}
+		if name != "" {
+			return usage(fmt.Errorf("expected a port with v3 or answer with %s, found none", name), "static sessions have no control connection, and no secret")
+		}
+		return nil
+	}
+	if h.Secret, err = readSecret("tunnel secret", cmd.SecretFile, "L2TPNET_SECRET"); err != nil {
+		return err
+	}
+	h.V3, err = cmd.v3(h.Secret)
+	return err
 }
 
 // lan makes our own stack, if anything is said of it.
@@ -204,7 +200,14 @@ func (cmd *hubCmd) describe(h *node.Hub) string {
 	st := h.Status()
 	names := make([]string, len(st.Ports))
 	for i, port := range st.Ports {
-		names[i] = fmt.Sprintf("%s (%v)", port.Bridge.Name, port.Remote)
+		what := "not up yet"
+		switch {
+		case port.Remote.IsValid():
+			what = port.Remote.String()
+		case h.Ports[i].Answer:
+			what = "open to be asked for"
+		}
+		names[i] = fmt.Sprintf("%s (%s)", port.Bridge.Name, what)
 	}
 	fmt.Fprintf(&b, "hub of %s", strings.Join(names, ", "))
 	if st.LAN == nil {
