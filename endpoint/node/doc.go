@@ -93,8 +93,11 @@
 //	h, err := node.StartHub(ctx, &node.Hub{Ports: ports, LAN: &node.LAN{Addresses: own, ServeDHCP: leases, Egress: &node.Egress{}}})
 //	web, err := h.Listen("tcp", ":80")
 //
-// A [Hub] joins static pseudowires of Ethernet to one segment. A [LAN] is our own stack in
-// it, as one host among others or as their gateway:
+// A [Hub] joins pseudowires of Ethernet to one segment, static ones and those that are
+// negotiated by L2TPv3: who is dialled, a keeper like a Client's dials again, with one
+// control connection for all ports from one socket to one address. The ports of the switch
+// are there all the time; their links come and go with the sessions. A [LAN] is our own
+// stack in it, as one host among others or as their gateway:
 //
 //	Endpoint ── Session ◄──► bridge.Port ─┐
 //	Endpoint ── Session ◄──► bridge.Port ─┼─ bridge.Bridge
@@ -112,5 +115,7 @@
 // which is netstack's, and one for each version of IP that has been pinged with. A
 // Client has two of its own: its keeper, which calls Events, and a ticker that
 // compares the clocks. A goodbye is said on a third, while the next server is tried. A Hub has
-// one for each socket, those of its DNS forwarder, and those of its Egress.
+// one for each socket and another one if others open sessions through it, one for each
+// session at a port, the keeper of each port that is dialled, those of its DNS forwarder, and
+// those of its Egress.
 package node
