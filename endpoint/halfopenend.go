@@ -36,7 +36,8 @@ func (e *Endpoint) complete(caller peerID, ours uint32, hdr wire.Header, datagra
 	}
 	r.received += uint32(len(datagram))
 	if len(avps) == 0 {
-		if r.refused && hdr.Nr == 2 {
+		// With a secret L2TPv3 believes nothing that has no digest.
+		if r.refused && hdr.Nr == 2 && !(r.v3 && len(e.answering.Secret) > 0) {
 			e.drop(r) // our StopCCN has arrived
 		}
 		return true

@@ -147,7 +147,11 @@ func (t *Tunnel) setupFailed(now time.Time) {
 	default:
 		panic("BUG: control: set-up failed in state " + t.state.String())
 	}
-	t.end(now, wire.Result{Code: wire.StopClear, Error: wire.ErrorNone, Text: fmt.Sprintf("no %v came", err.Awaited)}, err)
+	code := uint16(wire.StopClear)
+	if t.version == 3 {
+		code = wire.StopFSM // "or timeout" (RFC 3931 §5.4.2)
+	}
+	t.end(now, wire.Result{Code: code, Error: wire.ErrorNone, Text: fmt.Sprintf("no %v came", err.Awaited)}, err)
 }
 
 // hello is the part that SCCRQ and SCCRP have in common.

@@ -297,3 +297,34 @@ func avpsOf(b []byte) (avps []wire.AVP) {
 	}
 	return avps
 }
+
+// RFC 3931 §5.4.2: "7 - Finite state machine error or timeout" of a control connection, and 16 of
+// a session.
+func TestV3Timeouts(t *testing.T) {
+	// The peer acknowledges, but does not answer.
+	waits := func(s *script3) {
+		for end := s.now.Add(time.Minute); s.now.Before(end); {
+			s.now = s.now.Add(time.Second)
+			b := wire.AppendV3ControlHeader(nil, s.m.cfg.LocalID, s.ns, s.m.reliable.una+uint16(s.m.reliable.high))
+			s.do(func(now time.Time) { s.m.Handle(now, b) })
+			s.do(s.m.Expire)
+		}
+	}
+	s := newScript3(t, Dial)
+	waits(s)
+	if last := s.last(); !isTimeout(s.down) || last.Type != wire.StopCCN || last.Result.Code != wire.StopFSM {
+		t.Errorf("dialling ended with %v; said %v, %+v", s.down, last.Type, last.Result)
+	}
+	s, _ = expectingV3(t, wire.SCCCN)
+	waits(s)
+	if last := s.last(); !isTimeout(s.down) || last.Type != wire.StopCCN || last.Result.Code != wire.StopFSM {
+		t.Errorf("answering ended with %v; said %v, %+v", s.down, last.Type, last.Result)
+	}
+	for _, kind := range []wire.MessageType{wire.ICRP, wire.ICCN, wire.OCRP, wire.OCCN} {
+		s, _ := expectingV3(t, kind)
+		waits(s)
+		if last := s.last(); s.over || len(s.ends) != 1 || !isTimeout(s.ends[0]) || last.Type != wire.CDN || last.Result.Code != wire.CallFSM {
+			t.Errorf("%v does not come: %v, %v; said %v, %+v", kind, s.down, s.ends, last.Type, last.Result)
+		}
+	}
+}
