@@ -169,7 +169,12 @@ func TestWhatIsWrongWithAClientOfL2TPv3(t *testing.T) {
 		hint string
 	}{
 		{&node.LeaseError{}, "is there a DHCP server"},
-		{&endpoint.PeerError{Message: "CDN"}, "--remote-end-id"},
+		{&endpoint.PeerError{Message: "CDN", ResultCode: 5}, "--remote-end-id"},
+		{&endpoint.PeerError{Message: "CDN", ResultCode: 14}, "--pw"},
+		{&endpoint.PeerError{Message: "CDN", ResultCode: 15}, "--l2spec"},
+		{&endpoint.PeerError{Message: "CDN", ResultCode: 23}, "--mtu"},
+		{&endpoint.PeerError{Message: "CDN", ResultCode: 1}, ""},
+		{&endpoint.PeerError{Message: "StopCCN", ResultCode: 5}, ""},
 		{&endpoint.RefusedError{}, "--pw"},
 		{&endpoint.RefusedError{Message: "StopCCN"}, ""},
 	} {

@@ -89,7 +89,21 @@ func (c *client) explainV3(err error) error {
 		return &failure{err, "--pw is what the pseudowire carries", 1}
 	}
 	if peer, ok := errors.AsType[*endpoint.PeerError](err); ok && peer.Message == "CDN" {
-		return &failure{err, "--remote-end-id names one of the server's circuits, --pw its type", 1}
+		if hint := cdnHints[peer.ResultCode]; hint != "" {
+			return &failure{err, hint, 1}
+		}
 	}
 	return err
 }
+
+// cdnHints are for result codes of a CDN that are about what was asked for (RFC 3931
+// §5.4.2, RFC 4667 §4.3).
+var cdnHints = map[uint16]string{
+	5:  noCircuitHint, // no facilities, for good
+	6:  noCircuitHint, // an invalid destination
+	14: noCircuitHint, // an unsupported type
+	15: "the server wants numbers, for which there is no room: --l2spec default",
+	23: "--mtu has to be what the server has",
+}
+
+const noCircuitHint = "--remote-end-id names one of the server's circuits, --pw its type"

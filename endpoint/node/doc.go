@@ -38,6 +38,10 @@
 // forgotten us is a silent peer, and the redial has a new port. IPv6 addresses stay the
 // same as long as the server advertises the same prefix.
 //
+// By L2TPv3 ([Client.V3]) the session may also be one of Ethernet, a VLAN or IP
+// ([Client.Pseudowire]), with addresses as a Pseudowire below has them; the MAC address is
+// the same for as long as the Client lives.
+//
 // Errors that do not mend by themselves, such as a wrong password, are tried again
 // slowly, since servers lock accounts; [Dial]'s first attempt returns them, as it
 // returns all others.
@@ -114,7 +118,8 @@
 // address in the LAN, until Events has been told, two or four for DNS, and those of its [Egress]: two for each flow, one of
 // which is netstack's, and one for each version of IP that has been pinged with. A
 // Client has two of its own: its keeper, which calls Events, and a ticker that
-// compares the clocks. A goodbye is said on a third, while the next server is tried. A Hub has
+// compares the clocks; a third one ends the wait for addresses with the session. A goodbye
+// is said on another, while the next server is tried. A Hub has
 // one for each socket and another one if others open sessions through it, one for each
 // session at a port, the keeper of each port that is dialled, those of its DNS forwarder, and
 // those of its Egress.
