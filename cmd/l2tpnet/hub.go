@@ -64,13 +64,14 @@ func (cmd *hubCmd) Run(p *program) (err error) {
 			}
 		}
 	}
-	if cmd.DHCP {
-		note := time.AfterFunc(silence, func() {
+	note := time.AfterFunc(silence, func() {
+		if cmd.DHCP {
 			fmt.Fprintln(p.stderr, "l2tpnet: no address has come by DHCP yet; the ports are joined meanwhile")
-		})
-		defer note.Stop()
-	}
-	if _, err := node.StartHub(p.ctx, h); err != nil {
+		}
+	})
+	_, err = node.StartHub(p.ctx, h)
+	note.Stop()
+	if err != nil {
 		return cmd.explain(err)
 	}
 	defer h.Close()
