@@ -201,7 +201,7 @@ func TestV2AndV3ClientsOnOneSocket(t *testing.T) {
 // Issue: "Loss, reordering […] in virtual time, a thousand seeds."
 func TestV3LossDuplicationAndReordering(t *testing.T) {
 	var up, failed int
-	for seed := range seeds(120) {
+	for seed := range seeds(80) {
 		synctest.Test(t, func(t *testing.T) {
 			n := simnet.New(seed)
 			l := simnet.Link{Loss: .2, Duplicate: .1, Reorder: .2, Delay: 20 * time.Millisecond, Jitter: 20 * time.Millisecond}
