@@ -230,7 +230,7 @@ func (w *wireEnd) watch(ctx context.Context, wire *node.Pseudowire) {
 	}
 }
 
-const sublayerHint = "--l2spec has to be the other end's: Linux has l2spec_type default when it is not set, most others none; the cookies have to fit, too"
+const sublayerHint = "--pw and --l2spec have to be the other end's: Linux has l2spec_type default when it is not set, most others none; the cookies have to fit, too"
 
 // diagnose says what is wrong with a pseudowire that nothing has come out of; "":
 // something has. others are datagrams that belong to no session.
@@ -243,7 +243,7 @@ func diagnose(in endpoint.Traffic, others endpoint.Counters) (words, hint string
 	case in.SequenceDiscards > 0:
 		return "frames come without the numbers that --seq expects, and are dropped", "the other end has to number them: seq send or both, and l2spec_type default"
 	case in.Invalid > 0:
-		return "what comes are no frames of this pseudowire's type", "--pw has to be the other end's type; or " + sublayerHint
+		return "what comes are no frames of this pseudowire's type", sublayerHint
 	case others.UnknownSession > 0:
 		return "frames come for another session id, and are dropped", "--session-id is the other end's peer_session_id, --peer-session-id its session_id"
 	case others.WrongPeer > 0:

@@ -42,7 +42,7 @@ func TestASilentOrWrongEndIsToldOf(t *testing.T) {
 	}{
 		{"nobody", endpoint.StaticConfig{}, "(nothing has come from the other end yet)\nhint: .*-v"},
 		{"a cookie", endpoint.StaticConfig{SessionID: 2, PeerSessionID: 1, Cookie: []byte("evil")}, "(another cookie)"},
-		{"a sublayer", endpoint.StaticConfig{SessionID: 2, PeerSessionID: 1, Cookie: []byte("good"), Sublayer: endpoint.SublayerDefault}, "(no address has come with them yet)\nhint: --l2spec"},
+		{"a sublayer", endpoint.StaticConfig{SessionID: 2, PeerSessionID: 1, Cookie: []byte("good"), Sublayer: endpoint.SublayerDefault}, "(no address has come with them yet)\nhint: --pw and --l2spec"},
 		{"an id", endpoint.StaticConfig{SessionID: 2, PeerSessionID: 3, Cookie: []byte("good")}, "(another session id)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

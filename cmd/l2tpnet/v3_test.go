@@ -164,6 +164,17 @@ func TestWhatIsWrongWithAClientOfL2TPv3(t *testing.T) {
 			t.Errorf("%+v: expected %q and %q, found %q and %q", c.st, c.want, c.hint, words, hint)
 		}
 	}
+	// A circuit comes and goes.
+	stderr := newConsole()
+	who := &client{p: &program{stderr: stderr}, Client: node.Client{V3: &endpoint.V3Config{}}}
+	w := &watcher{c: who, told: map[string]bool{}}
+	for _, tunnel := range []endpoint.TunnelStatus{up, inactive, inactive, up, up, inactive} {
+		w.look(status(node.StateConnected, tunnel, endpoint.Counters{}, global))
+	}
+	const down, again = "l2tpnet: the server's circuit is inactive, fault in receiving: nothing is sent to it\n", "l2tpnet: the server's circuit is active again\n"
+	if said := stderr.String(); said != down+again+down {
+		t.Errorf("of a circuit that comes and goes it says\n%s", said)
+	}
 	for _, c := range []struct {
 		err  error
 		hint string

@@ -37,25 +37,49 @@ func (c *client) watch() {
 		defer close(over)
 		look := time.NewTicker(silence)
 		defer look.Stop()
-		for told := map[string]bool{}; ; {
+		for w := (watcher{c: c, told: map[string]bool{}}); ; {
 			select {
 			case <-look.C:
+				w.look(c.Status())
 			case <-ctx.Done():
 				return
-			}
-			words, hint := c.diagnose(c.Status())
-			if words == "" || told[words] {
-				continue
-			}
-			told[words] = true
-			c.complain("%s", words)
-			if hint != "" && !told[hint] {
-				told[hint] = true
-				fmt.Fprintf(c.p.stderr, "hint: %s\n", hint)
 			}
 		}
 	}()
 }
+
+// A watcher says each thing once; but for a circuit, which may change again and again.
+type watcher struct {
+	c        *client
+	told     map[string]bool
+	inactive string // what was said of the circuit, as long as it is so
+}
+
+func (w *watcher) look(st node.ClientStatus) {
+	words, hint := w.c.diagnose(st)
+	if w.inactive != "" && words != w.inactive && st.State == node.StateConnected {
+		delete(w.told, w.inactive)
+		w.inactive = ""
+		if words == "" {
+			w.c.complain("the server's circuit is active again")
+		}
+	}
+	if words == "" || w.told[words] {
+		return
+	}
+	w.told[words] = true
+	if strings.HasPrefix(words, circuitIs) {
+		w.inactive = words
+	}
+	w.c.complain("%s", words)
+	if hint != "" && !w.told[hint] {
+		w.told[hint] = true
+		fmt.Fprintf(w.c.p.stderr, "hint: %s\n", hint)
+	}
+}
+
+// circuitIs is how what is said of a circuit begins.
+const circuitIs = "the server's circuit is "
 
 // diagnose is what is wrong with a client of L2TPv3; "": nothing can be seen.
 func (c *client) diagnose(st node.ClientStatus) (words, hint string) {
@@ -74,7 +98,7 @@ func (c *client) diagnose(st node.ClientStatus) (words, hint string) {
 		silent := endpoint.TimeoutError{Silent: true, V3: !c.Fallback, Secret: c.Secret != ""}
 		return fmt.Sprintf("no answer by L2TPv3 yet from %v", tunnel.Peer), silent.Hint()
 	case strings.HasPrefix(circuit, "inactive"):
-		return "the server's circuit is " + circuit + ": nothing is sent to it", ""
+		return circuitIs + circuit + ": nothing is sent to it", ""
 	case st.State == node.StateConnecting && c.DHCP && len(tunnel.Sessions) > 0:
 		return "no address has come by DHCP yet", noLeaseHint
 	case st.State == node.StateConnected && !slices.ContainsFunc(st.Current.Addresses, func(a netip.Addr) bool { return !a.IsLinkLocalUnicast() }):

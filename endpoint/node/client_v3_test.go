@@ -285,6 +285,35 @@ func TestACircuitThatIsRefused(t *testing.T) {
 	}
 }
 
+// What the fields of a Client mean for a session.
+func TestWhatAClientAsksFor(t *testing.T) {
+	for _, sequencing := range []endpoint.Sequencing{"", endpoint.SequencingNone, endpoint.SequencingSend, endpoint.SequencingRecv, endpoint.SequencingBoth} {
+		for _, outgoing := range []*endpoint.OutgoingCall{nil, {Number: "red"}} {
+			c := &Client{
+				V3: &endpoint.V3Config{RouterID: 7}, Fallback: true, Secret: "tunsecret", User: "alice", Password: "a", Outgoing: outgoing,
+				Pseudowire: &endpoint.PseudowireConfig{Type: endpoint.PseudowirePPP, Sequencing: sequencing},
+				Addresses:  []netip.Prefix{netip.MustParsePrefix("10.77.0.9/24")},
+			}
+			w, err := c.newCall()
+			if err != nil {
+				t.Fatal(err)
+			}
+			// RFC 2661 §4.4.6: the Sequencing Required AVP is a LAC's to send.
+			wants := outgoing == nil && (sequencing == endpoint.SequencingRecv || sequencing == endpoint.SequencingBoth)
+			if p := w.pseudowire; p.PPP.Sequenced != wants || p.PPP.User != "alice" || p.PPP.Address.String() != "10.77.0.9" ||
+				p.Outgoing != (outgoing != nil) || (p.RemoteEndID == "red") != (outgoing != nil) || p.Sequencing != sequencing {
+				t.Errorf("sequencing %q, outgoing %v: asked for %+v with %+v", sequencing, outgoing, p, p.PPP)
+			}
+			if !w.tunnel.Fallback || w.tunnel.V3.RouterID != 7 || w.tunnel.Secret != "tunsecret" {
+				t.Errorf("the tunnel is %+v", w.tunnel)
+			}
+			if c.Pseudowire.PPP != nil || c.Pseudowire.Outgoing {
+				t.Error("the caller's own configuration has changed")
+			}
+		}
+	}
+}
+
 func TestWhatAClientOfL2TPv3CannotBe(t *testing.T) {
 	given := []netip.Prefix{netip.MustParsePrefix("10.78.0.9/24")}
 	ppp := endpoint.PseudowirePPP
