@@ -24,6 +24,7 @@ type caller struct {
 	port    *netstack.Port // of PPP and IP
 	circuit *Circuit       // of L2TPv3 without PPP
 	plug    *bridge.Port   // of Ethernet and VLAN
+	guard   *guard         // in front of it
 	key     callerKey
 	shows   ServerSession // but what changes
 	leaving sync.Once
@@ -46,6 +47,7 @@ type ServerSession struct {
 	PeerName    string                  // how the peer calls itself: it may hold anything
 	User        string                  // with PPP, as it was authenticated: it may hold anything that a caller can send
 	Hosts       []ServerHost            // that have been heard, with Ethernet and VLAN
+	Forged      uint64                  // frames with addresses of other clients, or ours, which were dropped, with Ethernet and VLAN and without ClientToClient
 
 	Peer       netip.AddrPort // where its tunnel comes from
 	Address    netip.Addr     // IPv4. The zero value: the caller has none
@@ -159,7 +161,10 @@ func (c *caller) release() {
 
 // sink is where its frames go.
 func (c *caller) sink() link.Sink {
-	if c.plug != nil {
+	switch {
+	case c.guard != nil:
+		return c.guard
+	case c.plug != nil:
 		return c.plug
 	}
 	return c.port
@@ -321,6 +326,9 @@ func (c *caller) leave(why error) {
 func (c *caller) now() ServerSession {
 	v := c.shows
 	v.Traffic = c.session.Status().Traffic
+	if c.guard != nil {
+		v.Forged = c.guard.forged.Load()
+	}
 	return v
 }
 

@@ -75,7 +75,8 @@
 //	                                     bridge.Bridge ───┴► LAN ──────┘
 //
 // The [LAN] is an Ethernet with a network of its own; its DHCP server, advertisements and
-// Egress are as in a [Hub].
+// Egress are as in a [Hub]. Without ClientToClient the switch's ports are isolated, and a
+// guard in front of each drops frames with addresses that another client has.
 //
 // # A pseudowire
 //

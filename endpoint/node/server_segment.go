@@ -25,6 +25,7 @@ type segment struct {
 	server *Server
 	bridge *bridge.Bridge
 	lan    *lanStack
+	claims claims
 
 	mu      sync.Mutex
 	clients map[*bridge.Port]*caller
@@ -56,6 +57,7 @@ func (s *Server) openSegment() (err error) {
 	cfg.NoIPv6 = cfg.NoIPv6 || s.NoIPv6 && !cfg.Advertise.IsValid()
 	cfg.beside = s.addresses.owns
 	g := &segment{server: s, clients: map[*bridge.Port]*caller{}}
+	g.claims = claims{by: map[claim]*guard{}, lan: func(a netip.Addr) bool { return a.Is6() || s.LAN.owns(a) }}
 	cfg.leased = g.leased
 	bc := &bridge.Config{Logger: s.log, Rand: s.Rand}
 	if !s.ClientToClient {
@@ -65,8 +67,15 @@ func (s *Server) openSegment() (err error) {
 		return err
 	}
 	s.segment = g
-	g.lan, err = openLAN(cfg, s.stack, g.bridge, cfg.MTU, s.log, s.Rand)
-	return err
+	if g.lan, err = openLAN(cfg, s.stack, g.bridge, cfg.MTU, s.log, s.Rand); err != nil {
+		return err
+	}
+	ours := &guard{of: &g.claims}
+	g.claims.first(ours, claim{mac: [6]byte(g.lan.nic.MAC())})
+	for _, a := range g.lan.nic.Addresses() {
+		g.claims.first(ours, claim{ip: a.WithZone("")})
+	}
+	return nil
 }
 
 // An OverlapError is a LAN whose clients could not be told from those of the pools.
@@ -92,16 +101,20 @@ const defaultHosts = 16
 
 // plug joins a client to the switch.
 func (g *segment) plug(c *caller) error {
+	hosts := cmp.Or(c.circuit.Hosts, defaultHosts)
 	name := c.shows.Peer.String() + " session " + strconv.FormatUint(uint64(c.session.Status().ID), 10)
 	p, err := g.bridge.Attach(name, c.session, &bridge.PortConfig{
 		MTU: c.circuit.MTU, Isolated: c.circuit.Isolated || !g.server.ClientToClient,
 		// Who has any number of them has all the addresses that there are to lease.
-		Learned: cmp.Or(c.circuit.Hosts, defaultHosts), LearnedOnly: true,
+		Learned: hosts, LearnedOnly: true,
 	})
 	if err != nil {
 		return err
 	}
 	c.plug = p
+	if !g.server.ClientToClient { // or they are hosts of one switch, which may move from one port to another
+		c.guard = &guard{of: &g.claims, next: p, ask: c.session.Tunnel().Probe, most: hosts * (1 + claimsPerHost)}
+	}
 	g.mu.Lock()
 	g.clients[p] = c
 	g.mu.Unlock()
@@ -123,11 +136,15 @@ func (g *segment) unplug(c *caller) []ServerHost {
 	delete(g.clients, c.plug)
 	g.mu.Unlock()
 	c.plug.Close()
+	if c.guard != nil {
+		g.claims.leave(c.guard)
+	}
 	return hosts
 }
 
 // leased tells of the first address that a client's hosts have got: it says who is there.
 func (g *segment) leased(l netstack.DHCPv4Lease) {
+	g.claims.lease(l.MAC, l.Address)
 	g.mu.Lock()
 	c := g.clients[g.bridge.PortOf(l.MAC)]
 	g.mu.Unlock()

@@ -210,7 +210,9 @@ func (l *called) hardClient(t *testing.T, at string) *hardClient {
 		t.Fatal(err)
 	}
 	session.Attach(nic)
-	if err := nic.Wait(soon(t)); err != nil {
+	long, cancel := context.WithTimeout(t.Context(), 4*patience) // perhaps another one has to be given up first
+	defer cancel()
+	if err := nic.Wait(long); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.stack.Ping(soon(t), netip.MustParseAddr("10.78.0.1"), nil); err != nil {
@@ -240,6 +242,35 @@ func TestAnEthernetClientThatRestarts(t *testing.T) {
 	}
 	if n := len(l.Status().Sessions); n != 1 {
 		t.Errorf("%d sessions stand", n)
+	}
+}
+
+// Without a circuit nobody knows that it is the same client: who has his MAC address is asked
+// whether he is there still, and has it no longer when he is not.
+func TestAnEthernetClientThatRestartsElsewhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a quarter of a minute")
+	}
+	t.Parallel()
+	l := wireServer(t, nil)
+	c := l.hardClient(t, "127.0.0.1:0")
+	l.event(t, true)
+	address := l.event(t, true).Host.Address
+	c.conn.dead.Store(true)
+	l.hardClient(t, "127.0.0.1:0")
+	l.event(t, true)
+	for range 2 { // in either order
+		select {
+		case e := <-l.events:
+			if !e.Up && e.Session.Peer != c.ep.Addr() || e.Up && (e.Host == nil || e.Host.Address != address) {
+				t.Errorf("told of %+v", e)
+			}
+		case <-soon(t).Done():
+			t.Fatal("told of nothing")
+		}
+	}
+	if v := l.Status().Sessions; len(v) != 1 || len(v[0].Hosts) != 1 || v[0].Hosts[0].Address != address {
+		t.Errorf("sessions %+v, want one with the address %v again", v, address)
 	}
 }
 
