@@ -20,7 +20,7 @@ const (
 )
 
 // Usable tells whether frames may be sent to that end: it is active, and not in standby,
-// in which RFC 5641 §2 has none transmitted, "whether it is active or not".
+// in which "User traffic MUST NOT be transmitted" (RFC 5641 §2).
 func (c CircuitStatus) Usable() bool { return c&(CircuitActive|CircuitStandby) == CircuitActive }
 
 var circuitFaults = []struct {

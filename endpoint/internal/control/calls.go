@@ -50,6 +50,7 @@ type session struct {
 	setupAt time.Time
 
 	ours, theirs *Pseudowire // L2TPv3: what either end has told; nil: nothing yet
+	told         uint16      // our Circuit Status, as the peer knows it
 	tieBreaker   *[8]byte    // of our request; nil: none
 }
 
@@ -167,6 +168,7 @@ func (t *Tunnel) setSessionState(now time.Time, s *session, st sessionState) {
 		}
 	case callEstablished:
 		t.Emit(SessionUp{s.id, s.peer, s.role.lac(), s.line, s.ours, s.theirs})
+		t.tellStatus(now, s)
 		s.line = Line{} // it may be long, and is the owner's now
 	case callGone:
 		delete(t.calls.byID, s.id)

@@ -65,6 +65,7 @@ func (t *Tunnel) request(m *wire.Message, p *Pseudowire, tieBreaker bool) {
 // noteRequest keeps what a request of ours has told.
 func (s *session) noteRequest(m *wire.Message) {
 	s.ours = pseudowireOf(m)
+	s.told = s.ours.Status
 	if m.Has(wire.AVPTieBreaker) {
 		s.tieBreaker = &m.TieBreaker
 	}
@@ -75,6 +76,7 @@ func (s *session) reply(t wire.MessageType) *wire.Message {
 	m := &wire.Message{Type: t, AssignedSessionID: s.id}
 	if s.ours != nil {
 		s.ours.put(m)
+		s.told = s.ours.Status
 	}
 	return m
 }
@@ -101,18 +103,31 @@ func (t *Tunnel) AcceptPseudowire(now time.Time, session uint32, ours Pseudowire
 }
 
 // SetStatus tells the peer that our circuit has changed: a mask of wire.Circuit…
-// constants. It goes out in an SLI, or in what is yet to be sent of the call.
+// constants. It goes out in ICRQ or OCRQ, if that has not been sent yet, or else in an SLI, as
+// soon as the session is established.
 func (t *Tunnel) SetStatus(now time.Time, session uint32, status uint16) {
 	s := t.calls.byID[session]
-	if s == nil || s.ours == nil || t.version != 3 || s.ours.Status == status {
+	switch {
+	case s == nil:
+	case s.request != nil:
+		s.request.CircuitStatus = status
+	case s.ours != nil && t.version == 3:
+		s.ours.Status = status
+		if s.state == callEstablished {
+			t.tellStatus(now, s)
+		}
+	}
+}
+
+// tellStatus sends an SLI, if the peer knows another status of our circuit than it has.
+func (t *Tunnel) tellStatus(now time.Time, s *session) {
+	if s.ours == nil || t.version != 3 || s.told == s.ours.Status {
 		return
 	}
-	s.ours.Status = status
-	if s.state == callEstablished {
-		m := &wire.Message{Type: wire.SLI, AssignedSessionID: s.id, V3: wire.V3{CircuitStatus: status}}
-		m.Set(wire.AVPCircuitStatus)
-		t.sendMessage(now, s.peer, 0, m)
-	}
+	s.told = s.ours.Status
+	m := &wire.Message{Type: wire.SLI, AssignedSessionID: s.id, V3: wire.V3{CircuitStatus: s.told}}
+	m.Set(wire.AVPCircuitStatus)
+	t.sendMessage(now, s.peer, 0, m)
 }
 
 // learnStatus takes the peer's Circuit Status.

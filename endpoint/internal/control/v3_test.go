@@ -391,6 +391,51 @@ func TestV3CircuitStatus(t *testing.T) {
 	}
 }
 
+// A circuit may change at any time while its session is being asked for: the peer learns how
+// it is, of either end, of either kind of call.
+func TestV3CircuitStatusFromTheBeginning(t *testing.T) {
+	for seed := range seeds(300, 3000) {
+		places := ofV3("s", func(c *Config) { c.PlacesCalls = true })
+		p := newPair(t, seed, places, places)
+		p.delay, p.loss = 20*time.Millisecond, .1
+		if seed%2 == 0 {
+			p.run(time.Duration(p.rng.IntN(40)) * time.Millisecond)
+		}
+		var id uint32
+		if seed%3 == 0 {
+			id = p.place(p.ends[0])
+		} else {
+			id = p.call(p.ends[0])
+		}
+		changes := [2]uint16{wire.CircuitActive, wire.CircuitActive}
+		for range 6 {
+			p.run(time.Duration(p.rng.IntN(30)) * time.Millisecond)
+			i := p.rng.IntN(2)
+			changes[i] = uint16(p.rng.IntN(2)) * wire.CircuitActive
+			for _, session := range p.ends[i].order {
+				p.do(p.ends[i], func(m *Tunnel) { m.SetStatus(p.now, session, changes[i]) })
+			}
+			if len(p.ends[i].order) == 0 { // it has not heard of the session yet
+				changes[i] = wire.CircuitActive
+			}
+		}
+		p.run(time.Minute)
+		if s := p.ends[0].sessions[id]; s == nil || !s.up || s.down {
+			continue // lost
+		}
+		for i, e := range p.ends {
+			s := e.sessions[e.order[0]]
+			knows := s.theirs.Status
+			if s.status != nil {
+				knows = *s.status
+			}
+			if knows != changes[1-i] {
+				t.Errorf("seed %d: %s believes that the other's circuit has status %d, it has %d", seed, e.name, knows, changes[1-i])
+			}
+		}
+	}
+}
+
 // A peer that knows L2TPv2 only does not answer what is of L2TPv3, and is answered in its
 // own version by who has both.
 func TestV3ToL2TPv2(t *testing.T) {
