@@ -64,6 +64,9 @@ func (cmd *hubCmd) Run(p *program) (err error) {
 			}
 		}
 	}
+	if err := record.begin(h); err != nil {
+		return err
+	}
 	note := time.AfterFunc(silence, func() {
 		if cmd.DHCP {
 			fmt.Fprintln(p.stderr, "l2tpnet: no address has come by DHCP yet; the ports are joined meanwhile")
@@ -76,11 +79,6 @@ func (cmd *hubCmd) Run(p *program) (err error) {
 	}
 	defer h.Close()
 	told.open(ports)
-	if cmd.Pcap != "" {
-		if err := record.begin(h.Endpoints()[0]); err != nil {
-			return err
-		}
-	}
 	p.printf("%s%s", cmd.describe(h), services.describe())
 	return services.serve(p.ctx, h, func(ctx context.Context) error { return told.watch(ctx) })
 }
@@ -188,6 +186,9 @@ func (cmd *hubCmd) lan() (*node.LAN, error) {
 func (cmd *hubCmd) explain(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "listen" {
 		return explainListen(err, cmp.Or(fmt.Sprint(op.Addr), cmd.Local), "--local")
+	}
+	if capture, ok := errors.AsType[*node.CaptureError](err); ok {
+		return cannotCapture(capture.Err)
 	}
 	if errors.Is(err, context.Canceled) {
 		return err

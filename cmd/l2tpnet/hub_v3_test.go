@@ -15,7 +15,8 @@ func TestAHubOfPortsThatAreNegotiated(t *testing.T) {
 	here, dialled, fixed := freeUDP(t), freeUDP(t), freeUDP(t)
 	secret := file(t, "tunsecret")
 	ports := file(t, "west\n\tv3\n\tremote "+dialled+"\n\tremote-end-id uplink\n\tcookie-len 4\n\tseq both\n\nguests\n\tanswer\n\tremote 127.0.0.1\n")
-	hub := start(t, "hub", "--local", here, "--secret-file", secret, "--digest", "md5,sha1", "--ports-file", ports,
+	capture := file(t, "")
+	hub := start(t, "hub", "--local", here, "--pcap", capture, "--secret-file", secret, "--digest", "md5,sha1", "--ports-file", ports,
 		"--port", "south,remote="+fixed+",session-id=1,peer-session-id=2", "--address", "10.9.0.1/24", "--serve-dhcp", "10.9.0.100-199", "--no-ipv6", "--socks", "127.0.0.1:0")
 	socks := hub.stdout.find(t, `hub of west \(.*\), guests \(open to be asked for\), south \(`+fixed+`\), address 10\.9\.0\.1, .*SOCKS5 on (\S+)\n`)
 
@@ -46,6 +47,9 @@ func TestAHubOfPortsThatAreNegotiated(t *testing.T) {
 			hub.stderr.find(t, `the port west (is down: .*; trying again in \d+) s\n`)
 		}
 	}
+	decoded := start(t, "decode", "--secret-file", secret, capture)
+	decoded.stdout.find(t, `(SCCRQ)`) // the first that is sent
+	decoded.wait(t)
 }
 
 // What is wrong with a port that is dialled is told with a hint, and a port that is for

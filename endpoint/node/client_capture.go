@@ -89,9 +89,13 @@ func (c *Client) captured(ep *endpoint.Endpoint) {
 	c.mu.Lock()
 	r := c.recording
 	c.mu.Unlock()
-	if r == nil {
-		return
+	if r != nil {
+		r.closed(ep)
 	}
+}
+
+// closed ends the capture of an endpoint that has closed.
+func (r *recording) closed(ep *endpoint.Endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.of == ep {

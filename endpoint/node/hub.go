@@ -72,6 +72,8 @@ type Hub struct {
 	lan     *lanStack // nil: none
 	telling sync.Mutex
 
+	recording atomic.Pointer[recording] // nil: no capture
+
 	started atomic.Bool // StartHub has returned
 	ending  sync.Once
 	life    context.Context // of all that goes on

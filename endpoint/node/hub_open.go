@@ -33,6 +33,9 @@ func (h *Hub) open(ctx context.Context) (err error) {
 		if err := socket.open(); err != nil {
 			return socket.explain(err)
 		}
+		if err := h.record(socket.endpoint()); err != nil {
+			return &CaptureError{err}
+		}
 	}
 	mtu := defaultLANMTU
 	for _, p := range h.ports {

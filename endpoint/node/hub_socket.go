@@ -76,12 +76,18 @@ func (s *hubSocket) run() {
 			go h.end(ep.Err())
 			return
 		}
+		if r := h.recording.Load(); r != nil {
+			r.closed(ep)
+		}
 		h.log.Warn("a socket has failed, and is opened again", "local", s.local, "error", ep.Err())
 		if !h.retry(s.open, func(err error, next time.Time) {
 			h.log.Warn("the socket cannot be opened", "local", s.local, "error", err, "next", until(next))
 			s.static(func(p *hubPort) { p.lacks(PortFailed, err, next) })
 		}) {
 			return
+		}
+		if err := h.record(s.endpoint()); err != nil {
+			h.log.Warn("the socket is not captured", "local", s.local, "error", err)
 		}
 		s.static(func(p *hubPort) {
 			h.running.Go(func() {

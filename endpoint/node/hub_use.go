@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -37,6 +39,42 @@ func (h *Hub) Endpoints() (all []*endpoint.Endpoint) {
 		all = append(all, s.endpoint())
 	}
 	return all
+}
+
+// Capture writes what a hub with one socket sends and receives to w, as
+// [endpoint.Endpoint.Capture] does: each socket that takes the place of another one is a
+// section of the pcapng file. It may begin before StartHub, and when that has returned; there
+// is one at a time ([endpoint.ErrCapturing]). Call stop after Close and close w then: it
+// returns when all is written, with w's error or an [endpoint.CaptureLossError].
+func (h *Hub) Capture(w io.Writer) (stop func() error, err error) {
+	r := &recording{w: w}
+	if !h.recording.CompareAndSwap(nil, r) {
+		return nil, endpoint.ErrCapturing
+	}
+	end := func() error {
+		err := r.end()
+		h.recording.CompareAndSwap(r, nil)
+		return err
+	}
+	if h.started.Load() {
+		if err := h.record(h.sockets[0].endpoint()); err != nil {
+			end()
+			return nil, err
+		}
+	}
+	return end, nil
+}
+
+// record has an endpoint captured, if somebody wants that.
+func (h *Hub) record(ep *endpoint.Endpoint) error {
+	r := h.recording.Load()
+	switch {
+	case r == nil:
+		return nil
+	case len(h.sockets) > 1:
+		return fmt.Errorf("expected ports with one local address, since a capture is one socket's, found %d", len(h.sockets))
+	}
+	return r.begin(ep)
 }
 
 // Dial is DialContext without a context.

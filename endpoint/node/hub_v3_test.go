@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -417,6 +418,14 @@ func TestASocketOfAHubThatFails(t *testing.T) {
 		for len(s.events) > 0 {
 			<-s.events
 		}
+		var file bytes.Buffer
+		stop, err := s.hub.Capture(&file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.hub.Capture(&file); !errors.Is(err, endpoint.ErrCapturing) {
+			t.Errorf("captured twice: %v", err)
+		}
 		before := s.hub.Endpoints()[0]
 		s.conn.Close()
 		time.Sleep(10 * time.Second)
@@ -447,6 +456,13 @@ func TestASocketOfAHubThatFails(t *testing.T) {
 				t.Errorf("port %s is %+v", p.Bridge.Name, p)
 			}
 		}
+		s.hub.Close()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if n := bytes.Count(file.Bytes(), []byte{0x0a, 0x0d, 0x0d, 0x0a}); n != 2 { // which begins a section
+			t.Errorf("a capture with %d sections, want 2", n)
+		}
 	})
 }
 
@@ -473,4 +489,27 @@ func TestACircuitThatComesAndGoes(t *testing.T) {
 			t.Errorf("in the end it is %+v", s.port(0))
 		}
 	})
+}
+
+func TestANegotiatedPortWithoutSense(t *testing.T) {
+	ethernet := func() *endpoint.PseudowireConfig { return &endpoint.PseudowireConfig{} }
+	for _, c := range []struct {
+		want string
+		hub  Hub
+	}{
+		{"port1: expected a Static session or a Pseudowire", Hub{Ports: []HubPort{{Remote: "127.0.0.1:9", Pseudowire: ethernet(), Static: endpoint.StaticConfig{SessionID: 1, PeerSessionID: 1}}}}},
+		{"port1: expected a Pseudowire with Answer", Hub{Ports: []HubPort{{Answer: true, Static: endpoint.StaticConfig{SessionID: 1, PeerSessionID: 1}}}}},
+		{"port1: expected the address of its other end", Hub{Ports: []HubPort{{Pseudowire: ethernet()}}}},
+		{"port1: expected a pseudowire of Ethernet or of a VLAN, found ip", Hub{Ports: []HubPort{{Answer: true, Pseudowire: &endpoint.PseudowireConfig{Type: endpoint.PseudowireIP}}}}},
+		{"port1: expected a VLAN of 1 to 4094", Hub{Ports: []HubPort{{Answer: true, Pseudowire: &endpoint.PseudowireConfig{Type: endpoint.PseudowireVLAN}}}}},
+		{"port1: expected the address of who may ask", Hub{Ports: []HubPort{{Answer: true, Remote: "peer.example", Pseudowire: ethernet()}}}},
+		{"port1: not a server's address", Hub{Ports: []HubPort{{Remote: "127.0.0.1:x", Pseudowire: ethernet()}}}},
+		{`port2: expected another Remote End ID than "port1"`, Hub{Ports: []HubPort{{Answer: true, Pseudowire: ethernet()}, {Answer: true, Pseudowire: &endpoint.PseudowireConfig{RemoteEndID: "port1"}}}}},
+		{"expected a tunnel secret beside the old one", Hub{V3: &endpoint.V3Config{OldSecret: "old"}, Ports: []HubPort{{Answer: true, Pseudowire: ethernet()}}}},
+	} {
+		c.hub.Local = "127.0.0.1:0"
+		if _, err := StartHub(patiently(t), &c.hub); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, want an error that says %q", err, c.want)
+		}
+	}
 }
