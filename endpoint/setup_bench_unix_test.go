@@ -56,6 +56,33 @@ func BenchmarkSetUp(b *testing.B) {
 	b.ReportMetric(float64(theirs.bytes)/n, "far-B/op")
 }
 
+// BenchmarkIdle is what idle sessions cost, each in a tunnel of its own: an op is a second
+// in which 10,000 of them stand.
+func BenchmarkIdle(b *testing.B) {
+	const sessions = 10000
+	far := startFarEnd(b)
+	ep, err := Listen("udp", "127.0.0.1:0", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	setUp(b, ep, far.address, sessions)
+	time.Sleep(time.Second) // what follows a set-up
+	var ours, theirs spent
+	from, farFrom := spentSoFar(), far.spent(b)
+	b.ResetTimer()
+	for range b.N {
+		time.Sleep(time.Second)
+	}
+	ours.add(from, spentSoFar())
+	theirs.add(farFrom, far.spent(b))
+	b.StopTimer()
+	seconds := b.Elapsed().Seconds()
+	b.ReportMetric(ours.cpu.Seconds()/seconds*1e3, "caller-CPU-ms/s")
+	b.ReportMetric(theirs.cpu.Seconds()/seconds*1e3, "far-CPU-ms/s")
+	far.end(b)
+	ep.Close()
+}
+
 func setUp(b *testing.B, ep *Endpoint, address string, n int) {
 	var wg sync.WaitGroup
 	work := make(chan struct{}, n)

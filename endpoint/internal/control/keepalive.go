@@ -18,6 +18,7 @@ import (
 // cycle, since to miss data too says more than to miss acknowledgements.
 const (
 	lookInterval  = 2500 * time.Millisecond // how often Config.Traffic is looked at
+	lookStep      = 100 * time.Millisecond  // the steps in which that is done
 	oneWayMax     = 5 * time.Second
 	oneWaySilence = 17 * time.Second
 	probeSilence  = 10 * time.Second
@@ -52,7 +53,7 @@ func (t *Tunnel) startKeepalive(now time.Time) {
 	t.alive.heardAt = now
 	t.alive.jitter = t.cfg.HelloInterval / 10 * time.Duration(t.calls.serial&0xff) / 0x100
 	if t.cfg.Traffic != nil && t.cfg.HelloInterval > 0 {
-		t.alive.lookAt = now.Add(lookInterval)
+		t.alive.lookAt = nextLook(now)
 		t.alive.sent, t.alive.received = t.cfg.Traffic()
 	}
 }
@@ -68,6 +69,12 @@ func (t *Tunnel) heard(now time.Time) {
 	t.alive.heardAt, t.alive.oneWayAt, t.alive.loseAt = now, time.Time{}, time.Time{}
 }
 
+// nextLook is the time of the next look. An owner with 10,000 idle tunnels that woke up
+// for each of them would do little else, so they are looked at by hundreds.
+func nextLook(now time.Time) time.Time {
+	return now.Add(lookInterval - time.Duration(now.UnixNano())%lookStep)
+}
+
 // look learns from the data that has come and gone since the last look.
 func (t *Tunnel) look(now time.Time) {
 	if t.cfg.Traffic == nil || t.state != established {
@@ -75,7 +82,7 @@ func (t *Tunnel) look(now time.Time) {
 	}
 	k := &t.alive
 	if !k.lookAt.IsZero() {
-		k.lookAt = now.Add(lookInterval)
+		k.lookAt = nextLook(now)
 	}
 	sent, received := t.cfg.Traffic()
 	switch {

@@ -26,8 +26,11 @@ const (
 // startEcho begins to listen, with the network phase.
 func (l *lcp) startEcho(now time.Time) {
 	l.echo.unanswered, l.echo.traffic, l.echo.probed = 0, l.link.cfg.Traffic(), false
-	if l.link.cfg.EchoInterval > 0 && !l.echo.refused {
-		l.echo.timer = now.Add(l.link.cfg.EchoInterval)
+	if n := l.link.cfg.EchoInterval; n > 0 && !l.echo.refused {
+		// An owner with 10,000 idle links, that woke up for each of them, would do little
+		// else. So in 5 s there are fifty moments for all.
+		step := max(n/50, 1)
+		l.echo.timer = now.Add(n - time.Duration(now.UnixNano())%step)
 	}
 }
 
