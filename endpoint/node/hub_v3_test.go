@@ -495,20 +495,20 @@ func TestANegotiatedPortWithoutSense(t *testing.T) {
 	ethernet := func() *endpoint.PseudowireConfig { return &endpoint.PseudowireConfig{} }
 	for _, c := range []struct {
 		want string
-		hub  Hub
+		hub  *Hub
 	}{
-		{"port1: expected a Static session or a Pseudowire", Hub{Ports: []HubPort{{Remote: "127.0.0.1:9", Pseudowire: ethernet(), Static: endpoint.StaticConfig{SessionID: 1, PeerSessionID: 1}}}}},
-		{"port1: expected a Pseudowire with Answer", Hub{Ports: []HubPort{{Answer: true, Static: endpoint.StaticConfig{SessionID: 1, PeerSessionID: 1}}}}},
-		{"port1: expected the address of its other end", Hub{Ports: []HubPort{{Pseudowire: ethernet()}}}},
-		{"port1: expected a pseudowire of Ethernet or of a VLAN, found ip", Hub{Ports: []HubPort{{Answer: true, Pseudowire: &endpoint.PseudowireConfig{Type: endpoint.PseudowireIP}}}}},
-		{"port1: expected a VLAN of 1 to 4094", Hub{Ports: []HubPort{{Answer: true, Pseudowire: &endpoint.PseudowireConfig{Type: endpoint.PseudowireVLAN}}}}},
-		{"port1: expected the address of who may ask", Hub{Ports: []HubPort{{Answer: true, Remote: "peer.example", Pseudowire: ethernet()}}}},
-		{"port1: not a server's address", Hub{Ports: []HubPort{{Remote: "127.0.0.1:x", Pseudowire: ethernet()}}}},
-		{`port2: expected another Remote End ID than "port1"`, Hub{Ports: []HubPort{{Answer: true, Pseudowire: ethernet()}, {Answer: true, Pseudowire: &endpoint.PseudowireConfig{RemoteEndID: "port1"}}}}},
-		{"expected a tunnel secret beside the old one", Hub{V3: &endpoint.V3Config{OldSecret: "old"}, Ports: []HubPort{{Answer: true, Pseudowire: ethernet()}}}},
+		{"port1: expected a Static session or a Pseudowire", &Hub{Ports: []HubPort{{Remote: "127.0.0.1:9", Pseudowire: ethernet(), Static: endpoint.StaticConfig{SessionID: 1, PeerSessionID: 1}}}}},
+		{"port1: expected a Pseudowire with Answer", &Hub{Ports: []HubPort{{Answer: true, Static: endpoint.StaticConfig{SessionID: 1, PeerSessionID: 1}}}}},
+		{"port1: expected the address of its other end", &Hub{Ports: []HubPort{{Pseudowire: ethernet()}}}},
+		{"port1: expected a pseudowire of Ethernet or of a VLAN, found ip", &Hub{Ports: []HubPort{{Answer: true, Pseudowire: &endpoint.PseudowireConfig{Type: endpoint.PseudowireIP}}}}},
+		{"port1: expected a VLAN of 1 to 4094", &Hub{Ports: []HubPort{{Answer: true, Pseudowire: &endpoint.PseudowireConfig{Type: endpoint.PseudowireVLAN}}}}},
+		{"port1: expected the address of who may ask", &Hub{Ports: []HubPort{{Answer: true, Remote: "peer.example", Pseudowire: ethernet()}}}},
+		{"port1: not a server's address", &Hub{Ports: []HubPort{{Remote: "127.0.0.1:x", Pseudowire: ethernet()}}}},
+		{`port2: expected another Remote End ID than "port1"`, &Hub{Ports: []HubPort{{Answer: true, Pseudowire: ethernet()}, {Answer: true, Pseudowire: &endpoint.PseudowireConfig{RemoteEndID: "port1"}}}}},
+		{"expected a tunnel secret beside the old one", &Hub{V3: &endpoint.V3Config{OldSecret: "old"}, Ports: []HubPort{{Answer: true, Pseudowire: ethernet()}}}},
 	} {
 		c.hub.Local = "127.0.0.1:0"
-		if _, err := StartHub(patiently(t), &c.hub); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := StartHub(patiently(t), c.hub); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v, want an error that says %q", err, c.want)
 		}
 	}
