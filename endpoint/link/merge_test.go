@@ -22,6 +22,11 @@ type event struct {
 
 func (t told) hear(p []byte) {
 	flow, headers, ip := flowOf(p)
+	if mayBeTCP(p) { // of any of the flows, each of which has to stay in order with it
+		for other := range t {
+			t[other] = append(t[other], event{said: string(p)})
+		}
+	}
 	if headers == 0 {
 		t[flow] = append(t[flow], event{said: string(p)})
 		return
@@ -68,6 +73,20 @@ func flowOf(p []byte) (flow string, headers, ip int) {
 		headers = ip + offset
 	}
 	return flow, headers, ip
+}
+
+// mayBeTCP tells of a packet that has TCP behind options or extension headers, or in
+// fragments, or too little of it to tell which flow's it is.
+func mayBeTCP(p []byte) bool {
+	switch {
+	case len(p) >= 20 && p[0]>>4 == 4:
+		whole := p[0] == 0x45 && binary.BigEndian.Uint16(p[6:])&0x3fff == 0 && int(binary.BigEndian.Uint16(p[2:])) == len(p)
+		return p[9] == 6 && (!whole || len(p) < 40)
+	case len(p) >= 40 && p[0]>>4 == 6:
+		whole := int(binary.BigEndian.Uint16(p[4:])) == len(p)-40
+		return p[6] != 17 && p[6] != 58 && (p[6] != 6 || !whole || len(p) < 60)
+	}
+	return false
 }
 
 // merge has packets merged, and checks that they are whole and say what was said.
@@ -266,6 +285,25 @@ func TestMergeKeepsApart(t *testing.T) {
 	var m Merger
 	if got, err := merge(&m, [][]byte{a[0], b[0]}); err != nil || len(got) != 2 {
 		t.Errorf("%d packets, %v", len(got), err)
+	}
+}
+
+// What may be of any flow is not overtaken by the segments behind it.
+func TestMergeDoesNotOvertake(t *testing.T) {
+	for _, v6 := range []bool{false, true} {
+		h := plainHeaders(v6, 0)
+		h[len(h)-7] = 0x10
+		packets := split(t, h, randomBytes(300), 100)
+		obscure := bytes.Clone(packets[1])
+		if v6 {
+			obscure[6] = 60 // Destination Options
+		} else {
+			obscure[0] = 0x46 // with options
+		}
+		var m Merger
+		if got, err := merge(&m, [][]byte{packets[0], obscure, packets[1]}); err != nil || len(got) != 3 {
+			t.Errorf("IPv6 %v: %d packets, %v", v6, len(got), err)
+		}
 	}
 }
 
