@@ -68,9 +68,10 @@ var system = calls{
 	},
 }
 
-// manyRefused tells of a kernel, or a filter of system calls, without the calls for
-// many messages.
-func manyRefused(err syscall.Errno) bool { return err == unix.ENOSYS }
+// manyRefused tells of a kernel without the calls for many messages, or a filter of
+// system calls, such as a container's: some of those say EPERM. So does a filter of
+// packets, of those that are sent.
+func manyRefused(err syscall.Errno) bool { return err == unix.ENOSYS || err == unix.EPERM }
 
 func newFast(conn net.PacketConn) (form, error) {
 	sc, ok := conn.(syscall.Conn)

@@ -333,11 +333,17 @@ func poke(t *testing.T, c *net.UDPConn, to net.Addr) {
 }
 
 func TestSystemsWithoutCallsForMany(t *testing.T) {
+	for _, refusal := range []syscall.Errno{unix.ENOSYS, unix.EPERM} {
+		t.Run(refusal.Error(), func(t *testing.T) { withoutCallsForMany(t, refusal) })
+	}
+}
+
+func withoutCallsForMany(t *testing.T, refusal syscall.Errno) {
 	in, out := mustFast(listen(t, "udp4", "127.0.0.1:0")), mustFast(listen(t, "udp4", "127.0.0.1:0"))
 	var refused atomic.Int32
 	none := func(int, []message) (int, syscall.Errno) {
 		refused.Add(1)
-		return -1, unix.ENOSYS
+		return -1, refusal
 	}
 	in.calls.receiveMany, out.calls.sendMany = none, none
 	a, b := &Conn{conn: in.conn, form: in}, &Conn{conn: out.conn, form: out}
