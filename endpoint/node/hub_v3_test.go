@@ -513,3 +513,48 @@ func TestANegotiatedPortWithoutSense(t *testing.T) {
 		}
 	}
 }
+
+// Two hubs dial each other, each for a port of its own: at once, where the tie breakers say
+// whose control connection stands for both (RFC 3931 §5.4.3), or one after the other, where
+// each has its own. On a line that loses datagrams it may take longer.
+func TestHubsThatDialEachOther(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			n := simnet.New(seed)
+			if seed%2 == 1 {
+				n.SetDefault(simnet.Link{Delay: 20 * time.Millisecond, Jitter: 30 * time.Millisecond, Loss: 0.2, Duplicate: 0.05})
+			}
+			var hubs []*Hub
+			for i, at := range []string{simHub, simWest} {
+				mine, theirs, other := "east", "west", simWest
+				if i == 1 {
+					mine, theirs, other = theirs, mine, simHub
+				}
+				h := &Hub{
+					Local: at, Socket: func(local string) (net.PacketConn, error) { return n.Listen(local) }, ProbeInterval: -1, Secret: "tunsecret", HostName: mine,
+					Ports: []HubPort{
+						{Name: mine, Remote: other, Isolated: true, Pseudowire: &endpoint.PseudowireConfig{}},
+						{Name: theirs, Answer: true, Isolated: true, Pseudowire: &endpoint.PseudowireConfig{}},
+					},
+				}
+				if _, err := StartHub(t.Context(), h); err != nil {
+					t.Fatal(err)
+				}
+				defer h.Close()
+				hubs = append(hubs, h)
+			}
+			time.Sleep(10 * time.Minute)
+			for i, h := range hubs {
+				st := h.Status()
+				for _, p := range st.Ports {
+					if !p.Up {
+						t.Errorf("seed %d, hub %d: port %s is not up: %v", seed, i, p.Bridge.Name, p.Err)
+					}
+				}
+				if n := len(st.Endpoints[0].Tunnels); n < 1 || n > 2 {
+					t.Errorf("seed %d, hub %d: %d tunnels, want one or two", seed, i, n)
+				}
+			}
+		})
+	}
+}
