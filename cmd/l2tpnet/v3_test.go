@@ -80,6 +80,7 @@ func TestWhatAServerOfL2TPv3Refuses(t *testing.T) {
 		{"--remote-end-id yellow --dhcp", "no such pseudowire here", "--remote-end-id names one of the server's circuits, --pw its type"},
 		{"--remote-end-id blue --dhcp", "no such pseudowire here", "--remote-end-id names one of"},
 		{"--user alice --remote-end-id red --password-file " + secret, "no such pseudowire here", "--remote-end-id names one of"},
+		{"--outgoing-call red --dhcp", "no calls are placed here", "without --outgoing-call"},
 		{"--user alice --password-file " + secret, "authentication of user \"alice\" failed", "check --user"},
 		{"--remote-end-id red --address 10.78.0.9/24 --gateway 10.9.0.1", "the router 10.9.0.1 is in none", "--address, --gateway and --dns say what we have inside"},
 	} {

@@ -94,7 +94,7 @@ func (c *client) diagnose(st node.ClientStatus) (words, hint string) {
 	switch {
 	case st.State == node.StateConnecting && !tunnel.Up && st.Endpoint.Counters.BadDigest > 0:
 		return "control messages come whose digest is wrong or missing, and are dropped", "the server has another tunnel secret, or none: --secret-file, L2TPNET_SECRET"
-	case st.State == node.StateConnecting && !tunnel.Up && tunnel.Peer.IsValid():
+	case st.State == node.StateConnecting && st.Connects == 0 && !tunnel.Up && tunnel.Peer.IsValid():
 		silent := endpoint.TimeoutError{Silent: true, V3: !c.Fallback, Secret: c.Secret != ""}
 		return fmt.Sprintf("no answer by L2TPv3 yet from %v", tunnel.Peer), silent.Hint()
 	case strings.HasPrefix(circuit, "inactive"):
@@ -113,7 +113,11 @@ func (c *client) explainV3(err error) error {
 		return &failure{err, "--pw is what the pseudowire carries", 1}
 	}
 	if peer, ok := errors.AsType[*endpoint.PeerError](err); ok && peer.Message == "CDN" {
-		if hint := cdnHints[peer.ResultCode]; hint != "" {
+		hint := cdnHints[peer.ResultCode]
+		if hint == noCircuitHint && c.Outgoing != nil {
+			hint = "without --outgoing-call the server is asked for a circuit, and not to bring it up"
+		}
+		if hint != "" {
 			return &failure{err, hint, 1}
 		}
 	}
