@@ -88,6 +88,9 @@ type AnswerConfig struct {
 	// HideAVPs hides what may be hidden of control messages (RFC 2661 §4.3), with
 	// the secret. Some peers do not understand that.
 	HideAVPs bool
+	// Retries is as in [TunnelConfig], for tunnels of peers: RFC 3931 §4.2 has the number
+	// "MUST be configurable". Zero: 5, or 10 in L2TPv3; negative: never.
+	Retries int
 }
 
 // TunnelConfig is what [Endpoint.Dial] may need to know. Nil is the zero value.

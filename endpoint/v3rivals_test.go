@@ -135,6 +135,33 @@ func TestV3DeadPeersAreFound(t *testing.T) {
 	})
 }
 
+// RFC 3931 §4.2: "If no peer response is detected after several retransmissions (a recommended
+// default is 10, but MUST be configurable), the control connection and all associated sessions
+// MUST be cleared." The time is that of a Hello, of which the peer has heard nothing.
+func TestV3RetriesAreConfigurable(t *testing.T) {
+	for retries, cycle := range map[int]time.Duration{0: 71 * time.Second, 2: 7 * time.Second, -1: time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			n := simnet.New(1)
+			server := answeringV3(t, n, 1, func(a *AnswerConfig) { a.Retries, a.HelloInterval = retries, 10*time.Second })
+			defer server.Close()
+			client := dialling(t, n, 1)
+			defer client.Close()
+			ours := dialV3(t, client, func(c *TunnelConfig) { c.Retries, c.HelloInterval = retries, 10*time.Second })
+			time.Sleep(time.Minute)
+			theirs := server.only(client.Addr())
+			n.SetDefault(dead)
+			since := time.Now()
+			for _, tun := range []*Tunnel{ours, theirs} {
+				<-tun.Done()
+			}
+			// A Hello comes up to a tenth early, or up to 10 s after the last that was heard.
+			if took := time.Since(since); took < cycle || took > cycle+11*time.Second {
+				t.Errorf("%d retries: both ends know after %v, want %v and what it takes until a Hello", retries, took, cycle)
+			}
+		})
+	}
+}
+
 // RFC 3931 §5.4.3, of the tie breaker: 'The lower value "wins", and the "loser" MUST discard
 // its control connection. A StopCCN SHOULD be sent by the winner as an explicit rejection
 // for the losing SCCRQ.'

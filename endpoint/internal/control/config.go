@@ -106,8 +106,9 @@ func (c Config) withDefaults() Config {
 	if c.V3 != nil {
 		c.retriesOfV3 = c.Retries == 0
 		c.Retries = orDefault(c.Retries, 10) // RFC 3931 §4.2
+	} else {
+		c.Retries = orDefault(c.Retries, defaultRetries)
 	}
-	c.Retries = orDefault(c.Retries, defaultRetries)
 	c.HelloInterval = orDefault(c.HelloInterval, 60*time.Second)
 	c.AckDelay = orDefault(c.AckDelay, 100*time.Millisecond)
 	c.SetupTimeout = orDefault(c.SetupTimeout, 30*time.Second)
