@@ -241,7 +241,7 @@ func (s *Session) sendFrame(frame []byte) {
 	s.flow.ownOut.Add(1)
 	l, path := s.tunnel.loop, s.tunnel.path.Load()
 	if !s.encap.numbered.Load() {
-		f := l.add(path, len(frame))
+		f := l.out.add(path, len(frame))
 		copy(f.Head(), frame)
 		s.encap.push(f)
 		return

@@ -13,14 +13,40 @@ import (
 // A loop drives machines, and sends what they have to send in a round by few system calls.
 //
 // What others may do because of something that a machine tells must not overtake what it
-// has to send first: flush is called before they are told.
+// has to send first: flush is called before they are told, or they are told by then.
 type loop struct {
 	*machine.Loop
-	ep      *Endpoint
-	outflow []*parcels // of each socket; the loop's own
+	out  outflow  // the loop's own
+	tell []func() // to be called when that has been sent
 }
 
-// parcels are datagrams to send by one socket. Those of loops that have none are in a
+func newLoop(e *Endpoint) *loop {
+	l := &loop{out: outflow{ep: e}}
+	l.Loop = machine.NewLoop(l.flush)
+	return l
+}
+
+// then has f called, on the loop, when all has been sent that there is to send by now.
+func (l *loop) then(f func()) { l.tell = append(l.tell, f) }
+
+// flush sends what there is. On the loop.
+func (l *loop) flush() {
+	l.out.flush()
+	for tell := l.tell; len(tell) > 0; tell = l.tell {
+		l.tell = nil
+		for _, f := range tell {
+			f()
+		}
+	}
+}
+
+// An outflow collects datagrams, to be sent together.
+type outflow struct {
+	ep  *Endpoint
+	all []*parcels // of each socket
+}
+
+// parcels are datagrams to send by one socket. Those of outflows that have none are in a
 // pool.
 type parcels struct {
 	conn  *udp.Conn
@@ -30,53 +56,46 @@ type parcels struct {
 
 var allParcels = sync.Pool{New: func() any { return new(parcels) }}
 
-func newLoop(e *Endpoint) *loop {
-	l := &loop{ep: e}
-	l.Loop = machine.NewLoop(l.flush)
-	return l
-}
-
-// add makes a frame of n octets, to be sent on a path. It is the caller's until the next
-// call of the loop's methods. On the loop.
-func (l *loop) add(p *udp.Path, n int) *link.Frame {
-	i := slices.IndexFunc(l.outflow, func(o *parcels) bool { return o.conn == p.Conn() })
+// add makes a frame of n octets, to be sent on a path. It is the caller's to write until
+// the outflow's next call.
+func (o *outflow) add(p *udp.Path, n int) *link.Frame {
+	i := slices.IndexFunc(o.all, func(ps *parcels) bool { return ps.conn == p.Conn() })
 	if i < 0 {
-		i = len(l.outflow)
-		o := allParcels.Get().(*parcels)
-		o.conn = p.Conn()
-		l.outflow = append(l.outflow, o)
+		i = len(o.all)
+		ps := allParcels.Get().(*parcels)
+		ps.conn = p.Conn()
+		o.all = append(o.all, ps)
 	}
-	o := l.outflow[i]
-	if len(o.paths) == link.BatchMax {
-		l.send(o)
+	ps := o.all[i]
+	if len(ps.paths) == link.BatchMax {
+		o.send(ps)
 	}
-	o.paths = append(o.paths, p)
-	return o.batch.Add(n, nil, nil)
+	ps.paths = append(ps.paths, p)
+	return ps.batch.Add(n, nil, nil)
 }
 
-// flush sends what there is. On the loop.
-func (l *loop) flush() {
-	for i, o := range l.outflow {
-		l.send(o)
-		o.conn = nil
-		allParcels.Put(o)
-		l.outflow[i] = nil
+func (o *outflow) flush() {
+	for i, ps := range o.all {
+		o.send(ps)
+		ps.conn = nil
+		allParcels.Put(ps)
+		o.all[i] = nil
 	}
-	l.outflow = l.outflow[:0]
+	o.all = o.all[:0]
 }
 
-func (l *loop) send(o *parcels) {
-	frames := o.batch.Frames
-	if r := l.ep.recorder.Load(); r != nil {
-		for i, p := range o.paths {
+func (o *outflow) send(ps *parcels) {
+	frames := ps.batch.Frames
+	if r := o.ep.recorder.Load(); r != nil {
+		for i, p := range ps.paths {
 			r.outer(pcapng.Outbound, &frames[i], p.Peer, p.Local)
 		}
 	}
-	if sent, err := o.conn.SendEach(frames, o.paths); err != nil {
-		l.ep.counters.socketErrors.Add(uint64(len(frames) - sent))
-		l.ep.log.Debug("not sent", "datagrams", len(frames)-sent, "error", err)
+	if sent, err := ps.conn.SendEach(frames, ps.paths); err != nil {
+		o.ep.counters.socketErrors.Add(uint64(len(frames) - sent))
+		o.ep.log.Debug("not sent", "datagrams", len(frames)-sent, "error", err)
 	}
-	o.batch.Reset()
-	clear(o.paths)
-	o.paths = o.paths[:0]
+	ps.batch.Reset()
+	clear(ps.paths)
+	ps.paths = ps.paths[:0]
 }

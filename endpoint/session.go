@@ -325,7 +325,10 @@ func (s *Session) complete() bool {
 
 // settled tells those who wait that the session is complete. On the loop, once.
 func (s *Session) settled() {
-	s.tunnel.loop.flush() // or their frames would overtake what lets the peer take them
+	s.tunnel.loop.then(s.handOut) // or their frames would overtake what lets the peer take them
+}
+
+func (s *Session) handOut() {
 	close(s.ready)
 	if !s.answer || s.tunnel.static() { // or its owner waits for this very session
 		return

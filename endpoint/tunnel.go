@@ -304,7 +304,7 @@ func (t *Tunnel) send(packet []byte) {
 			t.log.Debug("sent", "message", describe(avps), "ns", h.Ns, "nr", h.Nr, "session", h.SessionID)
 		}
 	}
-	copy(t.loop.add(t.path.Load(), len(packet)).Head(), packet)
+	copy(t.loop.out.add(t.path.Load(), len(packet)).Head(), packet)
 }
 
 // called is a session for a peer that wants to open one with us; nil when we answer

@@ -8,7 +8,10 @@
 //	                      Machine
 package machine
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // A Machine is a protocol that does no I/O and reads no clock. The owner calls
 // one of its commands, or Handle or Expire; then Next until it reports !ok;
@@ -30,40 +33,68 @@ type Machine[E any] interface {
 // An Output is the ordered queue behind [Machine.Next]: machines embed it,
 // and send packets and emit events into it. The zero value is empty.
 type Output[E any] struct {
-	items []item[E]
+	queue *queue // nil: it is empty, as most are most of the time
+}
+
+// A queue is what an Output has. Those that are empty are in a pool.
+type queue struct {
+	items []item
 	next  int
 }
 
-type item[E any] struct {
+// An item is a packet, or an event of the machine's type.
+type item struct {
 	packet []byte
-	event  E
+	event  any
+}
+
+var queues = sync.Pool{New: func() any { return new(queue) }}
+
+const itemsKept = 64 // of a queue that goes back
+
+func (o *Output[E]) add(it item) {
+	if o.queue == nil {
+		o.queue = queues.Get().(*queue)
+	}
+	o.queue.items = append(o.queue.items, it)
 }
 
 // Send queues a packet. The queue keeps it: it is the caller's no longer.
-func (o *Output[E]) Send(packet []byte) { o.items = append(o.items, item[E]{packet: packet}) }
+func (o *Output[E]) Send(packet []byte) { o.add(item{packet: packet}) }
 
 // Emit queues an event.
-func (o *Output[E]) Emit(event E) { o.items = append(o.items, item[E]{event: event}) }
+func (o *Output[E]) Emit(event E) { o.add(item{event: event}) }
 
 // EmitBefore queues an event before the packet that was queued last, if that has not
 // been taken: for an owner that must know before the peer does.
 func (o *Output[E]) EmitBefore(event E) {
 	o.Emit(event)
-	if last := len(o.items) - 1; last > o.next && o.items[last-1].packet != nil {
-		o.items[last-1], o.items[last] = o.items[last], o.items[last-1]
+	q := o.queue
+	if last := len(q.items) - 1; last > q.next && q.items[last-1].packet != nil {
+		q.items[last-1], q.items[last] = q.items[last], q.items[last-1]
 	}
 }
 
 // Next takes the oldest packet or event from the queue.
 func (o *Output[E]) Next() (packet []byte, event E, ok bool) {
-	if o.next == len(o.items) {
-		o.items, o.next = nil, 0 // most machines are idle most of the time
+	q := o.queue
+	if q == nil {
 		return nil, event, false
 	}
-	it := o.items[o.next]
-	o.items[o.next] = item[E]{}
-	o.next++
-	return it.packet, it.event, true
+	if q.next == len(q.items) {
+		o.queue = nil
+		if q.items, q.next = q.items[:0], 0; cap(q.items) <= itemsKept {
+			queues.Put(q)
+		}
+		return nil, event, false
+	}
+	it := q.items[q.next]
+	q.items[q.next] = item{}
+	q.next++
+	if it.event != nil {
+		event = it.event.(E)
+	}
+	return it.packet, event, true
 }
 
 // Earliest is the first of some deadlines, of which zero ones do not count.

@@ -126,7 +126,8 @@ func (l *lcp) sendEchoReply(p packet) {
 	if l.state != opened {
 		magic = 0
 	}
-	data := binary.BigEndian.AppendUint32(nil, magic)
-	data = append(data, l.link.cut(p.data[4:], len(data))...)
+	rest := l.link.cut(p.data[4:], 4)
+	data := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(rest)), magic)
+	data = append(data, rest...)
 	l.send(packet{echoReply, p.id, data})
 }

@@ -301,29 +301,35 @@ func (a *automaton) receiveRequest(now time.Time, p packet) {
 	}
 }
 
+// kinds are a set of options' types.
+type kinds [256 / 64]uint64
+
+func (k *kinds) add(kind uint8)      { k[kind/64] |= 1 << (kind % 64) }
+func (k *kinds) has(kind uint8) bool { return k[kind/64]&(1<<(kind%64)) != 0 }
+
 // judge is the reply to the peer's options. "None of the Configuration Options
 // in this specification can be listed more than once" (RFC 1661 §6): the
 // second is rejected, which also keeps a Nak from growing beyond the MRU.
 func (a *automaton) judge(list []option) (packet, error) {
 	var naks, rejects []byte
-	var seen [256]bool
+	var seen kinds
 	patient := a.failures < a.link.cfg.MaxFailure
 	for _, o := range list {
 		v, want, err := a.layer.review(o)
 		switch {
 		case err != nil:
 			return packet{}, err
-		case seen[o.kind] || v == reject || v == nak && !patient:
+		case seen.has(o.kind) || v == reject || v == nak && !patient:
 			// "Any further Configure-Nak packets for peer requested options are
 			// converted to Configure-Reject packets" (RFC 1661 §4.6).
 			rejects = o.appendTo(rejects)
 		case v == nak:
 			naks = want.appendTo(naks)
 		}
-		seen[o.kind] = true
+		seen.add(o.kind)
 	}
 	if patient { // "… and locally desired options are no longer appended."
-		for _, o := range a.layer.prompt(func(kind uint8) bool { return seen[kind] }) {
+		for _, o := range a.layer.prompt(seen.has) {
 			naks = o.appendTo(naks)
 		}
 	}

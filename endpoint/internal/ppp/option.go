@@ -21,6 +21,13 @@ const optionHeaderLen = 2
 // when a Length does not cover its own header or goes past the end: "the entire
 // packet is silently discarded without affecting the automaton" (RFC 1661 §6).
 func parseOptions(b []byte) (list []option, ok bool) {
+	n := 0
+	for rest := b; len(rest) >= optionHeaderLen && int(rest[1]) <= len(rest) && rest[1] >= optionHeaderLen; n++ {
+		rest = rest[rest[1]:]
+	}
+	if n > 0 {
+		list = make([]option, 0, n)
+	}
 	for len(b) > 0 {
 		if len(b) < optionHeaderLen {
 			return nil, false
