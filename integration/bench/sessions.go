@@ -12,7 +12,8 @@ import (
 const (
 	inFlight     = 64    // sessions that are set up at once
 	idleSessions = 10000 // beside the one at work
-	setUpsAMost  = 1000  // a second of a turn: what has ended keeps its tunnel id for half a minute (RFC 2661 §5.7)
+	setUpsAMost  = 2000  // a second of a turn, and
+	turnMost     = 5000  // in a turn: what has ended keeps its tunnel id for half a minute (RFC 2661 §5.7)
 	tunnelsMost  = 30000
 )
 
@@ -31,7 +32,7 @@ var setUps = &scene{name: "set-ups", open: func(h *hall, small bool, _ func(stri
 		return nil, err
 	}
 	return []lane{{ours, func(_ int, seconds float64) (s sample, err error) {
-		order.Sessions = int(math.Ceil(setUpsAMost * seconds))
+		order.Sessions = min(int(math.Ceil(setUpsAMost*seconds)), turnMost)
 		var took float64
 		if err := clients.Ask("dial", order, &took); err != nil {
 			return s, err
