@@ -57,6 +57,7 @@ type LAN struct {
 	// LAN's from the start on. Nil: nothing goes anywhere but to us and to each other.
 	Egress *Egress
 
+	ours   bool                       // nobody else is a router there, even without Egress
 	beside func(netip.Addr) bool      // what else clients do not reach through the host; nil: nothing
 	leased func(netstack.DHCPv4Lease) // told of what the DHCP server gives; nil: nobody
 }
@@ -103,7 +104,7 @@ func (r DHCPRange) String() string {
 }
 
 // isGateway reports whether clients' packets to other networks come to us.
-func (l *LAN) isGateway() bool { return l.Egress != nil || l.Advertise.IsValid() }
+func (l *LAN) isGateway() bool { return l.Egress != nil || l.Advertise.IsValid() || l.ours }
 
 // check finds what does not fit together.
 func (l *LAN) check() error {
@@ -152,9 +153,12 @@ func (l *LAN) ethernet(mtu int, dhcp *netstack.DHCPv4Server, forwardsDNS bool) *
 	if !l.isGateway() {
 		cfg.DNS = l.DNS
 	}
-	if l.Egress != nil {
+	switch {
+	case l.Egress != nil:
 		cfg.Forwarder = l.Egress.forwarder(l.owns)
 		l.Egress.state.perHost = true
+	case l.ours:
+		cfg.Forwarder = &netstack.Forwarder{} // which refuses all
 	}
 	if l.Advertise.IsValid() {
 		cfg.Advertise = &netstack.Advertisement{Prefix: l.Advertise, DNS: l.tells(netip.Addr.Is6, forwardsDNS)}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
@@ -293,4 +294,68 @@ func TestCircuitsWithoutSense(t *testing.T) {
 		}
 		s.Close()
 	}
+}
+
+// Many that want the same circuit at the same time, and others that come and go: one of them
+// has it in the end, and nothing is left of the rest.
+func TestManyWhoWantTheSameCircuit(t *testing.T) {
+	l := wireServer(t, func(s *Server) {
+		s.Circuits = []Circuit{{ID: "red"}, {ID: AnyCircuit}}
+		s.Limits = endpoint.Limits{Burst: -1, RatePerSource: -1, HalfOpenPerSource: -1}
+		s.Events = nil
+	})
+	var all sync.WaitGroup
+	for i := range 8 {
+		tun := l.tunnel(t)
+		all.Go(func() {
+			for n := range 8 {
+				id := "red"
+				if n%2 == 1 {
+					id = fmt.Sprint(i)
+				}
+				s, err := tun.Open(soon(t), &endpoint.PseudowireConfig{RemoteEndID: id})
+				if err != nil {
+					t.Errorf("caller %d, call %d: %v", i, n, err)
+					return
+				}
+				b := link.NewBatch()
+				b.Add(0, arpOf(netip.AddrFrom4([4]byte{10, 78, 0, byte(10 + i)}), []byte{2, 0, 0, 0, byte(n), byte(i)}), nil)
+				s.Put(b)
+				b.Free()
+				if n%2 == 1 {
+					s.Close()
+				}
+			}
+		})
+	}
+	all.Wait()
+	waitUntil(t, func() bool { // the last one may not have been taken in yet
+		st, standing := l.Status(), 0
+		for _, tun := range st.Endpoint.Tunnels {
+			standing += len(tun.Sessions)
+		}
+		return standing == 1 && len(st.Sessions) == 1 && st.Sessions[0].RemoteEndID == "red"
+	})
+	if n := l.Disconnect(func(v ServerSession) bool { return v.Type == endpoint.PseudowireEthernet }); n != 1 {
+		t.Errorf("%d were disconnected", n)
+	}
+	waitUntil(t, func() bool { return len(l.Status().Sessions) == 0 })
+	g := l.segment
+	waitUntil(t, func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.claims.mu.Lock()
+		defer g.claims.mu.Unlock()
+		for _, owner := range g.claims.by {
+			if owner.ask != nil {
+				return false
+			}
+		}
+		return len(g.clients) == 0 && len(g.bridge.Ports()) == 1
+	})
+	l.mu.Lock()
+	if len(l.byKey) != 0 || len(l.owners) != 0 {
+		t.Errorf("left: %v, %v", l.byKey, l.owners)
+	}
+	l.mu.Unlock()
 }

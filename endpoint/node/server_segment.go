@@ -37,6 +37,7 @@ func (s *Server) openSegment() (err error) {
 		return nil
 	}
 	cfg := new(*s.LAN)
+	cfg.ours = true // no client's word counts for where things go
 	switch {
 	case cfg.DHCP:
 		return errors.New("the LAN: expected an address of our own, which clients can be told, found DHCP")

@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -45,7 +47,7 @@ func TestClientToClientInTheLAN(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := wireServer(t, func(s *Server) {
-				s.ClientToClient = c.allowed
+				s.ClientToClient, s.LAN.NoIPv6 = c.allowed, true // it says nothing by itself
 				s.Circuits = []Circuit{{ID: "red", Isolated: c.isolated}, {ID: "blue", Isolated: c.isolated}}
 			})
 			var sessions []*endpoint.Session
@@ -163,6 +165,65 @@ func TestTheGatewayOfEthernetClients(t *testing.T) {
 	if st := l.Status().LAN; st.Egress == nil || st.Egress.TCP.Opened != 1 || st.Egress.TCP.Prohibited == 0 {
 		t.Errorf("the egress of the LAN is %+v", st.Egress)
 	}
+}
+
+// Without an egress nothing goes anywhere else, and who tries is told so; and nobody tells the
+// server where things go.
+func TestALANWithoutEgress(t *testing.T) {
+	l := wireServer(t, nil)
+	w := plug(t, l.tunnel(t), nil)
+	if g := w.ether.Gateway(); g.IsValid() {
+		t.Errorf("the client is told of the router %v", g)
+	}
+	static := newStack(t)
+	session, err := l.tunnel(t).Open(soon(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nic, err := static.AddEthernet(session, &netstack.EthernetConfig{
+		Addresses: []netip.Prefix{netip.MustParsePrefix("10.78.0.9/24")}, Gateway: netip.MustParseAddr("10.78.0.1"), MTU: session.MTU(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session.Attach(nic)
+	if conn, err := static.DialContext(soon(t), "tcp", "192.0.2.80:80"); err == nil {
+		conn.Close()
+		t.Error("somebody else is reached")
+	} else if errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("no refusal: %v", err)
+	}
+	// A router advertisement of a client's.
+	m := slices.Concat([]byte{134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 3, 4, 64, 0xc0, 0, 0, 7, 8, 0, 0, 7, 8, 0, 0, 0, 0}, netip.MustParseAddr("fd00:bad::").AsSlice())
+	src, dst := netip.MustParseAddr("fe80::9"), netip.MustParseAddr("ff02::1")
+	p := slices.Concat([]byte{0x60, 0, 0, 0, 0, byte(len(m)), 58, 255}, src.AsSlice(), dst.AsSlice(), m)
+	binary.BigEndian.PutUint16(p[42:], icmpv6Sum(p))
+	b := link.NewBatch()
+	defer b.Free()
+	b.Add(0, ethernetFrame(net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 9}, 0x86dd, p), nil)
+	refused := func() uint64 { return l.Status().LAN.Inside.LinkLocal }
+	before := refused()
+	w.session.Put(b)
+	waitUntil(t, func() bool { return refused() > before })
+	for _, a := range l.Status().LAN.Addresses {
+		if netip.MustParsePrefix("fd00:bad::/64").Contains(a) {
+			t.Errorf("the server has taken the address %v of a client's", a)
+		}
+	}
+}
+
+// icmpv6Sum is the checksum of a packet of ICMPv6, in which it is zero.
+func icmpv6Sum(p []byte) uint16 {
+	sum := uint32(len(p)-40) + 58
+	for _, part := range [][]byte{p[8:40], p[40:]} {
+		for i := 0; i+1 < len(part); i += 2 {
+			sum += uint32(binary.BigEndian.Uint16(part[i:]))
+		}
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
 }
 
 // A mortal socket may fall silent, as when the power fails.
