@@ -18,7 +18,7 @@ type serveV3Flags struct {
 	LAN          lanAddress `name:"lan" placeholder:"CIDR" help:"With --v3: our address on the Ethernet of its clients, with the length of its network, or none for no Ethernet. Default: 10.78.0.1/24."`
 	LANDHCP      string     `name:"lan-dhcp" placeholder:"RANGE" help:"Addresses to lease to them, such as 10.78.0.100-10.78.0.199, or none. Default: the upper half of --lan's network."`
 	LANAdvertise prefix     `name:"lan-advertise" placeholder:"PREFIX" help:"IPv6 prefix of 64 bits that they make their addresses from, such as fd00:78::/64. Default: none."`
-	Circuit      []string   `placeholder:"ID,KEY=VALUE,..." sep:"none" help:"What a caller who asks for this Remote End ID gets: pw=ethernet, vlan:N, ip (with address, route, prefix) or ppp, and cookie-len, l2spec, seq, reorder-timeout, mtu, sessions=N, isolated. The ID * is for all others. May be repeated; without any, all IDs are taken."`
+	Circuit      []string   `placeholder:"ID,KEY=VALUE,..." sep:"none" help:"What a caller who asks for this Remote End ID gets: pw=ethernet, vlan:N, ip (with address, route, prefix) or ppp, and cookie-len, l2spec, seq, reorder-timeout, mtu, hosts=N, sessions=N, isolated. The ID * is for all others. May be repeated; without any, all IDs are taken."`
 	CircuitsFile string     `type:"path" placeholder:"FILE" help:"File of circuits: a line with the ID of each, and indented lines below it such as: pw vlan:7."`
 }
 
