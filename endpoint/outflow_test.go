@@ -1,8 +1,10 @@
 package endpoint
 
 import (
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,9 +69,15 @@ func TestWhatIsToldComesAfterWhatIsSent(t *testing.T) {
 	})
 }
 
-// A session is handed out when the peer has been sent all that lets it take packets: the
-// first ones would be lost otherwise, if they overtook it.
+// A tunnel is handed out when its SCCCN has been sent, and a session when the peer has been
+// sent all that lets it take packets: the first ones would be lost otherwise, if they
+// overtook it.
 func TestASessionIsHandedOutWhenAllHasBeenSent(t *testing.T) {
+	tunnels := func(e *Endpoint) []*Tunnel {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return slices.Collect(maps.Keys(e.all))
+	}
 	synctest.Test(t, func(t *testing.T) {
 		n := simnet.New(1)
 		var ends [2]*Endpoint
@@ -85,7 +93,19 @@ func TestASessionIsHandedOutWhenAllHasBeenSent(t *testing.T) {
 			}
 			see := func(p []byte) {
 				h, frame, err := wire.ParseHeader(p)
-				if err != nil || h.Control {
+				if err != nil {
+					t.Error(err)
+				}
+				if h.Control {
+					if m, _ := wire.ParseMessage(frame, nil); m.Type == wire.SCCCN {
+						for _, tun := range tunnels(ends[i]) {
+							select {
+							case <-tun.up:
+								t.Error("a tunnel was handed out before its SCCCN was sent")
+							default:
+							}
+						}
+					}
 					return
 				}
 				const ncp, configureAck = 0x8000, 2
@@ -94,10 +114,7 @@ func TestASessionIsHandedOutWhenAllHasBeenSent(t *testing.T) {
 					return
 				}
 				acks[i]++
-				e := ends[i]
-				e.mu.Lock()
-				defer e.mu.Unlock()
-				for tun := range e.all {
+				for _, tun := range tunnels(ends[i]) {
 					for _, s := range *tun.sessions.Load() {
 						if s.complete() {
 							t.Error("a session was handed out before a Configure-Ack was sent")

@@ -83,13 +83,8 @@ func (t *Tunnel) Peer() netip.AddrPort { return t.path.Load().Peer }
 // destination ports and addresses are established, they MUST remain static".
 func (t *Tunnel) adopt(from netip.AddrPort, avps []byte) bool {
 	way := t.path.Load()
-	if !t.dialed() || t.adopted.Load() || from.Addr() != way.Peer.Addr() {
+	if !t.dialed() || t.adopted.Load() || t.upAt.Load() != nil || from.Addr() != way.Peer.Addr() {
 		return false
-	}
-	select {
-	case <-t.up:
-		return false
-	default:
 	}
 	if m, _ := wire.ParseMessage(avps, nil); m.Type != wire.SCCRP || t.adopted.Swap(true) {
 		return false
@@ -227,7 +222,7 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		t.mu.Unlock()
 		t.log.Info("tunnel up", "version", ev.Version, "host", shown(ev.HostName), "vendor", shown(ev.VendorName))
 		t.upAt.Store(&now)
-		close(t.up)
+		t.loop.then(func() { close(t.up) }) // or the next tunnel's SCCRQ would overtake its SCCCN
 		t.prevail(ev.SingleTunnel)
 	case control.Whole:
 		t.sendWhole(ev.Packet)
