@@ -122,6 +122,7 @@ func newEndpoint(conns []net.PacketConn, full Config) *Endpoint {
 			HideAVPs:      a.HideAVPs && a.Secret != "",
 			PlacesCalls:   a.PlacesCalls,
 			HelloInterval: a.HelloInterval,
+			Retries:       a.Retries,
 			Outstanding:   e.challenges.outstanding,
 			MaxSessions:   sessionsMost, // see refuseSession
 			PeerWindow:    a.Limits.PeerWindow, SendQueue: a.Limits.SendQueue,
