@@ -61,7 +61,9 @@ func TestAHubSaysWhatIsWrongWithAPort(t *testing.T) {
 	hub := start(t, "hub", "--local", here, "--port", "west,v3,remote="+there, "--port", "east,v3,remote-end-id=lan,pw=vlan:7,remote="+there)
 	hub.stderr.find(t, `the port west (does not come up: .*there is no such pseudowire here.*; trying again in \d+) s\n`)
 	hub.stderr.find(t, `the port east (does not come up: .*)\n`)
-	for _, c := range []*command{hub, open} {
+	guarded := start(t, "hub", "--local", freeUDP(t), "--secret-file", file(t, "tunsecret"), "--port", "west,v3,remote="+there, "--port", "south,answer")
+	open.stderr.find(t, `^(?:.*\n)*?.*`+there+`: (control messages come whose digest is wrong or missing, and are dropped)\nhint: `)
+	for _, c := range []*command{hub, guarded, open} {
 		c.stop()
 		if status := c.wait(t); status != 0 {
 			t.Errorf("exit status %d after Ctrl-C, want 0; %s", status, c.stderr)
