@@ -33,11 +33,14 @@ func TestSeveralRoutes(t *testing.T) {
 		"fe80::9":         "fe80::9",
 	} {
 		addr := netip.MustParseAddr(dst)
+		n.layer.mu.RLock()
 		table := n.layer.routes4
 		if addr.Is6() {
 			table = n.layer.routes6
 		}
-		if got, ok := table.next(addr); !ok || got.String() != want {
+		got, ok := table.next(addr)
+		n.layer.mu.RUnlock()
+		if !ok || got.String() != want {
 			t.Errorf("what is for %s goes to %v, want %s", dst, got, want)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func TestConnectsLeaveNothing(t *testing.T) {
 	}
 	first.Close()
 	s := serve(t)
+	fillRuntime()
 	before := settle(t, s, nil, 0)
 	for range connects {
 		connect(t, s)
@@ -44,6 +46,26 @@ func TestConnectsLeaveNothing(t *testing.T) {
 		pprof.Lookup("goroutine").WriteTo(&stacks, 1)
 		t.Errorf("after %d connects: expected nothing left, found %s\n%s", connects, extra, stacks.String())
 	}
+}
+
+// fillRuntime has many wait at once. What a goroutine waits with, Go keeps for the next one that waits, up to 128 of them
+// for each processor, which would look like something that connects leave.
+func fillRuntime() {
+	never, release := make(chan struct{}), make(chan struct{})
+	var all, waiting sync.WaitGroup
+	for range 256 * runtime.GOMAXPROCS(0) {
+		waiting.Add(1)
+		all.Go(func() {
+			waiting.Done()
+			select {
+			case <-never:
+			case <-release:
+			}
+		})
+	}
+	waiting.Wait()
+	close(release)
+	all.Wait()
 }
 
 // serve is a server with an echo inside.
