@@ -122,17 +122,22 @@ func (c *client) flows(order flowOrder) (any, error) {
 	return nil, nil
 }
 
-// fetch begins to receive over so many connections.
+// fetch begins to receive over so many connections. All are there before the first one is asked for anything:
+// slirp4netns, once it is busy, accepts none for minutes.
 func (c *client) fetch(order flowOrder) (any, error) {
+	var conns []net.Conn
 	for range order.Flows {
 		conn, err := c.connect(order.Target)
 		if err != nil {
 			return nil, err
 		}
+		conns = append(conns, conn)
+		c.closing = append(c.closing, conn)
+	}
+	for _, conn := range conns {
 		if _, err := conn.Write([]byte{roles.Back}); err != nil {
 			return nil, err
 		}
-		c.closing = append(c.closing, conn)
 		c.sending.Go(func() {
 			for buf := make([]byte, roles.Chunk); ; {
 				n, err := conn.Read(buf)

@@ -55,6 +55,7 @@ func newHost() roles.Role {
 			}()
 			return hostPorts{ports[roles.SinkPort], ports[roles.EchoPort], portOf(conn.LocalAddr())}, nil
 		},
+		"hush": func(json.RawMessage) (any, error) { services.Hush(); return nil, nil },
 		"report": func(json.RawMessage) (any, error) {
 			return report{Usage: roles.Used(false), Bytes: services.Taken() + datagrams.Load()}, nil
 		},

@@ -204,6 +204,11 @@ func (b bulk) run(ctx context.Context, verb string, flows int, seconds float64, 
 	if err := b.client.Ask("stop", nil, nil); err != nil {
 		return from, until, err
 	}
+	if verb == "fetch" {
+		if err := b.taker.Ask("hush", nil, nil); err != nil {
+			return from, until, err
+		}
+	}
 	if count(until) == count(from) {
 		return from, until, fmt.Errorf("nothing has arrived in %v", until.at.Sub(from.at))
 	}

@@ -5,6 +5,7 @@ package roles
 import (
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 )
 
@@ -19,7 +20,10 @@ const (
 const Chunk = 256 << 10
 
 // Services are what bulk connections and round trips are measured with.
-type Services struct{ taken atomic.Uint64 }
+type Services struct {
+	taken atomic.Uint64
+	back  sync.Map // of those whose connections began with Back; the values say nothing
+}
 
 // Serve opens a listener for each service; it is called with the port where the service is expected.
 func (s *Services) Serve(listen func(port int) (net.Listener, error)) error {
@@ -55,6 +59,8 @@ func (s *Services) Take(c net.Conn) {
 	for buf := make([]byte, Chunk); ; {
 		n, err := c.Read(buf)
 		if first && n > 0 && buf[0] == Back {
+			s.back.Store(c, nil)
+			defer s.back.Delete(c)
 			fill(c)
 			return
 		}
@@ -63,6 +69,17 @@ func (s *Services) Take(c net.Conn) {
 		if err != nil {
 			return
 		}
+	}
+}
+
+// Hush ends the connections that began with Back. Who measures something else afterwards does not rely on what is in
+// between to hear from the other end that nobody reads any more: slirp4netns may go on with them for minutes.
+func (s *Services) Hush() {
+	for c := range s.back.Range {
+		if c, ok := c.(*net.TCPConn); ok {
+			c.SetLinger(0)
+		}
+		c.(net.Conn).Close()
 	}
 }
 
