@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -36,6 +37,7 @@ func newEthernetEnd() roles.Role {
 	role := e.client.role()
 	role["listen"] = roles.Asks(e.listen)
 	role["join"] = roles.Asks(e.join)
+	role["hush"] = func(json.RawMessage) (any, error) { e.services.Hush(); return nil, nil }
 	role["report"] = roles.Asks(func(bool) (report, error) {
 		return report{Usage: roles.Used(false), Puts: e.puts.Load(), Got: e.got.Load(), Bytes: e.services.Taken()}, nil
 	})
