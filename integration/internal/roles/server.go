@@ -87,7 +87,7 @@ func NewServer() Role {
 			return s.Addr(), services.Serve(func(port int) (net.Listener, error) { return s.Listen("tcp", fmt.Sprintf(":%d", port)) })
 		}),
 		"fill heap": func(json.RawMessage) (any, error) { FillHeap(); return nil, nil },
-		"hush": func(json.RawMessage) (any, error) { services.Hush(); return nil, nil },
+		"hush":      func(json.RawMessage) (any, error) { services.Hush(); return nil, nil },
 		// Where there are many sessions, to count what they have costs more than what is measured.
 		"brief": Asks(func(collect bool) (ServerReport, error) {
 			return ServerReport{Usage: Used(collect), Bytes: services.Taken()}, nil
