@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"encoding"
-	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -156,54 +153,17 @@ func checkCircuit(c *node.Circuit) error { return oneLine(c.Validate()) }
 //
 // Lines that are empty or begin with # are comments.
 func readCircuits(file string) (list []node.Circuit, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, usage(fmt.Errorf("cannot read the circuits: %w", err), "--circuits-file names a file with a line for each circuit, and indented ones below")
-	}
-	defer f.Close()
-	at := 0 // the line of the circuit above
-	fail := func(line int, err error) ([]node.Circuit, error) {
-		return nil, usage(fmt.Errorf("%s, line %d: %w", file, line, err), circuitsFileHint)
-	}
-	complete := func() error {
-		if len(list) == 0 {
-			return nil
-		}
-		return checkCircuit(&list[len(list)-1])
-	}
-	lines := bufio.NewScanner(f)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSuffix(lines.Text(), "\r")
-		words := strings.Fields(line)
-		switch indented := strings.TrimLeft(line, " \t") != line; {
-		case len(words) == 0 || words[0][0] == '#':
-		case !indented:
-			if err := complete(); err != nil {
-				return fail(at, err)
-			}
+	last := func() *node.Circuit { return &list[len(list)-1] }
+	r := stanzaReader{
+		kind: "circuit", head: "the Remote End ID of a circuit", hint: circuitsFileHint,
+		begin: func(line string) error {
 			id, err := circuitID(line)
-			if err != nil {
-				return fail(n, err)
-			}
-			list, at = append(list, node.Circuit{ID: id}), n
-		case len(list) == 0:
-			return fail(n, errors.New("expected the Remote End ID of a circuit first, at the beginning of a line"))
-		case len(words) > 2:
-			return fail(n, fmt.Errorf("expected a word and its value, found %q", strings.TrimSpace(line)))
-		default:
-			if err := setCircuit(&list[len(list)-1], words[0], strings.Join(words[1:], "")); err != nil {
-				return fail(n, err)
-			}
-		}
+			list = append(list, node.Circuit{ID: id})
+			return err
+		},
+		set:      func(key, value string) error { return setCircuit(last(), key, value) },
+		complete: func() error { return checkCircuit(last()) },
 	}
-	if err := lines.Err(); err != nil {
-		return nil, usage(fmt.Errorf("%s: %w", file, err), "")
-	}
-	if len(list) == 0 {
-		return nil, usage(fmt.Errorf("expected circuits in %s, found none", file), circuitsFileHint)
-	}
-	if err := complete(); err != nil {
-		return fail(at, err)
-	}
-	return list, nil
+	err = r.read(file)
+	return list, err
 }

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"encoding"
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -185,52 +183,23 @@ func (p *port) hubPort() (node.HubPort, error) {
 //
 // Lines that are empty or begin with # are comments.
 func readPorts(file string) (ports []*port, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, usage(fmt.Errorf("cannot read the ports: %w", err), "--ports-file names a file with a line for each port, and indented ones below")
-	}
-	defer f.Close()
-	at := 0 // the line of the port above
-	fail := func(line int, err error) ([]*port, error) {
-		return nil, usage(fmt.Errorf("%s, line %d: %w", file, line, err), portsFileHint)
-	}
-	lines := bufio.NewScanner(f)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSuffix(lines.Text(), "\r")
-		words := strings.Fields(line)
-		switch indented := strings.TrimLeft(line, " \t") != line; {
-		case len(words) == 0 || words[0][0] == '#':
-		case !indented && len(words) > 1:
-			return fail(n, fmt.Errorf("expected the name of a port, found %q", strings.TrimSpace(line)))
-		case !indented:
-			if len(ports) > 0 {
-				if err := ports[len(ports)-1].complete(); err != nil {
-					return fail(at, err)
-				}
-			}
+	last := func() *port { return ports[len(ports)-1] }
+	r := stanzaReader{
+		kind: "port", head: "the name of a port", hint: portsFileHint,
+		begin: func(line string) error {
 			p := newPort()
-			p.name, at = words[0], n
+			p.name = strings.TrimSpace(line)
 			ports = append(ports, p)
-		case len(ports) == 0:
-			return fail(n, errors.New("expected the name of a port first, at the beginning of a line"))
-		case len(words) > 2:
-			return fail(n, fmt.Errorf("expected a word and its value, found %q", strings.TrimSpace(line)))
-		default:
-			if err := ports[len(ports)-1].set(words[0], strings.Join(words[1:], "")); err != nil {
-				return fail(n, err)
+			if strings.ContainsAny(p.name, " \t") {
+				return fmt.Errorf("expected the name of a port, found %q", p.name)
 			}
-		}
+			return nil
+		},
+		set:      func(key, value string) error { return last().set(key, value) },
+		complete: func() error { return last().complete() },
 	}
-	if err := lines.Err(); err != nil {
-		return nil, usage(fmt.Errorf("%s: %w", file, err), "")
-	}
-	if len(ports) == 0 {
-		return nil, usage(fmt.Errorf("expected ports in %s, found none", file), portsFileHint)
-	}
-	if err := ports[len(ports)-1].complete(); err != nil {
-		return fail(at, err)
-	}
-	return ports, nil
+	err = r.read(file)
+	return ports, err
 }
 
 const (
