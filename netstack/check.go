@@ -56,7 +56,13 @@ func check4(p []byte, from entrance, c *counters) ([]byte, verdict) {
 		return p, verdict{drop: &c.martian}
 	}
 	p = p[:total]
-	return p, from.admit4(p)
+	v := from.admit4(p)
+	// The stack believes in any MTU, and would send segments of one byte.
+	if m := header.ICMPv4(p[hlen:]); v.drop == nil && v.to == nil && p[9] == uint8(header.ICMPv4ProtocolNumber) && len(m) >= header.ICMPv4MinimumSize &&
+		m.Type() == header.ICMPv4DstUnreachable && m.Code() == header.ICMPv4FragmentationNeeded && m.MTU() < minPathMTU4 {
+		v.drop = &c.malformed
+	}
+	return p, v
 }
 
 func check6(p []byte, from entrance, c *counters) ([]byte, verdict) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,5 +116,49 @@ func TestDamageBehindAnExtensionHeader(t *testing.T) {
 				t.Errorf("%d segments were found to be damaged, want one", n)
 			}
 		})
+	}
+}
+
+// RFC 1191 §3: a host that has been told of a smaller MTU "SHOULD avoid" packets that are larger. Who tells of a ridiculous
+// one, which any packet with the right ports does, makes segments of a byte of nobody's connection.
+func TestARidiculousMTUIsNotBelieved(t *testing.T) {
+	for _, c := range []struct{ mtu, least, most uint32 }{{0, 1300, 1400}, {68, 1300, 1400}, {80, 1300, 1400}, {551, 1300, 1400}, {552, 100, 512}} {
+		p := newPair(t, nil, nil)
+		var mu sync.Mutex
+		var some []byte
+		longest := 0
+		p.ab.setTamper(func(f []byte) []byte {
+			h := header.TCP(f[20:])
+			mu.Lock()
+			defer mu.Unlock()
+			if n := len(f) - 20 - int(h.DataOffset()); n > 0 {
+				some, longest = bytes.Clone(f), max(longest, n)
+			}
+			return f
+		})
+		client, server := p.connect(t)
+		pass := func() {
+			client.SetDeadline(time.Now().Add(time.Minute))
+			server.SetDeadline(time.Now().Add(time.Minute))
+			go client.Write(make([]byte, 10000))
+			if _, err := io.ReadFull(server, make([]byte, 10000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pass()
+		mu.Lock()
+		sent := header.IPv4(some)
+		mu.Unlock()
+		put(p.nicA, icmpError4(sent.DestinationAddress(), sent, header.ICMPv4DstUnreachable, header.ICMPv4FragmentationNeeded, c.mtu, 576))
+		pass() // some of these segments may have been on their way
+		mu.Lock()
+		longest = 0
+		mu.Unlock()
+		pass()
+		mu.Lock()
+		if got := uint32(longest); got < c.least || got > c.most {
+			t.Errorf("told of an MTU of %d: the longest segment has %d bytes, want %d to %d", c.mtu, got, c.least, c.most)
+		}
+		mu.Unlock()
 	}
 }

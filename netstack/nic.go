@@ -18,10 +18,13 @@ import (
 )
 
 const (
-	defaultMTU = 1400  // the MRU that package endpoint asks for
-	minMTU     = 68    // RFC 791 §3.2: what every internet module must forward
-	minMTU6    = 1280  // RFC 8200 §5: what every link must carry
-	maxMTU     = 65535 // RFC 791 §3.1: what the total length can say
+	defaultMTU = 1400 // the MRU that package endpoint asks for
+	minMTU     = 68   // RFC 791 §3.2: what every internet module must forward
+	minMTU6    = 1280 // RFC 8200 §5: what every link must carry
+	// minPathMTU4 is the least that an ICMP error may say of a path, as in Linux. Less is said by nobody who means well:
+	// RFC 1191 §3 has 508 and 296 for point-to-point links that have gone, and 0 for routers from before it.
+	minPathMTU4 = 552
+	maxMTU      = 65535 // RFC 791 §3.1: what the total length can say
 )
 
 // IPConfig is how a NIC is set up: with plain values, as IPCP and IPV6CP
