@@ -64,7 +64,7 @@ func (r *clientRun) dial(ctx context.Context, t *target, to netip.AddrPort, pati
 	r.mu.Lock()
 	r.ep = c.ep
 	r.mu.Unlock()
-	r.stack.SetReceiveWindow(c.ep.Status().ReceiveBuffer / 2) // the other half is the system's overhead
+	r.stack.SetReceiveWindow(c.ep.Status().ReceiveBuffer)
 	if err := r.c.capture(c.ep); err != nil {
 		return nil, &CaptureError{err}
 	}

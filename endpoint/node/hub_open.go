@@ -62,7 +62,7 @@ func (h *Hub) open(ctx context.Context) (err error) {
 	}
 	window := 0
 	for _, socket := range h.sockets {
-		if n := socket.endpoint().Status().ReceiveBuffer / 2; window == 0 || n < window { // the other half is the system's overhead
+		if n := socket.endpoint().Status().ReceiveBuffer; window == 0 || n < window {
 			window = n
 		}
 	}

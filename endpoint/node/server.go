@@ -197,7 +197,7 @@ func (s *Server) Start() (err error) {
 	if err := s.openOutside(); err != nil {
 		return err
 	}
-	s.stack.SetReceiveWindow(s.endpoint.Status().ReceiveBuffer / 2) // the other half is the system's overhead
+	s.stack.SetReceiveWindow(s.endpoint.Status().ReceiveBuffer)
 	s.state = serverUp
 	s.running.Go(s.accept)
 	return nil

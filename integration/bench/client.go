@@ -101,6 +101,7 @@ func (c *client) open(ctx context.Context, ep *endpoint.Endpoint, server string,
 		c.puts.Add(1)
 		session.Put(b)
 	})
+	c.stack.SetReceiveWindow(ep.Status().ReceiveBuffer)
 	nic, err := c.stack.AddIP(out, &netstack.IPConfig{Addresses: session.Addresses(), MTU: session.MTU()})
 	if err != nil {
 		return gateway, err

@@ -67,7 +67,7 @@ func (e *ethernetEnd) join(order joinOrder) (any, error) {
 	if e.stack, err = netstack.New(nil); err != nil {
 		return nil, err
 	}
-	e.stack.SetReceiveWindow(e.ep.Status().ReceiveBuffer / 2)
+	e.stack.SetReceiveWindow(e.ep.Status().ReceiveBuffer)
 	out := link.SinkFunc(func(b *link.Batch) {
 		e.puts.Add(1)
 		session.Put(b)

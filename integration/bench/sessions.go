@@ -3,8 +3,8 @@
 package main
 
 import (
+	"errors"
 	"math"
-	"net/netip"
 
 	"github.com/l2tpnet/l2tpnet/integration/internal/roles"
 )
@@ -46,29 +46,37 @@ var setUps = &scene{name: "set-ups", open: func(h *hall, small bool, _ func(stri
 //
 //	clients: 10,000 sessions ─► server ◄─ bulk ─ client
 //	                            server ◄─ bulk ─ client
-var besideIdle = &scene{name: "idle sessions", open: func(h *hall, small bool, _ func(string) bool) (lanes []lane, err error) {
-	for _, name := range []string{ours, alone} {
-		b, err := h.tunnel(nil, "", tunnelOrder{SmallSocket: small})
-		if err != nil {
-			return nil, err
-		}
-		b.brief = true
-		lanes = append(lanes, b.lane(h, name))
-		if name == alone {
-			break
-		}
-		if err := h.fill(b.server, idleSessions); err != nil {
-			return nil, err
-		}
+//
+// While the other one is measured, these and their server stand still, which have their echoes and Hellos otherwise.
+var besideIdle = &scene{name: "idle sessions", open: func(h *hall, small bool, _ func(string) bool) ([]lane, error) {
+	busy, err := h.tunnel(nil, "", tunnelOrder{SmallSocket: small})
+	if err != nil {
+		return nil, err
 	}
-	return lanes, nil
-}}
-
-// fill gives a server so many idle sessions.
-func (h *hall) fill(server netip.AddrPort, sessions int) error {
 	clients, err := h.child("clients", nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return clients.Ask("dial", roles.DialOrder{Server: server, Sessions: sessions, InFlight: inFlight}, nil)
-}
+	if err := clients.Ask("dial", roles.DialOrder{Server: busy.server, Sessions: idleSessions, InFlight: inFlight}, nil); err != nil {
+		return nil, err
+	}
+	none, err := h.tunnel(nil, "", tunnelOrder{SmallSocket: small})
+	if err != nil {
+		return nil, err
+	}
+	busy.brief, none.brief = true, true
+	undisturbed := none.lane(h, alone)
+	return []lane{busy.lane(h, ours), {alone, func(flows int, seconds float64) (s sample, err error) {
+		idle := []*roles.Child{clients, busy.taker, busy.client}
+		for _, c := range idle {
+			if err := c.Pause(); err != nil {
+				return s, err
+			}
+		}
+		s, err = undisturbed.measure(flows, seconds)
+		for _, c := range idle {
+			err = errors.Join(err, c.Continue())
+		}
+		return s, err
+	}}}, nil
+}}

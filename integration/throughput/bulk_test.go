@@ -72,7 +72,7 @@ func dial(b *testing.B, server string) *near {
 		ep.Close()
 		n.stack.Close()
 	})
-	n.stack.SetReceiveWindow(ep.Status().ReceiveBuffer / 2)
+	n.stack.SetReceiveWindow(ep.Status().ReceiveBuffer)
 	tun, err := ep.Dial(b.Context(), server, nil)
 	if err != nil {
 		b.Fatal(err)

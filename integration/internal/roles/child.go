@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime/pprof"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -174,6 +175,11 @@ func (c *Child) Ask(name string, args, value any) error {
 	}
 	return json.Unmarshal(a.Value, value)
 }
+
+// Pause has the system stop the child, and Continue has it go on.
+func (c *Child) Pause() error { return c.cmd.Process.Signal(syscall.SIGSTOP) }
+
+func (c *Child) Continue() error { return c.cmd.Process.Signal(syscall.SIGCONT) }
 
 // End closes the pipe, and waits until the child has gone.
 func (c *Child) End() {
