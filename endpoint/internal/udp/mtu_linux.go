@@ -41,7 +41,8 @@ func (f *fast) discover(fd int) {
 // sendInPieces sends a message that is fragmented, and reports whether it went. Where the
 // system knows of no need for that, lost is the length of datagrams beyond which they get
 // lost: IPv4's is left to the routers, which IPv6's must not be. raw.Write lets in one at a
-// time. What others send meanwhile may be fragmented as well, and is refused the next time.
+// time, and sendWhole not meanwhile. What send does then may be fragmented as well, and is
+// refused the next time.
 func (f *fast) sendInPieces(m *message, lost int) (sent bool) {
 	if len(f.discoveries) == 0 {
 		return false

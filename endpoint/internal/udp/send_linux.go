@@ -113,6 +113,8 @@ func (f *fast) sendLong(o *outbox, frame []link.Frame, p *Path) error {
 	return nil
 }
 
+// sendWhole waits for who sends in pieces: what tells how long a datagram may be has to
+// carry DF.
 func (f *fast) sendWhole(b []byte, p *Path) error {
 	batch := link.NewBatch()
 	defer batch.Free()
@@ -121,7 +123,7 @@ func (f *fast) sendWhole(b []byte, p *Path) error {
 	o.f = f
 	defer o.free()
 	o.build(batch.Frames, p, 0)
-	if err := o.write(); err != nil {
+	if err := f.raw.Write(o.retry); err != nil {
 		return err
 	}
 	if o.refused == unix.EMSGSIZE {
