@@ -89,6 +89,17 @@ func (f *fast) tooLong(p *Path, n int) {
 	p.tooLong(n, mtu)
 }
 
+// beyondPath tells whether datagrams of n bytes are longer than the system lets through on
+// the path, and learns it then.
+func (f *fast) beyondPath(p *Path, n int) bool {
+	mtu, err := f.pathMTU(p)
+	if err != nil || mtu <= 0 || n <= mtu-p.headers() {
+		return false
+	}
+	p.tooLong(n, mtu)
+	return true
+}
+
 // pathMTU is what the system knows of the path, in bytes of IP packets. It tells
 // connected sockets only, so another one asks it, which sends nothing.
 func (f *fast) pathMTU(p *Path) (mtu int, err error) {

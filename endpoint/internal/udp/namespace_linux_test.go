@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -107,6 +108,52 @@ func TestTheSystemSaysThePathsMTU(t *testing.T) {
 		}
 		if n := path.MaxDatagram(); n != 1420-28 {
 			t.Errorf("datagrams have at most %d bytes, want 1392", n)
+		}
+		return nil
+	})
+}
+
+// Kernels before 2025 answer EINVAL to a run of datagrams that are longer than the path's
+// MTU. It is that which is learnt of the path, not that it has no runs.
+func TestRunsThatAreTooLongAreInvalid(t *testing.T) {
+	a, b := &net.UDPConn{}, &net.UDPConn{}
+	inNamespace(t, 1420, func() error {
+		if err := errors.Join(open(t, &a), open(t, &b)); err != nil {
+			return err
+		}
+		in, out := New(a), spy(b)
+		if !out.f.segments {
+			return unix.ENOSYS
+		}
+		out.refuse = func(m *message, segments int) syscall.Errno {
+			if segments > 1 && segmentSize(m) > 1420-28 {
+				return unix.EINVAL
+			}
+			return 0
+		}
+		path := out.Path(in.LocalAddr(), netip.Addr{})
+		for _, c := range []struct {
+			name    string
+			lengths []int
+			want    [][]int
+		}{
+			{"longer than the path's MTU", repeat(1393, 3), [][]int{{1}, {1}, {1}}},
+			{"as long as it", repeat(1392, 3), [][]int{{3}}},
+			{"longer once more", repeat(1400, 2), [][]int{{1}, {1}}},
+			{"shorter", repeat(1000, 3), [][]int{{3}}},
+		} {
+			var batch link.Batch
+			fill(&batch, c.lengths...)
+			if sent, err := out.Send(batch.Frames, path); sent != len(c.lengths) || err != nil {
+				t.Errorf("%s: %d of %d sent, error %v", c.name, sent, len(c.lengths), err)
+			}
+			expectFrames(t, out, c.name, c.want...)
+		}
+		if n := path.MaxDatagram(); n != 1420-28 {
+			t.Errorf("datagrams have at most %d bytes, want 1392", n)
+		}
+		if out.refused != 1 {
+			t.Errorf("%d messages were refused, want only the first", out.refused)
 		}
 		return nil
 	})

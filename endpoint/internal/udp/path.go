@@ -93,10 +93,7 @@ func (p *Path) segmentMax() int {
 // tooLong notes that a datagram of n bytes was refused for its length. mtu is what
 // IP packets on the path may have, as the system says; 0: it does not.
 func (p *Path) tooLong(n, mtu int) {
-	headers := headers4
-	if !p.Peer.Addr().Unmap().Is4() {
-		headers = headers6
-	}
+	headers := p.headers()
 	max := mtu - headers
 	if max <= 0 || max >= n {
 		max = plateau(n+headers) - headers
@@ -114,6 +111,13 @@ const (
 	headers4 = 20 + 8
 	headers6 = 40 + 8
 )
+
+func (p *Path) headers() int {
+	if p.Peer.Addr().Unmap().Is4() {
+		return headers4
+	}
+	return headers6
+}
 
 // plateaus are MTUs that paths are likely to have, where it is not known which: "search
 // strategies" of RFC 1191 §7. Between those of Ethernet and the least of IPv6 they

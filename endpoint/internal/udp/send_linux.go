@@ -138,6 +138,9 @@ func (f *fast) sendWhole(b []byte, p *Path) error {
 // refuse learns from the refusal of a message of several datagrams of size bytes,
 // and tells whether they are to be sent again with another bound for sharing one.
 func (f *fast) refuse(p *Path, err syscall.Errno, size, longest int) (again bool, max int) {
+	if err == unix.EINVAL && f.beyondPath(p, size) {
+		return true, min(longest, size-1) // kernels before 2025 say of these what others do by EMSGSIZE
+	}
 	switch err {
 	case unix.EMSGSIZE:
 		// They would have to be fragmented, which is for single ones only.
