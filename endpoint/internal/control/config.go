@@ -70,6 +70,9 @@ type Config struct {
 	// a HELLO probes the peer. It is called every 2.5 s, which costs the data
 	// nothing; the numbers may be any that change with each message. Nil: none are.
 	Traffic func() (sent, received uint64)
+	// Sent is how many octets of data have been sent in sessions for whose sake
+	// [Tunnel.Measure] is called. It is called every 20 s. Nil: none have.
+	Sent func() uint64
 	// AckDelay is how long an acknowledgement waits for a message that carries
 	// it. Zero: 100 ms; negative: not at all.
 	AckDelay time.Duration

@@ -229,7 +229,7 @@ func (t *Tunnel) learn(now time.Time, m *wire.Message) bool {
 	t.open = false
 	t.peer.Version = t.version
 	if t.version == 3 {
-		t.peer.RouterID, t.peer.Pseudowires, t.v3.peerNonce = m.RouterID, m.Pseudowires, m.Nonce
+		t.peer.RouterID, t.peer.Pseudowires = m.RouterID, m.Pseudowires
 		return true
 	}
 	if t.cfg.retriesOfV3 {

@@ -98,10 +98,11 @@ func (t *Tunnel) look(now time.Time) {
 // suspended or its route or address has changed: HELLO goes out at once, and
 // when nothing comes for 10 s, neither message nor data, the tunnel is lost.
 // Whatever comes makes all as it was. A tunnel that is not established has its
-// retransmissions.
+// retransmissions. What [Tunnel.Measure] has measured is measured again.
 func (t *Tunnel) Probe(now time.Time) {
 	t.look(now) // what came before the probe does not answer it
 	t.probe(now, probeSilence)
+	t.Remeasure(now)
 }
 
 func (t *Tunnel) probe(now time.Time, silence time.Duration) {

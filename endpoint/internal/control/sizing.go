@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/machine"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
@@ -15,6 +16,9 @@ import (
 // goes out shorter and shorter, as the HELLO that it is at last: which one was
 // acknowledged tells what comes through. A path is narrow if that comes out twice.
 //
+// Paths change. So one that is in use is checked between the measurements, in the same way,
+// by messages as long as the longest datagrams; if none of them is acknowledged, it is measured.
+//
 // What waits for the peer goes first: the message is not filled up any more then, and the
 // measurement is made later.
 type sizing struct {
@@ -22,6 +26,12 @@ type sizing struct {
 	at    time.Time // of the next measurement; zero: one is being made
 	once  int       // what the last one has found, if it is to be confirmed; else 0
 	told  int       // what the owner goes by; 0: that the longest come through
+
+	heeds    bool      // a long one has been acknowledged
+	checking bool      // what is under way is a check
+	next     time.Time // of the next measurement, during a check
+	checkAt  time.Time // of the next check
+	sent     uint64    // what had been sent at the last check or measurement
 }
 
 const (
@@ -30,6 +40,8 @@ const (
 	sizingLongest  = 3                      // how often the longest is sent
 	sizingRepeat   = time.Minute            // until the next attempt, when others had to go first
 	sizingLifetime = 10 * time.Minute       // of what has been found (RFC 8201 §4)
+	sizingCheck    = 20 * time.Second       // between checks
+	sizingLeast    = 512                    // octets of data: who sends less cannot miss any that are long
 )
 
 // PathMax tells how long datagrams may be that get to the peer, by octets, as a measurement
@@ -48,22 +60,37 @@ func (Whole) event()   {}
 
 // Measure has an established tunnel find out soon, and every ten minutes, whether
 // datagrams as long as the first of some sizes come through to the peer and, if they do not,
-// which of the others do, which are shorter and shorter. [PathMax] tells when it is not
-// the first. No sizes: it is not measured any more.
+// which of the others do, which are shorter and shorter. While data is sent (Config.Sent)
+// it is checked every twenty seconds, and it is found out again when the path has become
+// narrower, and by [Tunnel.Probe]. [PathMax] tells when it is not the first. No sizes: it
+// is not measured any more.
 func (t *Tunnel) Measure(now time.Time, sizes []int) {
 	k := &t.alive
 	if t.state != established || len(sizes) == 0 {
 		k.sizing = nil
 		return
 	}
-	told := 0
-	if k.sizing != nil {
-		if slices.Equal(k.sizing.sizes, sizes) {
+	s := &sizing{sizes: slices.Clone(sizes), at: now.Add(sizingDelay), checkAt: nextCheck(now), sent: t.cfg.Sent()}
+	if was := k.sizing; was != nil {
+		if slices.Equal(was.sizes, sizes) {
 			return
 		}
-		told = k.sizing.told
+		s.told, s.heeds = was.told, was.heeds
 	}
-	k.sizing = &sizing{sizes: slices.Clone(sizes), told: told, at: now.Add(sizingDelay)}
+	k.sizing = s
+}
+
+// Remeasure is Measure with the sizes that it was called with last, for an owner that
+// suspects the path to be another.
+func (t *Tunnel) Remeasure(now time.Time) {
+	if s := t.alive.sizing; s != nil && !s.at.IsZero() {
+		s.at = now.Add(sizingDelay)
+	}
+}
+
+// nextCheck is the time of the next check, at the moment of a look.
+func nextCheck(now time.Time) time.Time {
+	return now.Add(sizingCheck - time.Duration(now.UnixNano())%lookStep)
 }
 
 // sizingAt is when expireSizing is to be called.
@@ -71,12 +98,18 @@ func (t *Tunnel) sizingAt() time.Time {
 	if t.alive.sizing == nil {
 		return time.Time{}
 	}
-	return t.alive.sizing.at
+	return machine.Earliest(t.alive.sizing.at, t.alive.sizing.checkAt)
 }
 
 func (t *Tunnel) expireSizing(now time.Time) {
 	s := t.alive.sizing
-	if s == nil || !due(now, s.at) {
+	if s == nil {
+		return
+	}
+	if due(now, s.checkAt) {
+		t.checkSizing(now)
+	}
+	if !due(now, s.at) {
 		return
 	}
 	if len(t.reliable.queue) > 0 {
@@ -84,10 +117,31 @@ func (t *Tunnel) expireSizing(now time.Time) {
 		return
 	}
 	longest := slices.Repeat(s.sizes[:1], sizingLongest)
-	s.at = time.Time{}
-	t.reliable.sounding = &sounding{
-		sizes: append(longest, s.sizes[1:]...), random: t.random, send: t.transmitWhole, acknowledged: t.sounded,
+	s.at, s.sent, s.checkAt = time.Time{}, t.cfg.Sent(), nextCheck(now)
+	t.sound(now, append(longest, s.sizes[1:]...))
+}
+
+// checkSizing checks the path if something may have been sent that has become too long.
+func (t *Tunnel) checkSizing(now time.Time) {
+	s := t.alive.sizing
+	s.checkAt = nextCheck(now)
+	if s.at.IsZero() || due(now, s.at) || !s.heeds || len(t.reliable.queue) > 0 {
+		return // it is measured, or soon; or the next time
 	}
+	sent := t.cfg.Sent()
+	if sent-s.sent < sizingLeast {
+		return
+	}
+	s.sent, s.next, s.at, s.checking = sent, s.at, time.Time{}, true
+	longest := s.told
+	if longest == 0 {
+		longest = s.sizes[0]
+	}
+	t.sound(now, slices.Repeat([]int{longest}, sizingLongest))
+}
+
+func (t *Tunnel) sound(now time.Time, sizes []int) {
+	t.reliable.sounding = &sounding{sizes: sizes, random: t.random, send: t.transmitWhole, acknowledged: t.sounded}
 	t.sendHello(now)
 }
 
@@ -96,6 +150,14 @@ func (t *Tunnel) sounded(now time.Time, o *sounding) {
 	s := t.alive.sizing
 	if s == nil || !s.at.IsZero() {
 		return // it was one of a measurement before
+	}
+	s.heeds = s.heeds || o.size > 0
+	if s.checking {
+		s.checking, s.at = false, s.next
+		if o.size == 0 && !o.outOfTheWay { // it does not come through any more
+			s.at = now.Add(sizingDelay)
+		}
+		return
 	}
 	s.at = now.Add(sizingLifetime)
 	was := s.once

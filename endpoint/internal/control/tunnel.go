@@ -124,8 +124,9 @@ func (t *Tunnel) Handle(now time.Time, datagram []byte) {
 		t.acknowledged(now, o)
 	}
 	// A message without AVPs is a ZLB: its Ns means nothing, and it is never
-	// answered. L2TPv3 has the ACK too.
-	if len(avps) > 0 && !(t.version == 3 && messageType(avps) == wire.ACK) {
+	// answered. L2TPv3 has the ACK too, perhaps before the message that settles the
+	// version.
+	if len(avps) > 0 && !(h.Version == 3 && messageType(avps) == wire.ACK) {
 		in := incoming{h.SessionID, avps}
 		for ok := t.reliable.receive(now, h.Ns, in); ok && t.state != gone; in, ok = t.reliable.pop(now) {
 			t.deliver(now, in)
@@ -151,6 +152,7 @@ func (t *Tunnel) acknowledged(now time.Time, o outgoing) {
 
 // deliver handles a message in its turn.
 func (t *Tunnel) deliver(now time.Time, in incoming) {
+	t.meet(in.avps)
 	m, err := t.parse(in.avps)
 	if t.version == 3 {
 		in.session = m.RemoteSessionID

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
@@ -37,6 +38,7 @@ type version3 struct {
 	hiding           []byte            // the one that we hide by
 	unhiding         []byte            // the one that the peer does
 	nonce, peerNonce []byte            // nil without authentication
+	told             bool              // our nonce is the peer's to know: our SCCRQ or SCCRP has gone
 }
 
 // beginV3 derives the keys, and draws our nonce.
@@ -122,7 +124,7 @@ func (t *Tunnel) genuine(message []byte, kind wire.MessageType, avps []byte) boo
 		present, valid := wire.Verify(message, nil, nil, v.keys...)
 		return valid || !present
 	}
-	own, other := v.peerNonce, v.nonce
+	own, other := v.peerNonce, v.toldNonce()
 	switch kind {
 	case wire.SCCRQ:
 		// A nonce of ours that comes back would have us prove to ourselves that we know
@@ -178,11 +180,36 @@ func (t *Tunnel) transmitWhole(packet []byte) {
 
 func (t *Tunnel) sign(packet []byte) {
 	if len(t.v3.digests) > 0 && (t.version == 3 || t.open) {
-		own, other := t.v3.nonce, t.v3.peerNonce
-		if messageType(packet[wire.V3ControlHeaderLen:]) == wire.SCCRQ {
-			own, other = nil, nil
+		switch messageType(packet[wire.V3ControlHeaderLen:]) {
+		case wire.SCCRQ:
+			t.v3.told = true
+			wire.Sign(packet, nil, nil, t.v3.signing...)
+			return
+		case wire.SCCRP:
+			t.v3.told = true
 		}
-		wire.Sign(packet, own, other, t.v3.signing...)
+		wire.Sign(packet, t.v3.toldNonce(), t.v3.peerNonce, t.v3.signing...)
+	}
+}
+
+// toldNonce is our nonce, if the peer can know it. Who refuses an SCCRQ has sent none, so
+// that its StopCCN is made with the peer's alone. That nobody else can make, who does not
+// know the secret, nor can one of another time be sent again: the nonce is of this SCCRQ,
+// and an SCCRQ of ours that comes back is not answered.
+func (v *version3) toldNonce() []byte {
+	if !v.told {
+		return nil
+	}
+	return v.nonce
+}
+
+// meet takes the peer's nonce from the message that begins or answers in its turn, which
+// has been verified. What is wrong with the rest of it does not matter: a refusal too
+// has to be signed for the peer.
+func (t *Tunnel) meet(avps []byte) {
+	v, kind := &t.v3, messageType(avps)
+	if v.authenticates && t.version == 3 && v.peerNonce == nil && (t.state == idle && kind == wire.SCCRQ || t.state == waitCtlReply && kind == wire.SCCRP) {
+		v.peerNonce = bytes.Clone(wire.Nonce(avps))
 	}
 }
 

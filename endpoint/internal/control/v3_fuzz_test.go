@@ -9,6 +9,14 @@ import (
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
 
+// What an end of the fuzz targets has: bits.
+const (
+	fuzzSecret    = 1 << iota
+	fuzzFallback  // its SCCRQ is for L2TPv2 as well
+	fuzzIntegrity // digests without a secret
+	fuzzOldSecret // the peer has the old secret alone
+)
+
 // FuzzV3Answering has the bytes decide what a peer of L2TPv3 sends to who answers, and what
 // its owner does: messages as they should be and of any AVPs, with a right digest where there
 // is a secret, in and out of sequence, and any datagrams. FuzzV3Dialling is the other role.
@@ -17,13 +25,13 @@ import (
 // datagram without the right digest does nothing at all; and in the end nothing is left.
 func FuzzV3Answering(f *testing.F) {
 	seedV3(f, wire.SCCRQ, wire.SCCCN)
-	f.Fuzz(func(t *testing.T, secret bool, input []byte) { fuzzV3(t, 1, secret, input) })
+	f.Fuzz(func(t *testing.T, has byte, input []byte) { fuzzV3(t, 1, has, input) })
 }
 
 // FuzzV3Dialling is described at FuzzV3Answering.
 func FuzzV3Dialling(f *testing.F) {
 	seedV3(f, wire.SCCRP)
-	f.Fuzz(func(t *testing.T, secret bool, input []byte) { fuzzV3(t, 0, secret, input) })
+	f.Fuzz(func(t *testing.T, has byte, input []byte) { fuzzV3(t, 0, has, input) })
 }
 
 // What the bytes of fuzzV3 may ask for.
@@ -56,19 +64,29 @@ func seedV3(f *testing.F, begin ...wire.MessageType) {
 		{fuzzCall, fuzzMessage, byte(wire.ICRQ), 0, 8, fuzzTime, 130, fuzzTime, 255}, // a tie
 		{fuzzAVPs, byte(wire.ICRQ), 8, 0x80, 8, 0, 0, 0, 120, 1, 2, fuzzEarly, byte(wire.HELLO), 0, fuzzDatagram, 12, 0xc8, 3, 0, 12, 0, 0, 0, 0, 0, 1, 0, 1},
 	} {
-		f.Add(false, slices.Concat(up, life))
-		f.Add(true, slices.Concat(up, life))
+		for _, has := range []byte{0, fuzzSecret, fuzzFallback, fuzzFallback | fuzzSecret, fuzzIntegrity, fuzzSecret | fuzzOldSecret} {
+			f.Add(has, slices.Concat(up, life))
+		}
 	}
-	f.Add(true, slices.Concat([]byte{fuzzDatagram, 20, 0xc8, 3, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 8, 0, 0, 0, 0, 0, 1}, up))
+	for _, has := range []byte{0, fuzzFallback, fuzzFallback | fuzzSecret} {
+		f.Add(has, slices.Concat([]byte{fuzzMessage, byte(wire.ACK), 0, 0}, up)) // before all else
+	}
+	f.Add(byte(fuzzSecret), slices.Concat([]byte{fuzzDatagram, 20, 0xc8, 3, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 8, 0, 0, 0, 0, 0, 1}, up))
 }
 
 var fuzzNonce = []byte("the peer's nonce")
 
-func fuzzV3(t *testing.T, role int, secret bool, input []byte) {
-	tape := tape(input)
+func fuzzV3(t *testing.T, role int, has byte, input []byte) {
+	tape, secret := tape(input), has&fuzzSecret != 0
 	cfg := ofV3("", func(c *Config) { c.PlacesCalls, c.MaxSessions = true, 8 })
+	cfg.V3.Fallback, cfg.V3.Integrity = has&fuzzFallback != 0, has&fuzzIntegrity != 0
+	key := wire.DigestKey([]byte("secret"))
 	if secret {
 		cfg.Secret = []byte("secret")
+		if has&fuzzOldSecret != 0 {
+			cfg.V3.OldSecret = []byte("old")
+			key = wire.DigestKey(cfg.V3.OldSecret)
+		}
 	}
 	p := newPair(t, 1, cfg, cfg)
 	p.byHand, p.loss = true, 1 // nothing comes from the other end but what is written here
@@ -87,9 +105,9 @@ func fuzzV3(t *testing.T, role int, secret bool, input []byte) {
 		switch {
 		case !secret:
 		case kind == wire.SCCRQ:
-			wire.Sign(b, nil, nil, wire.DigestKey(cfg.Secret))
+			wire.Sign(b, nil, nil, key)
 		default:
-			wire.Sign(b, fuzzNonce, e.m.v3.nonce, wire.DigestKey(cfg.Secret))
+			wire.Sign(b, fuzzNonce, e.m.v3.nonce, key)
 		}
 		p.do(e, func(m *Tunnel) { m.Handle(p.now, b) })
 	}
@@ -122,9 +140,11 @@ func fuzzV3(t *testing.T, role int, secret bool, input []byte) {
 		case fuzzDatagram:
 			datagram := bytes.Clone(tape.take(int(tape.next())))
 			before, deadline := e.m.Counters(), e.m.Deadline()
+			version, _ := wire.Version(datagram)
+			ofV2 := version == 2 && (e.m.open || e.m.version == 2) // where nothing is signed
 			e.m.Handle(p.now, datagram)
 			after := e.m.Counters()
-			if !secret {
+			if !secret || ofV2 {
 				p.drain()
 				break
 			}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -325,6 +326,48 @@ func TestV3Timeouts(t *testing.T) {
 		waits(s)
 		if last := s.last(); s.over || len(s.ends) != 1 || !isTimeout(s.ends[0]) || last.Type != wire.CDN || last.Result.Code != wire.CallFSM {
 			t.Errorf("%v does not come: %v, %v; said %v, %+v", kind, s.down, s.ends, last.Type, last.Result)
+		}
+	}
+}
+
+// RFC 3931 §6.15, of the ACK: "Receipt of this message does not trigger an event for the L2TP
+// protocol state machine." Nor has it a place in the sequence, also when it comes before the
+// SCCRP that settles the version of who has dialled with a fall-back.
+func TestV3AcknowledgementBeforeSCCRP(t *testing.T) {
+	for _, fallback := range []bool{false, true} {
+		for _, secret := range []string{"", "s"} {
+			now, key, nonce := time.Unix(1e9, 0), wire.DigestKey([]byte("s")), []byte("the peer's nonce")
+			m := Dial(now, ofV3(secret, func(c *Config) { c.Rand, c.LocalID, c.V3.Fallback = chacha(1), 100, fallback }))
+			var said []wire.MessageType
+			var version uint8
+			hear := func(msg *wire.Message) {
+				if secret != "" {
+					msg.Digests = []wire.DigestType{wire.DigestMD5}
+				}
+				b := msg.AppendV3(wire.AppendV3ControlHeader(nil, 100, 0, 1))
+				wire.SetLength(b)
+				if secret != "" {
+					wire.Sign(b, msg.Nonce, m.Nonce(), key)
+				}
+				m.Handle(now, b)
+				for {
+					packet, event, ok := m.Next()
+					if !ok {
+						return
+					}
+					switch ev := event.(type) {
+					case nil:
+						said = append(said, messageType(packet[wire.V3ControlHeaderLen:]))
+					case TunnelUp:
+						version = ev.Version
+					}
+				}
+			}
+			hear(&wire.Message{Type: wire.ACK})
+			hear(&wire.Message{Type: wire.SCCRP, HostName: "peer", AssignedTunnelID: 7, V3: wire.V3{Pseudowires: []uint16{5}, Nonce: nonce}})
+			if version != 3 || !slices.Equal(said, []wire.MessageType{wire.SCCRQ, wire.SCCCN}) {
+				t.Errorf("fall-back %v, secret %v: version %d; said %v", fallback, secret != "", version, said)
+			}
 		}
 	}
 }
