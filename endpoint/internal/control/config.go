@@ -112,6 +112,9 @@ func (c Config) withDefaults() Config {
 	} else {
 		c.Retries = orDefault(c.Retries, defaultRetries)
 	}
+	if c.Sent == nil {
+		c.Sent = func() uint64 { return 0 }
+	}
 	c.HelloInterval = orDefault(c.HelloInterval, 60*time.Second)
 	c.AckDelay = orDefault(c.AckDelay, 100*time.Millisecond)
 	c.SetupTimeout = orDefault(c.SetupTimeout, 30*time.Second)

@@ -35,6 +35,7 @@ type script struct {
 	secret []byte
 	last   *wire.Message // the last one that the machine sent
 	mute   bool          // collect no lines, for tests with many messages
+	seen   int           // how many lines acked has seen
 }
 
 // zeros is a random source that makes the tests readable: our session ids are

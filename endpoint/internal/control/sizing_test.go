@@ -1,6 +1,8 @@
 package control
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,5 +144,114 @@ func TestAFilledHelloIsOne(t *testing.T) {
 		if got := wire.AppendFilling(p, size, func([]byte) {}); len(got) != 20 {
 			t.Errorf("20 octets filled up to %d become %d", size, len(got))
 		}
+	}
+}
+
+// acked has the peer acknowledge what it gets of the messages, at once, while time passes:
+// no more than so many octets of a HELLO.
+func (s *script) acked(d time.Duration, through *int) {
+	s.Helper()
+	for end := s.now.Add(d); s.now.Before(end); {
+		s.run(50 * time.Millisecond)
+		lines := s.lines
+		for _, line := range lines[s.seen:] {
+			var size int
+			_, filled, ok := strings.Cut(line, "whole HELLO of ")
+			if ok {
+				fmt.Sscan(filled, &size)
+			}
+			if strings.Contains(line, "HELLO") && size <= *through {
+				s.peerAt(s.ns, s.m.reliable.una+1, 0, nil)
+			}
+		}
+		s.seen = len(lines)
+	}
+}
+
+// count is how many lines have some words, since it was called last.
+func (s *script) count(words string) (n int) {
+	for _, line := range s.lines {
+		if strings.Contains(line, words) {
+			n++
+		}
+	}
+	s.lines, s.seen = nil, 0
+	return n
+}
+
+// A path that is used is checked, and measured when it has become narrow, or narrower.
+func TestAPathThatBecomesNarrowIsMeasured(t *testing.T) {
+	var sent uint64
+	through := 1500
+	s := measured(t, Config{HelloInterval: -1, Sent: func() uint64 { return sent }})
+	use := func(d time.Duration) {
+		t.Helper()
+		for ; d > 0; d -= time.Second {
+			sent += 1400
+			s.acked(time.Second, &through)
+		}
+	}
+	use(time.Minute)
+	if n := s.count("whole HELLO of 1472"); n < 2 || n > 4 {
+		t.Errorf("%d filled HELLOs in a minute, want one every twenty seconds", n)
+	}
+	for _, c := range []struct {
+		through int
+		told    string
+	}{{1400, "PathMax 1372 for 11m0s"}, {1300, "PathMax 1252 for 11m0s"}} {
+		through = c.through
+		use(45 * time.Second)
+		if n := s.count(c.told); n != 1 {
+			t.Fatalf("%q came %d times, want once", c.told, n)
+		}
+	}
+	use(5 * time.Minute)
+	if n := s.count("PathMax"); n != 0 {
+		t.Errorf("a path that stays as it is was told %d times", n)
+	}
+	// What is measured every ten minutes is not put off by checks.
+	through = 1500
+	use(6 * time.Minute)
+	if n := s.count("PathMax 0"); n != 1 {
+		t.Errorf("a path that has become wide was told %d times, want once", n)
+	}
+}
+
+// One that is idle is left in peace, until something is sent or the owner suspects something.
+func TestAnIdlePathIsNotMeasured(t *testing.T) {
+	var sent uint64
+	through := 1500
+	s := measured(t, Config{HelloInterval: -1, Sent: func() uint64 { return sent }})
+	s.acked(5*time.Minute, &through)
+	sent += sizingLeast - 1
+	s.acked(4*time.Minute, &through)
+	if n := s.count("HELLO"); n != 1 {
+		t.Errorf("%d HELLOs on an idle path, want 1", n)
+	}
+	through = 1400
+	s.do(s.m.Probe)
+	s.acked(10*time.Second, &through)
+	if n := s.count("PathMax 1372"); n != 1 {
+		t.Errorf("the narrow path was told %d times after a probe, want once", n)
+	}
+	through = 1500
+	s.do(s.m.Remeasure)
+	s.acked(time.Second, &through)
+	if n := s.count("PathMax 0"); n != 1 {
+		t.Errorf("the wide path was told %d times, want once", n)
+	}
+}
+
+// Who heeds no long ones is not asked all the time, whatever is sent.
+func TestWhoHeedsNoLongHellosIsNotChecked(t *testing.T) {
+	var sent uint64
+	through := 100
+	s := measured(t, Config{HelloInterval: -1, Sent: func() uint64 { sent += 1400; return sent }})
+	s.acked(9*time.Minute, &through)
+	if n := s.count("whole HELLO of 1472"); n != sizingLongest {
+		t.Errorf("%d filled HELLOs, want %d", n, sizingLongest)
+	}
+	if n := s.count("PathMax"); n != 0 {
+		t.Errorf("something was told %d times", n)
 	}
 }
