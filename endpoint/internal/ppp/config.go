@@ -77,6 +77,9 @@ type Config struct {
 	// costs datagrams nothing; so after the last of them it may take two of those
 	// until the first Echo-Request. Nil: there are none.
 	Traffic func() uint64
+	// Sent is how many bytes of the owner's datagrams have been sent to the peer, for
+	// [Link.Measure]. Nil: none are.
+	Sent func() uint64
 }
 
 // An MPPEMode is how much a link insists on MPPE (RFC 3078): stateless, 128 bit, or
@@ -139,6 +142,9 @@ func (c Config) withDefaults() Config {
 	or(&c.EchoFailures, defaultEchoFailures)
 	if c.Traffic == nil {
 		c.Traffic = func() uint64 { return 0 }
+	}
+	if c.Sent == nil {
+		c.Sent = func() uint64 { return 0 }
 	}
 	if min(c.Restart, c.FirstRestart, c.EchoRetry, c.AuthTimeout) < 0 || min(c.MaxConfigure, c.MaxTerminate, c.MaxFailure, c.EchoFailures) < 0 {
 		panic("BUG: ppp: a negative timer or counter in a Config")

@@ -43,13 +43,15 @@ func (l *lcp) stopEcho() {
 func (l *lcp) heard(now time.Time) {
 	if !l.echo.timer.IsZero() {
 		l.startEcho(now)
+		l.link.checkSizing(now)
 	}
 }
 
 // Probe is for an owner that suspects the peer to be gone: Echo-Requests go out
 // from now on, twice a second, and when ten are not answered, nor anything else
 // comes, the link is lost. Nothing happens where there are no Echo-Requests:
-// before the network phase, or since the owner or the peer does not want them.
+// before the network phase, or since the owner or the peer does not want them. The way
+// to the peer may be another, so it is measured, too ([Link.Measure]).
 func (l *Link) Probe(now time.Time) {
 	e := &l.lcp.echo
 	if e.timer.IsZero() || e.probed {
@@ -57,6 +59,9 @@ func (l *Link) Probe(now time.Time) {
 	}
 	e.unanswered, e.traffic, e.probed = 0, l.cfg.Traffic(), true
 	l.lcp.sendEcho(now)
+	if s := l.sizing; s != nil && (s.token == 0 || s.check > 0) {
+		l.beginSizing(now)
+	}
 }
 
 // expireEcho sends the next Echo-Request, or gives up: the lower layer is as

@@ -60,6 +60,9 @@ type Settled struct{}
 // would have allowed them: see [Link.Measure]. It comes again when that changes.
 type PathMTU struct{ MTU int }
 
+// Whole is a frame to be sent in one piece, or not at all.
+type Whole struct{ Frame []byte }
+
 // A Notice is what the peer says to humans, for the log: an Identification (RFC
 // 1570 §1.1) or an EAP Notification (RFC 3748 §5.2). It changes nothing. Only the
 // first few of a link's life are told.
@@ -80,6 +83,7 @@ func (Up6) isEvent()             {}
 func (NetworkDown) isEvent()     {}
 func (Settled) isEvent()         {}
 func (PathMTU) isEvent()         {}
+func (Whole) isEvent()           {}
 func (Notice) isEvent()          {}
 func (Down) isEvent()            {}
 

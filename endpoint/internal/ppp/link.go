@@ -273,6 +273,7 @@ func (l *Link) Expire(now time.Time) {
 	}
 	l.lcp.expireEcho(now)
 	l.expireSizing(now)
+	l.checkSizing(now)
 	if past(now, l.setup) {
 		l.fail(now, &TimeoutError{Waited: fmt.Sprintf("working network (still in the %v phase)", l.phase), After: l.cfg.SetupTimeout})
 	}

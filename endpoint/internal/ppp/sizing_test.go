@@ -16,19 +16,21 @@ type echoing struct {
 	data    func([]byte) []byte // what of a request's data is in the reply; nil: none is sent
 	asked   []int               // lengths of all requests
 	told    []int               // by PathMTU
+	sent    uint64              // what the owner has sent, in bytes
 }
 
 func whole(b []byte) []byte { return b }
 
 // measured is a link in the Network phase that measures from 1400 bytes down.
-func measured(t *testing.T, least int, p *echoing) *echoing {
+func measured(t *testing.T, p *echoing) *echoing {
 	p.tester = clientInNetwork(t)
+	p.link.cfg.Sent = func() uint64 { return p.sent }
 	p.upIPCP()
 	p.forget()
 	if p.data == nil {
 		p.data = whole
 	}
-	p.do(func(now time.Time) { p.link.Measure(now, 1400, least) })
+	p.do(func(now time.Time) { p.link.Measure(now, 1400) })
 	return p
 }
 
@@ -77,7 +79,7 @@ func upTo(n int) func(int) bool { return func(size int) bool { return size <= n 
 // data for use by the sender." One long Echo-Request that is answered is enough, and
 // another one ten minutes later.
 func TestAWidePathIsAskedOnce(t *testing.T) {
-	p := measured(t, 576, &echoing{through: upTo(1400)})
+	p := measured(t, &echoing{through: upTo(1400)})
 	long := func() (n int) {
 		for _, size := range p.asked {
 			if size > 100 {
@@ -99,12 +101,12 @@ func TestAWidePathIsAskedOnce(t *testing.T) {
 // Issue: "no black hole when ICMP is lost (a padded LCP echo or Hello probes the tunnel
 // itself)".
 func TestAPathThatLosesLongPackets(t *testing.T) {
-	for _, c := range []struct{ through, least, want int }{
-		{1399, 576, 1360}, {1372, 576, 1360}, {1360, 576, 1360}, {1350, 1280, 1320}, {1280, 1280, 1280}, {1279, 576, 1152}, {600, 576, 576},
+	for _, c := range []struct{ through, want int }{
+		{1399, 1360}, {1372, 1360}, {1360, 1360}, {1350, 1320}, {1280, 1280}, {1279, 1152}, {600, 576}, {512, 512},
 	} {
 		t.Run(fmt.Sprint(c.through), func(t *testing.T) {
 			path := c.through
-			p := measured(t, c.least, &echoing{through: func(size int) bool { return size <= path }})
+			p := measured(t, &echoing{through: func(size int) bool { return size <= path }})
 			p.pass(7 * time.Second)
 			if !slices.Equal(p.told, []int{c.want}) {
 				t.Fatalf("told %v after seven seconds, want %d", p.told, c.want)
@@ -133,7 +135,7 @@ func TestPeersThatDoNotAnswerLongEchoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &echoing{through: upTo(1400), data: data}
-			measured(t, 576, p)
+			measured(t, p)
 			p.pass(10 * time.Second)
 			asked := len(p.asked)
 			p.data = whole // lest the keepalive ends it
@@ -144,7 +146,7 @@ func TestPeersThatDoNotAnswerLongEchoes(t *testing.T) {
 		})
 	}
 	// What of the data comes back is enough: it was the way there that was asked for.
-	p := measured(t, 576, &echoing{through: upTo(1400), data: func(b []byte) []byte { return b[:min(len(b), 60)] }})
+	p := measured(t, &echoing{through: upTo(1400), data: func(b []byte) []byte { return b[:min(len(b), 60)] }})
 	if p.pass(10 * time.Second); len(p.told) > 0 || p.link.sizing.token != 0 {
 		t.Errorf("told %v of a peer that answers with 60 octets of data, want nothing", p.told)
 	}
@@ -163,7 +165,7 @@ func TestALossyPathIsNotNarrow(t *testing.T) {
 			through = 1320
 		}
 		lossy := func(size int) bool { return size <= through && r.Float64() >= loss }
-		p := measured(t, 576, &echoing{through: lossy})
+		p := measured(t, &echoing{through: lossy})
 		for p.pass(8 * time.Second); seed%3 == 2 && len(p.told) == 0; p.pass(8 * time.Second) {
 			if p.now.Sub(epoch) > time.Hour {
 				t.Fatalf("seed %d: a narrow path was not found", seed)
@@ -175,24 +177,135 @@ func TestALossyPathIsNotNarrow(t *testing.T) {
 	}
 }
 
+// longAsked is how many of the requests were long ones since the last call.
+func (p *echoing) longAsked() (n int) {
+	for _, size := range p.asked {
+		if size > 100 {
+			n++
+		}
+	}
+	p.asked = nil
+	return n
+}
+
+// A path that becomes narrow while it is used is found out soon, and so is one that
+// becomes narrower, or that a probe finds wide again.
+func TestAPathThatBecomesNarrow(t *testing.T) {
+	path := 1400
+	p := measured(t, &echoing{through: func(size int) bool { return size <= path }})
+	use := func(d time.Duration) {
+		for ; d > 0; d -= time.Second {
+			p.sent += 1400
+			p.pass(time.Second)
+		}
+	}
+	use(time.Minute)
+	if n := p.longAsked(); n < 2 || n > 4 || len(p.told) > 0 {
+		t.Errorf("%d long Echo-Requests in a minute, told %v; want one every twenty seconds, and nothing", n, p.told)
+	}
+	path = 1372
+	use(40 * time.Second)
+	if !slices.Equal(p.told, []int{1360}) {
+		t.Fatalf("told %v when the path has become narrow, want 1360", p.told)
+	}
+	use(time.Minute)
+	path = 1200
+	use(40 * time.Second)
+	if !slices.Equal(p.told, []int{1360, 1152}) {
+		t.Fatalf("told %v when the path has become narrower, want 1360 and 1152", p.told)
+	}
+	use(5 * time.Minute)
+	if len(p.told) != 2 {
+		t.Errorf("told %v, want nothing new", p.told)
+	}
+	// What is measured every ten minutes is not put off by checks.
+	path = 1400
+	use(6 * time.Minute)
+	if !slices.Equal(p.told, []int{1360, 1152, 1400}) {
+		t.Errorf("told %v when the path is wide again, want 1400", p.told)
+	}
+}
+
+// One that carries nothing is asked every ten minutes only, whatever happens to it, and
+// checked as soon as something is sent. A check that gets lost once says nothing.
+func TestAnIdlePathIsNotChecked(t *testing.T) {
+	path, lose := 1400, 0
+	p := measured(t, &echoing{through: func(size int) bool {
+		if size > 1000 && lose > 0 {
+			lose--
+			return false
+		}
+		return size <= path
+	}})
+	p.pass(5 * time.Minute)
+	p.sent += sizingLeast - 1
+	p.pass(4 * time.Minute)
+	if n := p.longAsked(); n != 1 {
+		t.Errorf("%d long Echo-Requests on an idle path, want 1", n)
+	}
+	p.sent, lose = p.sent+1400, sizingChecks-1
+	p.pass(30 * time.Second)
+	if n := p.longAsked(); n != sizingChecks {
+		t.Errorf("%d long Echo-Requests, want %d, of which the last comes through", n, sizingChecks)
+	}
+	path, p.sent = 1300, p.sent+1400
+	p.pass(30 * time.Second)
+	if !slices.Equal(p.told, []int{1280}) {
+		t.Errorf("told %v, want 1280", p.told)
+	}
+}
+
+// A probe measures at once, and does so where the peer has never answered; one in the
+// midst of a measurement does not begin it anew.
+func TestAProbeMeasures(t *testing.T) {
+	path := 1400
+	p := measured(t, &echoing{through: func(size int) bool { return size <= path }})
+	p.pass(time.Minute)
+	for _, want := range []int{1320, 576, 1400} {
+		path = want
+		for range 13 { // two measurements at most, since the path may change in one
+			p.do(p.link.Probe)
+			p.pass(time.Second)
+		}
+		if n := len(p.told); n == 0 || p.told[n-1] != want {
+			t.Errorf("told %v after a probe, want %d", p.told, want)
+		}
+	}
+
+	p = &echoing{through: upTo(1320), data: func(b []byte) []byte { return map[bool][]byte{true: b}[len(b) < 100] }}
+	measured(t, p)
+	p.pass(time.Minute)
+	p.data = whole
+	p.sent += 1 << 20
+	p.pass(time.Minute)
+	if len(p.told) > 0 {
+		t.Errorf("told %v of a peer that has never answered, want nothing", p.told)
+	}
+	p.do(p.link.Probe)
+	p.pass(7 * time.Second)
+	if !slices.Equal(p.told, []int{1320}) {
+		t.Errorf("told %v, want 1320", p.told)
+	}
+}
+
 // Nothing is asked before the network phase, of who does not know Echo-Requests, and
 // once the link is renegotiated; answers to what has not been asked are ignored.
 func TestNothingIsMeasured(t *testing.T) {
 	x := open(t, clientConfig())
 	x.forget()
-	x.do(func(now time.Time) { x.link.Measure(now, 1400, 576) })
+	x.do(func(now time.Time) { x.link.Measure(now, 1400) })
 	x.want("before the network phase")
 
 	x = clientInNetwork(t)
 	x.upIPCP()
 	x.forget()
-	x.do(func(now time.Time) { x.link.Measure(now, 1280, 1280) })
+	x.do(func(now time.Time) { x.link.Measure(now, sizingLeast) })
 	x.want("nothing to find")
-	x.do(func(now time.Time) { x.link.Measure(now, 1400, 576) })
+	x.do(func(now time.Time) { x.link.Measure(now, 1400) })
 	x.wait(sizingDelay)
 	x.want("one", "LCP Echo-Request ...")
 	token := binary.BigEndian.AppendUint32(nil, x.link.sizing.token)
-	for _, size := range []uint16{575, 1401, 0xffff} {
+	for _, size := range []uint16{511, 1401, 0xffff} {
 		x.lcp(echoReply, 1, "\x00\x00\x00\x05", token, binary.BigEndian.AppendUint16(nil, size), []byte{200})
 	}
 	x.lcp(echoReply, 1, "\x00\x00\x00\x05", token, []byte{0, 0, 200})

@@ -67,6 +67,9 @@ func (x *tester) drain() {
 		if !ok {
 			return
 		}
+		if whole, ok := event.(Whole); ok {
+			frame, event = whole.Frame, nil
+		}
 		o := output{frame: frame, event: event}
 		switch event := event.(type) {
 		case nil:
