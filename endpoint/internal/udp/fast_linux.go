@@ -22,7 +22,7 @@ type fast struct {
 	six      bool        // the socket is of the IPv6 family
 	pktinfo  bool        // the system tells which address a datagram was sent to
 	segments bool        // the system knows UDP_SEGMENT
-	noMany   atomic.Bool // the system refuses recvmmsg or sendmmsg
+	noMany   atomic.Bool // the system refuses sendmmsg
 
 	discoveries []discovery // that have datagrams carry DF
 
@@ -30,6 +30,7 @@ type fast struct {
 	in       *inbox // nil while it waits
 	got      int    // messages in it
 	refused  syscall.Errno
+	noManyIn bool // the system refuses recvmmsg
 	readable func(fd uintptr) bool
 	zones    map[uint32]string // names of interfaces by index
 }
@@ -68,10 +69,17 @@ var system = calls{
 	},
 }
 
-// manyRefused tells of a kernel without the calls for many messages, or a filter of
-// system calls, such as a container's: some of those say EPERM. So does a filter of
-// packets, of those that are sent.
-func manyRefused(err syscall.Errno) bool { return err == unix.ENOSYS || err == unix.EPERM }
+// manyRefused tells whether it is the call for many messages that is refused: by a kernel
+// without it, or by a filter of system calls, such as a container's, some of which say
+// EPERM. So does a filter of packets, of one datagram that is sent: what is for none
+// passes that one.
+func manyRefused(call func(fd int, m []message) (messages int, err syscall.Errno), fd int, err syscall.Errno) bool {
+	if err == unix.EPERM {
+		_, err = call(fd, nil)
+		return err == unix.EPERM
+	}
+	return err == unix.ENOSYS
+}
 
 func newFast(conn net.PacketConn) (form, error) {
 	sc, ok := conn.(syscall.Conn)

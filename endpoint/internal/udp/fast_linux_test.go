@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +21,7 @@ func init() {
 	forms["one message a call"] = func(c net.PacketConn) *Conn {
 		f := mustFast(c)
 		f.noMany.Store(true)
+		f.noManyIn = true
 		return &Conn{conn: c, form: f}
 	}
 	forms["no segments"] = func(c net.PacketConn) *Conn {
@@ -330,30 +330,6 @@ func poke(t *testing.T, c *net.UDPConn, to net.Addr) {
 	}
 	sa := &unix.SockaddrInet4{Port: to.(*net.UDPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
 	raw.Control(func(fd uintptr) { unix.Sendto(int(fd), []byte("poke"), 0, sa) })
-}
-
-func TestSystemsWithoutCallsForMany(t *testing.T) {
-	for _, refusal := range []syscall.Errno{unix.ENOSYS, unix.EPERM} {
-		t.Run(refusal.Error(), func(t *testing.T) { withoutCallsForMany(t, refusal) })
-	}
-}
-
-func withoutCallsForMany(t *testing.T, refusal syscall.Errno) {
-	in, out := mustFast(listen(t, "udp4", "127.0.0.1:0")), mustFast(listen(t, "udp4", "127.0.0.1:0"))
-	var refused atomic.Int32
-	none := func(int, []message) (int, syscall.Errno) {
-		refused.Add(1)
-		return -1, refusal
-	}
-	in.calls.receiveMany, out.calls.sendMany = none, none
-	a, b := &Conn{conn: in.conn, form: in}, &Conn{conn: out.conn, form: out}
-	path := b.Path(a.LocalAddr(), netip.Addr{})
-	for range 3 {
-		sendAndTake(t, "one by one", b, path, a, b.LocalAddr(), []int{1, 2, 3, 3, 3, 4})
-	}
-	if n := refused.Load(); n != 2 {
-		t.Errorf("the calls for many were tried %d times, want once each", n)
-	}
 }
 
 func TestAReaderThatWaitsHoldsNoBuffers(t *testing.T) {

@@ -76,7 +76,7 @@ func (f *fast) tryRead(fd uintptr) bool {
 	}
 	for {
 		var err syscall.Errno
-		if f.noMany.Load() {
+		if f.noManyIn {
 			var n int
 			m := &f.in.messages[0]
 			n, err = f.calls.receive(int(fd), m)
@@ -92,8 +92,8 @@ func (f *fast) tryRead(fd uintptr) bool {
 			inboxes.Put(f.in)
 			f.in = nil
 			return false
-		case !f.noMany.Load() && manyRefused(err):
-			f.noMany.Store(true)
+		case !f.noManyIn && manyRefused(f.calls.receiveMany, int(fd), err):
+			f.noManyIn = true
 		default:
 			f.refused = err
 			return true

@@ -247,14 +247,7 @@ func (o *outbox) tryWrite(fd uintptr) bool {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
 			return false
-		case many && manyRefused(err):
-			// What is refused alone as well is refused for itself.
-			if _, err = o.f.calls.send(int(fd), &o.messages[o.next]); err == unix.EPERM {
-				o.refused = err
-				return true
-			} else if err == 0 {
-				o.next++
-			}
+		case many && manyRefused(o.f.calls.sendMany, int(fd), err):
 			o.f.noMany.Store(true)
 		default:
 			o.refused = err
