@@ -334,7 +334,7 @@ func (e *Endpoint) dial(way *udp.Path, cfg control.Config) (*Tunnel, error) {
 		return nil, err
 	}
 	owner := &owner{Reader: e.random}
-	cfg.Rand, cfg.Traffic, cfg.LocalID = owner, owner.traffic, id
+	cfg.Rand, cfg.Traffic, cfg.Sent, cfg.LocalID = owner, owner.traffic, owner.sent, id
 	m := control.Dial(time.Now(), cfg)
 	e.challenges.add(m.Challenge())
 	e.challenges.add(m.Nonce())
@@ -353,6 +353,13 @@ func (o *owner) traffic() (sent, received uint64) {
 		return 0, 0
 	}
 	return o.tunnel.traffic()
+}
+
+func (o *owner) sent() uint64 {
+	if o.tunnel == nil {
+		return 0
+	}
+	return o.tunnel.sentUnmeasured()
 }
 
 // add makes a tunnel of a machine, whose id is taken. caller is how the peer names it

@@ -218,7 +218,7 @@ func (s *Session) transmit(frames []link.Frame, layer int, numbered bool) {
 		}
 	}
 	ours += frames[0].Len()
-	path := s.tunnel.path.Load()
+	path := s.path()
 	sent, err := s.tunnel.ep.send(frames, path)
 	s.heed(path)
 	bytes := -sent * ours
@@ -239,7 +239,7 @@ func (s *Session) sendFrame(frame []byte) {
 		return
 	}
 	s.flow.ownOut.Add(1)
-	l, path := s.tunnel.loop, s.tunnel.path.Load()
+	l, path := s.tunnel.loop, s.path()
 	if !s.encap.numbered.Load() {
 		f := l.out.add(path, len(frame))
 		copy(f.Head(), frame)
@@ -256,4 +256,25 @@ func (s *Session) sendFrame(frame []byte) {
 	if _, err := s.tunnel.ep.send(b.Frames, path); err != nil {
 		s.tunnel.ep.counters.socketErrors.Add(1)
 	}
+}
+
+// sendFrameWhole is sendFrame for one that must go in one piece, or not at all. On the loop.
+func (s *Session) sendFrameWhole(frame []byte) {
+	if s.mute.Load() {
+		return
+	}
+	s.flow.ownOut.Add(1)
+	s.tunnel.loop.flush() // it would overtake what was sent before
+	b := link.NewBatch()
+	defer b.Free()
+	f := b.Add(len(frame), nil, nil)
+	copy(f.Head(), frame)
+	if s.encap.numbered.Load() {
+		s.sending.Lock()
+		defer s.sending.Unlock()
+		s.encap.pushNumbered(f)
+	} else {
+		s.encap.push(f)
+	}
+	s.tunnel.writeWhole(f.Head())
 }

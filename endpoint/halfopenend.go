@@ -133,7 +133,7 @@ func (e *Endpoint) replay(r *halfOpenRecord, refusal wire.Result) (*control.Tunn
 	if !r.v3 {
 		cfg.V3 = nil
 	}
-	cfg.Rand, cfg.Traffic, cfg.LocalID, cfg.Refusal = o, o.traffic, r.id, refusal
+	cfg.Rand, cfg.Traffic, cfg.Sent, cfg.LocalID, cfg.Refusal = o, o.traffic, o.sent, r.id, refusal
 	now := time.Now()
 	m := control.Answer(now, cfg)
 	m.Handle(now, r.datagram())

@@ -16,7 +16,7 @@ import (
 type MTUSetter interface{ SetMTU(mtu int) }
 
 // What a session carries at least, in bytes of IP packets. Where the path lets less
-// through, the datagrams are fragmented.
+// through, the datagrams are fragmented, if the system has a way for that.
 const (
 	leastMTU4 = 576  // RFC 791 §3.1: what every host is prepared to accept
 	leastMTU6 = 1280 // RFC 8200 §5: below that, "link-specific fragmentation and reassembly must be provided at a layer below IPv6"
@@ -27,6 +27,14 @@ const (
 // if it has a tag), or the length of another pseudowire's frames; or less when the path
 // to the peer turns out to be narrow; ten minutes later it is tried again whether the
 // path still is.
+//
+// That it is narrow, the system tells, which hears it from ICMP. Where ICMP gets lost, it
+// is found out by messages as long as packets may be, when the session begins, every ten
+// minutes, every twenty seconds while something is sent, and by [Session.Probe]:
+// Echo-Requests of PPP where PPP ends here, and Hellos of a tunnel of L2TPv3 for sessions
+// where it does not. Nobody asks so in static sessions, and in those of L2TPv2 whose PPP
+// passes as it is ([Switch]): they have what the system tells. The two ends of the
+// PPP that passes may find out.
 func (s *Session) MTU() int { return s.carries.Load().least() }
 
 func (c *carriage) least() int {
@@ -66,10 +74,49 @@ func (p *pppEnd) measure() {
 			return
 		}
 		p.proved = 0
+		p.cutToPieces()
 		s.carry(func(*carriage) {})
 		c := s.carries.Load()
-		p.link.Measure(now, max(c.mtu4, c.mtu6), c.floor())
+		p.link.Measure(now, max(c.mtu4, c.mtu6))
 	})
+}
+
+// pieces are a way to the peer of a session's own, on which datagrams are sent in pieces.
+type pieces struct{ of, own *udp.Path }
+
+// untilTold is for as long as nothing else is found out.
+const untilTold = 100 * 365 * 24 * time.Hour
+
+// cutToPieces has packets sent in pieces that are too long for the path, and no longer
+// than what a session carries at least. Others that have the path are not concerned: it is
+// the peer in this session who says so, and only the way of its PPP that is known. On the
+// loop.
+func (p *pppEnd) cutToPieces() {
+	s := p.session
+	c := s.carries.Load()
+	if p.proved == 0 || p.proved >= c.floor() {
+		p.pieces.Store(nil)
+		return
+	}
+	n := p.proved + ppp.HeaderLen + int(s.encap.length)
+	if c.encryption != nil {
+		n += ppp.EncryptionLen
+	}
+	path := s.tunnel.path.Load()
+	own := s.tunnel.ep.pathTo(path.Peer, path.Local)
+	own.Narrow(n, untilTold)
+	p.pieces.Store(&pieces{path, own})
+}
+
+// path is the way to the peer.
+func (s *Session) path() *udp.Path {
+	path := s.tunnel.path.Load()
+	if s.ppp != nil {
+		if p := s.ppp.pieces.Load(); p != nil && p.of == path {
+			return p.own
+		}
+	}
+	return path
 }
 
 // pathMTU is what the path leaves inside: an Ethernet path of 1,500 bytes, or, where
@@ -81,7 +128,7 @@ func (s *Session) pathMTU() int {
 		outer = 40
 	}
 	datagram := 1500 - outer - 8
-	known := s.tunnel.path.Load().MaxDatagram()
+	known := s.path().MaxDatagram()
 	s.pathMax.Store(int32(known))
 	if s.mtuMax > 0 {
 		datagram = udp.DatagramMax
@@ -151,7 +198,7 @@ func (t *Tunnel) measure(now time.Time) {
 	if t.Peer().Addr().Is6() {
 		headers = 40 + 8
 	}
-	longest, least := 0, 0
+	longest := 0
 	for _, s := range *t.sessions.Load() {
 		if s.ppp != nil {
 			continue
@@ -161,14 +208,14 @@ func (t *Tunnel) measure(now time.Time) {
 		if s.mtuMax > 0 {
 			datagram = min(s.mtuMax, frameMax) + front
 		}
-		longest, least = max(longest, datagram), max(least, leastMTU4+front)
+		longest = max(longest, datagram)
 	}
 	var sizes []int
 	if longest > 0 {
 		sizes = append(sizes, longest)
 	}
 	for _, mtu := range outerMTUs {
-		if n := mtu - headers; n < longest && n >= least {
+		if n := mtu - headers; n < longest {
 			sizes = append(sizes, n)
 		}
 	}
@@ -190,6 +237,10 @@ func (s *Session) layer() int {
 // the path lets datagrams be. On the loop.
 func (t *Tunnel) sendWhole(packet []byte) {
 	t.loop.flush() // it would overtake what was sent before
+	t.writeWhole(packet)
+}
+
+func (t *Tunnel) writeWhole(packet []byte) {
 	if err := t.ep.writeWhole(packet, t.path.Load()); err != nil {
 		t.log.Debug("not sent in one piece", "bytes", len(packet), "error", err)
 	}

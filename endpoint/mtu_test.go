@@ -312,3 +312,190 @@ func TestHellosDoNotDelayOthers(t *testing.T) {
 		}
 	})
 }
+
+// ppps is a PPP session between simulated hosts, whose path can be made narrow on both ways.
+func ppps(t *testing.T, cfg *PPPConfig, mtu int, then func(narrow func(mtu int), client, server *Session)) {
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(1)
+		lns, lac := answering(t, n, 1, nil), dialling(t, n, 1)
+		defer lns.Close()
+		defer lac.Close()
+		narrow := bothWays(n)
+		narrow(mtu)
+		tun, err := lac.Dial(t.Context(), lnsAddr, &TunnelConfig{Secret: "tunsecret"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := tun.OpenPPP(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := lns.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Attach(&told{})
+		server.Attach(&told{})
+		then(narrow, client, server)
+	})
+}
+
+// bothWays makes the path between the hosts narrow, on both ways.
+func bothWays(n *simnet.Net) (narrow func(mtu int)) {
+	host := func(address string) string { return netip.MustParseAddrPort(address).Addr().String() }
+	return func(mtu int) {
+		for _, way := range [][2]string{{lacAddr, lnsAddr}, {lnsAddr, lacAddr}} {
+			n.SetLink(host(way[0]), host(way[1]), simnet.Link{MTU: mtu, Delay: 50 * time.Millisecond})
+		}
+	}
+}
+
+// use sends packets as long as they may be, one each second, for so long, and reports how
+// many of them came.
+func use(client, server *Session, d time.Duration) (came uint64) {
+	was := server.Status().Traffic.PacketsIn
+	for ; d > 0; d -= time.Second {
+		putBytes(client, client.MTU())
+		time.Sleep(time.Second)
+	}
+	return server.Status().Traffic.PacketsIn - was
+}
+
+// RFC 8200 §5: "On any link that cannot convey a 1280-octet packet in one piece,
+// link-specific fragmentation and reassembly must be provided at a layer below IPv6." So
+// datagrams that carry as much are known to be too long, where the path is narrower.
+func TestAPathThatLosesTheShortestOfIPv6(t *testing.T) {
+	for _, c := range []struct {
+		outer  int
+		noIPv6 bool
+		mtu    int // inside
+		known  int // of datagrams, as a session's way knows it; 0: it need not
+	}{
+		{1330, false, 1280, 0},
+		{1310, false, 1280, 1152 + 4 + 6},
+		{1300, false, 1280, 1152 + 4 + 6},
+		{1000, false, 1280, 768 + 4 + 6},
+		{1310, true, 1152, 0},
+		{576, true, 576, 512 + 4 + 6},
+	} {
+		ppps(t, &PPPConfig{User: "alice", Password: "s3cret", NoIPv6: c.noIPv6}, c.outer, func(narrow func(int), client, server *Session) {
+			shared := client.tunnel.path.Load()
+			for range 4 {
+				time.Sleep(13 * time.Minute)
+				for _, s := range []*Session{client, server} {
+					if s.MTU() != c.mtu || s.path().MaxDatagram() != c.known {
+						t.Errorf("%+v: the MTU is %d, and the longest datagram %d", c, s.MTU(), s.path().MaxDatagram())
+					}
+				}
+				if shared.MaxDatagram() != 0 {
+					t.Errorf("%+v: other sessions are told %d", c, shared.MaxDatagram())
+				}
+			}
+			narrow(1500)
+			time.Sleep(11 * time.Minute)
+			if client.MTU() != 1400 || client.path() != shared {
+				t.Errorf("%+v: the MTU is %d when the path is wide, and the longest datagram %d", c, client.MTU(), client.path().MaxDatagram())
+			}
+			if n := use(client, server, 10*time.Second); n < 9 {
+				t.Errorf("%+v: %d of 10 packets came", c, n)
+			}
+		})
+	}
+}
+
+// Issue: "no black hole when ICMP is lost". Nor when a path becomes narrow while it is used:
+// within a minute packets as long as they may be come through again.
+func TestAPathThatBecomesNarrow(t *testing.T) {
+	for _, noIPv6 := range []bool{false, true} {
+		ppps(t, &PPPConfig{User: "alice", Password: "s3cret", NoIPv6: noIPv6}, 1500, func(narrow func(int), client, server *Session) {
+			if use(client, server, 5*time.Minute); client.MTU() != 1400 {
+				t.Errorf("the MTU is %d on a wide path, want 1400", client.MTU())
+			}
+			for _, outer := range []int{1400, 1320} {
+				narrow(outer)
+				use(client, server, time.Minute)
+				if came := use(client, server, time.Minute); came < 58 {
+					t.Errorf("%d packets of 60 came a minute after the path had %d bytes; the MTU is %d", came, outer, client.MTU())
+				}
+			}
+		})
+	}
+}
+
+// "or its address or route has changed": who knows that says so, and need not wait.
+func TestAProbeFindsOutTheMTU(t *testing.T) {
+	for name, probe := range map[string]func(*Session){"session": (*Session).Probe, "tunnel": func(s *Session) { s.Tunnel().Probe() }} {
+		ppps(t, &PPPConfig{User: "alice", Password: "s3cret"}, 1500, func(narrow func(int), client, server *Session) {
+			time.Sleep(time.Minute)
+			narrow(1400)
+			time.Sleep(time.Minute)
+			if client.MTU() != 1400 {
+				t.Errorf("by the %s: an idle session has an MTU of %d, want 1400", name, client.MTU())
+			}
+			probe(client)
+			time.Sleep(10 * time.Second)
+			if client.MTU() != 1360 {
+				t.Errorf("by the %s: the MTU is %d, want 1360", name, client.MTU())
+			}
+			narrow(1500)
+			probe(client)
+			time.Sleep(2 * time.Second)
+			if client.MTU() != 1400 {
+				t.Errorf("by the %s: the MTU is %d when the path is wide, want 1400", name, client.MTU())
+			}
+		})
+	}
+}
+
+// The same of a pseudowire without PPP.
+func TestAPathThatBecomesNarrowForAPseudowire(t *testing.T) {
+	const front = 16 + 14 // with a cookie, and the Ethernet header
+	cfg := PseudowireConfig{Type: PseudowireEthernet, CookieLen: 8}
+	for name, c := range map[string]struct {
+		idle bool
+		tell func(*Session)
+	}{
+		"used":    {tell: func(*Session) {}},
+		"session": {idle: true, tell: (*Session).Probe},
+		"tunnel":  {idle: true, tell: func(s *Session) { s.Tunnel().Probe() }},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n := simnet.New(1)
+			lns, lac := answeringV3(t, n, 1, func(a *AnswerConfig) {
+				a.Pseudowire = func(Call) (*PseudowireConfig, error) { return &cfg, nil }
+			}), dialling(t, n, 1)
+			defer lns.Close()
+			defer lac.Close()
+			narrow := bothWays(n)
+			narrow(1500)
+			client, server := openV3(t, dialV3(t, lac, nil), lns, &cfg)
+			client.Attach(&told{})
+			server.Attach(&told{})
+			pass := func(d time.Duration) (came uint64) {
+				if c.idle {
+					time.Sleep(d)
+					return 0
+				}
+				return use(client, server, d)
+			}
+			pass(5 * time.Minute)
+			for _, outer := range []int{1400, 1300, 576} {
+				narrow(outer)
+				if c.idle {
+					pass(time.Minute)
+					c.tell(client)
+				}
+				pass(time.Minute)
+				if want := max(outer-28-front, 576); client.MTU() != want {
+					t.Errorf("%s: the MTU is %d on a path of %d bytes, want %d", name, client.MTU(), outer, want)
+				}
+				if known := client.path().MaxDatagram(); known != outer-28 {
+					t.Errorf("%s: the longest datagram is %d on a path of %d bytes, want %d", name, known, outer, outer-28)
+				}
+				if came := pass(time.Minute); !c.idle && came < 58 && outer > 600 {
+					t.Errorf("%s: %d packets of 60 came on a path of %d bytes", name, came, outer)
+				}
+			}
+		})
+	}
+}

@@ -186,8 +186,8 @@ func TestProbe(t *testing.T) {
 		first.Tunnel().Probe()
 		server.Probe()
 		time.Sleep(time.Second)
-		if d := datagrams.Load(); d != 6 { // a Hello and two echoes, and an answer to each
-			t.Errorf("%d datagrams went over the line at once, want 6", d)
+		if d := datagrams.Load(); d != 10 { // a Hello, two echoes and two long ones, and an answer to each
+			t.Errorf("%d datagrams went over the line at once, want 10", d)
 		}
 		time.Sleep(time.Minute)
 		if first.Err() != nil || server.Err() != nil {

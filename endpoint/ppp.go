@@ -19,11 +19,12 @@ type pppEnd struct {
 	link     *ppp.Link
 	runner   *machine.Runner[ppp.Event]
 	mru      int
-	down     bool        // PPP is over; the loop's
-	proved   int         // the longest packet that comes through, where that has been measured; the loop's
-	lostKeys atomic.Bool // MPPE is out of step
-	silent   atomic.Bool // it begins when the peer does
-	opening  sync.Mutex  // an encrypted packet is being opened
+	down     bool                   // PPP is over; the loop's
+	proved   int                    // the longest packet that comes through, where that has been measured; the loop's
+	pieces   atomic.Pointer[pieces] // nil: what is proved is enough for what must pass
+	lostKeys atomic.Bool            // MPPE is out of step
+	silent   atomic.Bool            // it begins when the peer does
+	opening  sync.Mutex             // an encrypted packet is being opened
 
 	// What others may ask for, under the session's lock.
 	user              string
@@ -40,6 +41,7 @@ func (s *Session) terminatePPP(cfg ppp.Config, mru int) {
 	p := &pppEnd{session: s, mru: mru}
 	cfg.Rand, cfg.MRU = s.tunnel.ep.random, mru
 	cfg.Traffic = s.flow.received // it shows that the peer lives
+	cfg.Sent = s.flow.bytesOut.Load
 	p.link = ppp.New(cfg)
 	p.runner = machine.Drive(s.tunnel.loop.Loop, p.link, p.output)
 	s.ppp = p
@@ -207,8 +209,11 @@ func (p *pppEnd) output(now time.Time, packet []byte, event ppp.Event) {
 				c.negotiated4 = 0
 			}
 		})
+	case ppp.Whole:
+		s.sendFrameWhole(ev.Frame)
 	case ppp.PathMTU:
 		p.proved = ev.MTU
+		p.cutToPieces()
 		s.carry(func(*carriage) {})
 		s.log.Info("long packets do not come through, nor does word of it", "mtu inside", s.MTU(), "longest", ev.MTU)
 	case ppp.Settled:

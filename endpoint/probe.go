@@ -26,6 +26,17 @@ func (t *Tunnel) traffic() (sent, received uint64) {
 	return sum.sent, sum.received
 }
 
+// sentUnmeasured is how many bytes the sessions have sent that do not measure the path
+// themselves. On the loop.
+func (t *Tunnel) sentUnmeasured() (n uint64) {
+	for _, s := range *t.sessions.Load() {
+		if s.ppp == nil {
+			n += s.flow.bytesOut.Load()
+		}
+	}
+	return n
+}
+
 // bury takes out a session that has ended, and keeps what it has counted, in one step
 // for those who add up. Who calls it may call setSession.
 func (t *Tunnel) bury(s *Session) {
@@ -39,8 +50,9 @@ func (t *Tunnel) bury(s *Session) {
 // Probe is for an owner that suspects the peer to be gone: the host was suspended,
 // or its address or route has changed. A Hello goes out at once, and an Echo-Request
 // in each session, as by [Session.Probe]; when nothing comes for 10 s the tunnel ends
-// with a [TimeoutError]. Whatever comes makes all as it was. A tunnel of static sessions
-// has no Hello.
+// with a [TimeoutError]. Whatever comes makes all as it was. Since the path may be another
+// one, the MTU is found out again ([Session.MTU]). A tunnel of static sessions has no
+// Hello.
 func (t *Tunnel) Probe() {
 	if !t.static() {
 		t.runner.Do(t.machine.Probe)
@@ -52,10 +64,13 @@ func (t *Tunnel) Probe() {
 
 // Probe is [Tunnel.Probe] for the session alone: LCP Echo-Requests go out (RFC 1661
 // §5.8), and when nothing comes for 5 s the session ends with a [TimeoutError].
-// Nothing happens while PPP is being negotiated, which finds out by itself, when the
-// peer does not know them, or where no PPP ends.
+// Nothing happens while PPP is being negotiated, which finds out by itself, or when the
+// peer does not know them. Where no PPP ends, it is the MTU alone that is found out again.
 func (s *Session) Probe() {
-	if s.ppp != nil {
+	switch {
+	case s.ppp != nil:
 		s.ppp.runner.Do(s.ppp.link.Probe)
+	case !s.tunnel.static():
+		s.tunnel.runner.Do(s.tunnel.machine.Remeasure)
 	}
 }
