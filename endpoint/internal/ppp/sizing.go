@@ -90,7 +90,7 @@ func (l *Link) checkSizing(now time.Time) {
 		return
 	}
 	s.token, s.sent, s.next = l.random32(), sent, s.at
-	s.longest, s.heard, s.step = 0, 0, 0
+	s.longest, s.heard, s.step, s.check = 0, 0, 0, 0
 	l.sendCheck(now)
 }
 

@@ -64,6 +64,9 @@ func (p *echoing) answer() {
 				continue
 			}
 			p.asked = append(p.asked, len(information))
+			if len(information) > 100 && !o.whole {
+				p.Errorf("%s may go in pieces", o.words)
+			}
 			data := p.data(request.data[4:])
 			if data == nil || !p.through(len(information)) || !p.through(8+len(data)) {
 				continue

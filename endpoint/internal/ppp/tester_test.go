@@ -37,6 +37,7 @@ type output struct {
 	frame []byte // nil: an event
 	event Event
 	words string
+	whole bool // it is to go in one piece
 }
 
 // clientConfig and serverConfig are alice's, without IPv6, and with a constant
@@ -67,10 +68,11 @@ func (x *tester) drain() {
 		if !ok {
 			return
 		}
-		if whole, ok := event.(Whole); ok {
+		whole, isWhole := event.(Whole)
+		if isWhole {
 			frame, event = whole.Frame, nil
 		}
-		o := output{frame: frame, event: event}
+		o := output{frame: frame, event: event, whole: isWhole}
 		switch event := event.(type) {
 		case nil:
 			o.words = strings.ReplaceAll(describe(frame), fmt.Sprintf("<magic %08x>", x.link.lcp.magic), "<magic ours>")
