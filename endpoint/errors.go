@@ -57,10 +57,11 @@ func (e *AuthError) Error() string { return e.words }
 // A TimeoutError is a peer that did not answer.
 type TimeoutError struct {
 	Silent bool // nothing has ever come from it
-	// V3 tells that nothing but L2TPv3 was spoken to it, and Secret that it may have
-	// been silent since it has another tunnel secret than ours, or none, in L2TPv3.
-	V3, Secret bool
-	words      string
+	// V3 tells that nothing but L2TPv3 was spoken to it, Fallback that it could have
+	// answered in L2TPv2 or L2TPv3, and Secret that it may have been silent since it has
+	// another tunnel secret than ours, or none, in L2TPv3.
+	V3, Fallback, Secret bool
+	words                string
 }
 
 func (e *TimeoutError) Error() string { return e.words }
@@ -73,13 +74,18 @@ func (e *TimeoutError) Error() string { return e.words }
 func (e *TimeoutError) Hint() string {
 	var may []string
 	switch {
-	case e.Silent && e.Secret:
+	case !e.Silent:
+	case e.Secret:
 		may = append(may, "the peer may have another tunnel secret, or none: it is silent then in L2TPv3")
-	case e.Silent && e.V3:
+	case e.V3 || e.Fallback:
 		may = append(may, "the peer may want a tunnel secret: it is silent then in L2TPv3")
 	}
-	if e.Silent && e.V3 {
+	switch {
+	case !e.Silent:
+	case e.V3:
 		may = append(may, "the peer may not speak L2TPv3, and was not offered to fall back to L2TPv2")
+	case e.Fallback:
+		may = append(may, "there may be no L2TP server at its address and port, or it cannot be reached")
 	}
 	return strings.Join(may, "; ")
 }
@@ -145,7 +151,7 @@ func publicError(err error) error {
 		return &RefusedError{words: fmt.Sprintf("the peer takes no %v, only %s", PseudowireType(e.Type), typeWords(e.Advertised))}
 	}
 	if e, ok := errors.AsType[*control.TimeoutError](err); ok {
-		return &TimeoutError{Silent: !e.Heard && e.Awaited == 0, V3: e.V3, Secret: e.Secret, words: words}
+		return &TimeoutError{Silent: !e.Heard && e.Awaited == 0, V3: e.V3, Fallback: e.Fallback, Secret: e.Secret, words: words}
 	}
 	if e, ok := errors.AsType[control.AuthError](err); ok {
 		return &AuthError{Tunnel: true, Ours: e != control.NoSecret, words: words}

@@ -73,6 +73,7 @@ func TestV3WithoutTheSecretThereIsSilence(t *testing.T) {
 		"another secret":                  {secret: "another", server: "tunsecret"},
 		"another secret, with a fallback": {secret: "another", server: "tunsecret", fallback: true},
 		"no secret":                       {server: "tunsecret"},
+		"no secret, with a fallback":      {server: "tunsecret", fallback: true},
 		"no secret there":                 {secret: "tunsecret"},
 		"a changed byte":                  {secret: "tunsecret", server: "tunsecret", change: func(b []byte) []byte { b[len(b)-1] ^= 1; return b }},
 		"a missing digest":                {secret: "tunsecret", server: "tunsecret", change: unsigned},
@@ -99,7 +100,7 @@ func TestV3WithoutTheSecretThereIsSilence(t *testing.T) {
 				began := time.Now()
 				_, err = client.Dial(t.Context(), lnsAddr, &TunnelConfig{Secret: c.secret, V3: &V3Config{}, Fallback: c.fallback})
 				timeout, ok := errors.AsType[*TimeoutError](err)
-				if !ok || !timeout.Silent || !strings.Contains(timeout.Hint(), "tunnel secret") || strings.Contains(timeout.Hint(), "may not speak") == c.fallback {
+				if !ok || !timeout.Silent || !strings.Contains(timeout.Hint(), "tunnel secret") || strings.Contains(timeout.Hint(), "may not speak") == c.fallback || strings.Contains(timeout.Hint(), "no L2TP server") != c.fallback {
 					t.Errorf("dialling failed with %v (%T), hint %q", err, err, timeout.Hint())
 				}
 				// 10 retries: 1+2+4+8·8 s (RFC 3931 §4.2).

@@ -109,12 +109,13 @@ func TestASilentServerOfL2TPv3(t *testing.T) {
 	for _, c := range []struct{ name, args, want string }{
 		{"another secret", "--dhcp --secret-file " + file(t, "another\n"), "hint: (the peer may have another tunnel secret, or none: .*; the peer may not speak L2TPv3, .*)\n"},
 		{"no secret", "--dhcp", "hint: (the peer may want a tunnel secret: .*; the peer may not speak L2TPv3, .*)\n"},
-		{"another one, with the fall-back", "--fallback --secret-file " + file(t, "another\n"), "hint: (the peer may have another tunnel secret, or none: [^;]*)\n"},
+		{"another one, with the fall-back", "--fallback --secret-file " + file(t, "another\n"), "hint: (the peer may have another tunnel secret, or none: .*; there may be no L2TP server .*)\n"},
+		{"no secret, with the fall-back", "--fallback", "hint: (the peer may want a tunnel secret: .*; there may be no L2TP server .*)\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			connect := start(t, append([]string{"connect", address, "--v3", "--socks", "127.0.0.1:0"}, strings.Fields(c.args)...)...)
-			connect.stderr.find(t, `(?m)^l2tpnet: (no answer by L2TPv3 yet from `+address+`)$`)
+			connect.stderr.find(t, `(?m)^l2tpnet: (no answer by L2TPv3(?: or L2TPv2)? yet from `+address+`)$`)
 			connect.stderr.find(t, c.want)
 			connect.stop()
 			if status := connect.wait(t); status != 130 {
@@ -166,6 +167,14 @@ func TestWhatIsWrongWithAClientOfL2TPv3(t *testing.T) {
 		words, hint := who.diagnose(c.st)
 		if !strings.Contains(words, c.want) || (c.want == "") != (words == "") || !strings.Contains(hint, c.hint) || (c.hint == "") != (hint == "") {
 			t.Errorf("%+v: expected %q and %q, found %q and %q", c.st, c.want, c.hint, words, hint)
+		}
+	}
+	// A fall-back does not help against a secret that a server of L2TPv3 wants.
+	for _, secret := range []endpoint.Secret{"", "tunsecret"} {
+		who := &client{Client: node.Client{V3: &endpoint.V3Config{}, Fallback: true, Secret: secret}}
+		words, hint := who.diagnose(status(node.StateConnecting, dials, endpoint.Counters{}))
+		if words != "no answer by L2TPv3 or L2TPv2 yet from 192.0.2.7:1701" || !strings.Contains(hint, "tunnel secret") || !strings.Contains(hint, "no L2TP server") {
+			t.Errorf("secret %v: of a fall-back it says %q, hint %q", secret != "", words, hint)
 		}
 	}
 	// A circuit comes and goes.

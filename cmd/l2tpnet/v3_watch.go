@@ -95,8 +95,12 @@ func (c *client) diagnose(st node.ClientStatus) (words, hint string) {
 	case st.State == node.StateConnecting && !tunnel.Up && st.Endpoint.Counters.BadDigest > 0:
 		return "control messages come whose digest is wrong or missing, and are dropped", "the server has another tunnel secret, or none: --secret-file, L2TPNET_SECRET"
 	case st.State == node.StateConnecting && st.Connects == 0 && !tunnel.Up && tunnel.Peer.IsValid():
-		silent := endpoint.TimeoutError{Silent: true, V3: !c.Fallback, Secret: c.Secret != ""}
-		return fmt.Sprintf("no answer by L2TPv3 yet from %v", tunnel.Peer), silent.Hint()
+		silent := endpoint.TimeoutError{Silent: true, V3: !c.Fallback, Fallback: c.Fallback, Secret: c.Secret != ""}
+		versions := "L2TPv3"
+		if c.Fallback {
+			versions = "L2TPv3 or L2TPv2"
+		}
+		return fmt.Sprintf("no answer by %s yet from %v", versions, tunnel.Peer), silent.Hint()
 	case strings.HasPrefix(circuit, "inactive"):
 		return circuitIs + circuit + ": nothing is sent to it", ""
 	case st.State == node.StateConnecting && c.DHCP && len(tunnel.Sessions) > 0:

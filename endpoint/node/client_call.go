@@ -87,7 +87,7 @@ func (w *call) dial(ctx context.Context, ep *endpoint.Endpoint, to netip.AddrPor
 		return ep.Dial(ctx, to.String(), &w.tunnel)
 	})
 	if late, ok := errors.AsType[*PatienceError](err); ok && w.tunnel.V3 != nil {
-		silent := endpoint.TimeoutError{Silent: true, V3: !w.tunnel.Fallback, Secret: w.tunnel.Secret != ""}
+		silent := endpoint.TimeoutError{Silent: true, V3: !w.tunnel.Fallback, Fallback: w.tunnel.Fallback, Secret: w.tunnel.Secret != ""}
 		late.hint = silent.Hint()
 	}
 	return tunnel, err

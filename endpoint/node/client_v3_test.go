@@ -216,6 +216,7 @@ func TestTheHintOfASilentServer(t *testing.T) {
 		{"with a secret", func(c *Client) {}, true, true},
 		{"without", func(c *Client) { c.Secret = "" }, true, true},
 		{"that may fall back", func(c *Client) { c.Fallback = true }, true, false},
+		{"that may fall back, without", func(c *Client) { c.Secret, c.Fallback = "", true }, true, false},
 		{"in L2TPv2", func(c *Client) { c.V3 = nil }, false, false},
 	} {
 		c := &Client{Servers: []string{silent, silent}, Secret: "tunsecret", V3: &endpoint.V3Config{}, AttemptTimeout: 50 * time.Millisecond}

@@ -78,9 +78,10 @@ type TimeoutError struct {
 	Awaited wire.MessageType // the answer, if only that did not come; else 0
 	Heard   bool             // the peer had been heard before
 	After   time.Duration
-	// V3 tells that nothing but L2TPv3 was spoken, and Secret that of L2TPv3 nothing is
-	// heard from a peer with another secret, or without one.
-	V3, Secret bool
+	// V3 tells that nothing but L2TPv3 was spoken, Fallback that the peer could have
+	// answered in either version, and Secret that of L2TPv3 nothing is heard from a peer with
+	// another secret, or without one.
+	V3, Fallback, Secret bool
 }
 
 func (e *TimeoutError) Error() string {

@@ -269,7 +269,7 @@ func (t *Tunnel) end(now time.Time, r wire.Result, err error) {
 // retransmissions, […] the tunnel and all sessions within MUST be cleared."
 func (t *Tunnel) lost(now time.Time, after time.Duration) {
 	if t.state != closing {
-		t.err = &TimeoutError{Sent: t.reliable.queue[0].message, Heard: t.peer.PeerID != 0, After: after, V3: t.version == 3, Secret: t.v3.authenticates}
+		t.err = &TimeoutError{Sent: t.reliable.queue[0].message, Heard: t.peer.PeerID != 0, After: after, V3: t.version == 3, Fallback: t.open, Secret: t.v3.authenticates}
 	}
 	t.setState(now, gone)
 }
