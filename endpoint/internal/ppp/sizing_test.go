@@ -227,6 +227,14 @@ func TestAPathThatBecomesNarrow(t *testing.T) {
 	if !slices.Equal(p.told, []int{1360, 1152, 1400}) {
 		t.Errorf("told %v when the path is wide again, want 1400", p.told)
 	}
+	// Who has answered long ones is asked again, though for a while nothing comes through.
+	path = 200
+	use(3 * time.Minute)
+	path = 1320
+	use(2 * time.Minute)
+	if n := len(p.told); p.told[n-1] != 1320 {
+		t.Errorf("told %v, want 1320 at last", p.told)
+	}
 }
 
 // One that carries nothing is asked every ten minutes only, whatever happens to it, and
