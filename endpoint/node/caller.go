@@ -6,9 +6,11 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/l2tpnet/l2tpnet/endpoint"
 	"github.com/l2tpnet/l2tpnet/endpoint/bridge"
@@ -140,7 +142,25 @@ func (c *caller) sink() link.Sink {
 
 // who is the caller, for the log.
 func (c *caller) who() string {
-	return cmp.Or(c.shows.User, c.shows.RemoteEndID, c.shows.PeerName, c.shows.Peer.String())
+	return shown(cmp.Or(c.shows.User, c.shows.RemoteEndID, c.shows.PeerName, c.shows.Peer.String()))
+}
+
+const shownMost = 128 // octets
+
+// shown is a peer's text for the log: as it is when that does no harm, else quoted and cut.
+func shown(text string) string {
+	rest := ""
+	if len(text) > shownMost {
+		n := shownMost
+		for n > shownMost-utf8.UTFMax && !utf8.RuneStart(text[n]) {
+			n--
+		}
+		text, rest = text[:n], "…"
+	}
+	if q := strconv.Quote(text); rest != "" || q != `"`+text+`"` {
+		return q + rest
+	}
+	return text
 }
 
 // routes are what it has without being told, and owns are all that is routed to it.

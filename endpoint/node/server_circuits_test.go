@@ -52,6 +52,29 @@ func TestACircuitThatThereIsNot(t *testing.T) {
 	plug(t, tun, &endpoint.PseudowireConfig{RemoteEndID: "red"})
 }
 
+// What a caller names itself may hold anything, and up to 1,017 octets of it: the log has it
+// quoted, and cut.
+func TestACallerIsLoggedInBounds(t *testing.T) {
+	peer := netip.MustParseAddrPort("192.0.2.7:1701")
+	for _, row := range []struct {
+		shows ServerSession
+		want  string
+	}{
+		{ServerSession{User: "alice", RemoteEndID: "red"}, "alice"},
+		{ServerSession{RemoteEndID: "rouge-é", PeerName: "lac"}, "rouge-é"},
+		{ServerSession{RemoteEndID: "red\nl2tpnet: all is well\x1b[2J"}, `"red\nl2tpnet: all is well\x1b[2J"`},
+		{ServerSession{RemoteEndID: strings.Repeat("x", 128)}, strings.Repeat("x", 128)},
+		{ServerSession{RemoteEndID: strings.Repeat("x", 1017)}, `"` + strings.Repeat("x", 128) + `"…`},
+		{ServerSession{PeerName: "x" + strings.Repeat("é", 500)}, `"x` + strings.Repeat("é", 63) + `"…`},
+		{ServerSession{PeerName: "\x00\xff"}, `"\x00\xff"`},
+		{ServerSession{Peer: peer}, "192.0.2.7:1701"},
+	} {
+		if who := (&caller{shows: row.shows}).who(); who != row.want {
+			t.Errorf("%+v is logged as %s, expected %s", row.shows, who, row.want)
+		}
+	}
+}
+
 // Issue 7: "PPP over v3, Ethernet, VLAN and IP by negotiation", all in one tunnel.
 func TestACircuitOfEachType(t *testing.T) {
 	l := circuitServer(t, nil)
