@@ -208,7 +208,7 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 	var yields *Tunnel
 	if !caller.v3 {
 		var outcome control.Collision
-		if yields, outcome = e.collide(caller.addr, datagram); outcome == control.OursWins || outcome == control.NoneWins {
+		if yields, outcome = e.collide(caller, datagram); outcome == control.OursWins || outcome == control.NoneWins {
 			c.lostTie.Add(1)
 			return
 		}
@@ -249,7 +249,7 @@ func (e *Endpoint) open(now time.Duration, to netip.Addr, datagram []byte, calle
 			return
 		}
 		var outcome control.Collision
-		yields, outcome = e.collide(caller.addr, datagram)
+		yields, outcome = e.collide(caller, datagram)
 		switch outcome {
 		case control.OursWins:
 			c.lostTie.Add(1)

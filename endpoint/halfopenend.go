@@ -109,7 +109,7 @@ func (h *halfOpen) warns() slog.Level {
 // establish makes a tunnel of a record. h.mu is held.
 func (e *Endpoint) establish(r *halfOpenRecord, m *control.Tunnel, o *owner) {
 	id, caller, way := r.id, r.caller(), e.pathTo(r.peer, r.local)
-	rival := e.overcome(caller.addr, r.datagram())
+	rival := e.overcome(caller, r.datagram())
 	e.half.records.remove(r, e.half.hasher.source(r.peer.Addr()))
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -11,11 +11,22 @@ import (
 // least one. However many they are, none of what strangers may ask for looks at all of
 // them. The endpoint's lock is held for all of it.
 type peerTunnels struct {
-	contending tunnelList // dialled: an SCCRQ of the peer's may be meant to be in their place
+	// Dialled, by the version of L2TP that they are of: an SCCRQ of the peer's may be meant to
+	// be in their place, if its tunnel would be of the same version.
+	contending [versions]tunnelList
 	others     tunnelList
 	nameless   []*Tunnel             // dialled, and the peer has not told its id yet
 	dialled    map[givenName]*Tunnel // dialled, by the peer's id
 }
+
+// What contends with what: a tunnel that has been dialled with a fall-back may come to be of
+// either version, until the peer has replied.
+const (
+	ofV2 uint8 = iota
+	ofV3
+	ofEither
+	versions
+)
 
 // A givenName is the id that the peer has given to a tunnel.
 type givenName struct {
@@ -57,19 +68,27 @@ func (l *tunnelList) remove(t *Tunnel) {
 	t.listed = listed{}
 }
 
-// all are the tunnels of both lists; p may be nil.
+func (l *tunnelList) each(yield func(*Tunnel) bool) bool {
+	for t := l.first; t != nil; t = t.listed.behind {
+		if !yield(t) {
+			return false
+		}
+	}
+	return true
+}
+
+// all are the tunnels of all lists; p may be nil.
 func (p *peerTunnels) all() iter.Seq[*Tunnel] {
 	return func(yield func(*Tunnel) bool) {
 		if p == nil {
 			return
 		}
-		for _, l := range []tunnelList{p.contending, p.others} {
-			for t := l.first; t != nil; t = t.listed.behind {
-				if !yield(t) {
-					return
-				}
+		for i := range p.contending {
+			if !p.contending[i].each(yield) {
+				return
 			}
 		}
+		p.others.each(yield)
 	}
 }
 
@@ -82,7 +101,7 @@ func (e *Endpoint) index(t *Tunnel) {
 		e.byAddr[peer] = p
 	}
 	if t.dialed() {
-		p.contending.add(t)
+		p.contending[t.contestNow()].add(t)
 	} else {
 		p.others.add(t)
 	}
@@ -97,9 +116,39 @@ func (e *Endpoint) unindex(t *Tunnel) {
 	if name := t.givenName(); p.dialled[name] == t {
 		delete(p.dialled, name)
 	}
-	if p.contending.first == nil && p.others.first == nil {
-		delete(e.byAddr, peer)
+	for range p.all() {
+		return // there are others
 	}
+	delete(e.byAddr, peer)
+}
+
+// settled moves a tunnel that was dialled, and is established, to those of its version.
+func (p *peerTunnels) settled(t *Tunnel) {
+	if t.listed.in == &p.contending[ofEither] {
+		p.contending[ofEither].remove(t)
+		p.contending[t.contestNow()].add(t)
+	}
+}
+
+// contestOf is what contends with a tunnel that was dialled for these versions.
+func contestOf(v2, v3 bool) uint8 {
+	switch {
+	case v2 && v3:
+		return ofEither
+	case v3:
+		return ofV3
+	}
+	return ofV2
+}
+
+// contestNow is that of a tunnel whose version may be known by now.
+func (t *Tunnel) contestNow() uint8 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.version != 0 {
+		return contestOf(t.version == 2, t.version == 3)
+	}
+	return t.contest
 }
 
 // named notes the peer's id of a tunnel that was dialled, once it is known.
@@ -168,22 +217,30 @@ func (e *Endpoint) stopped(by peerID) *Tunnel {
 }
 
 // rival is our tunnel to the address that an SCCRQ came from, if it is being dialled or
-// was until just now.
-func (e *Endpoint) rival(from netip.AddrPort) *Tunnel {
+// was until just now, and is, or may come to be, of the version of what the SCCRQ asks for.
+// In another version the two have nothing to do with each other: one is not what the other
+// was dialled for.
+func (e *Endpoint) rival(caller peerID) *Tunnel {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	p := e.byAddr[from]
+	p := e.byAddr[caller.addr]
 	if p == nil {
 		return nil
 	}
-	for {
-		t := p.contending.first
-		if t == nil || t.contends() {
-			return t
-		}
-		p.contending.remove(t) // it never will again
-		p.others.add(t)
+	same := ofV2
+	if caller.v3 {
+		same = ofV3
 	}
+	for _, l := range []*tunnelList{&p.contending[same], &p.contending[ofEither]} {
+		for t := l.first; t != nil; t = l.first {
+			if t.contends() {
+				return t
+			}
+			l.remove(t) // it never will again
+			p.others.add(t)
+		}
+	}
+	return nil
 }
 
 // contends tells whether a tunnel that we have dialled may still meet one that its peer

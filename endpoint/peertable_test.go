@@ -50,7 +50,7 @@ func TestTunnelsByTheirPeers(t *testing.T) {
 			}
 			switch what := r.IntN(7); {
 			case what < 2 || tun == nil:
-				tun = &Tunnel{ep: e, id: uint32(step), done: make(chan struct{})}
+				tun = &Tunnel{ep: e, id: uint32(step), done: make(chan struct{}), contest: uint8(r.IntN(int(versions)))}
 				if what != 1 {
 					tun.caller = peerID{peer, uint32(step), false}
 				}
@@ -62,7 +62,8 @@ func TestTunnelsByTheirPeers(t *testing.T) {
 				if r.IntN(2) == 0 {
 					at = at.Add(-2 * rivalTime)
 				}
-				tun.peerID, tun.version = uint32(step)+1, uint8(2+r.IntN(2))
+				version := []uint8{ofV2: 2, ofV3: 3, ofEither: uint8(2 + r.IntN(2))}[tun.contest]
+				tun.peerID, tun.version = uint32(step)+1, version
 				tun.upAt.Store(&at)
 				e.tellUp(tun)
 			case what == 3:
@@ -83,7 +84,14 @@ func TestTunnelsByTheirPeers(t *testing.T) {
 						t.Fatalf("seed %d, step %d: %s of %v is %s, want %s", seed, step, what, peer, shownTunnel(got), shownTunnel(want))
 					}
 				}
-				check("the rival", e.rival(peer), first(mine, func(tun *Tunnel) bool { return tun.dialed() && tun.contends() }))
+				for _, v3 := range []bool{false, true} {
+					rivals := slices.DeleteFunc(slices.Clone(mine), func(tun *Tunnel) bool {
+						return !tun.dialed() || !tun.contends() || tun.version != 0 && (tun.version == 3) != v3 || tun.version == 0 && tun.contest == map[bool]uint8{false: ofV3, true: ofV2}[v3]
+					})
+					if got := e.rival(peerID{addr: peer, v3: v3}); got == nil && len(rivals) > 0 || got != nil && !slices.Contains(rivals, got) {
+						t.Fatalf("seed %d, step %d: the rival of %v, L2TPv3 %v, is %s, one of %d", seed, step, peer, v3, shownTunnel(got), len(rivals))
+					}
+				}
 				var only *Tunnel
 				if len(mine) == 1 {
 					only = mine[0]

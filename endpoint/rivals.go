@@ -55,15 +55,21 @@ func (e *Endpoint) knows(peer netip.AddrPort) bool {
 
 // collide decides whether an SCCRQ is answered although we are dialling its sender: unless
 // ours wins, or none. The tunnel that is to yield, as soon as it is answered, comes back.
-func (e *Endpoint) collide(from netip.AddrPort, sccrq []byte) (yields *Tunnel, outcome control.Collision) {
-	r := e.rival(from)
+//
+// An SCCRQ of L2TPv2 may be anybody's, in the peer's name. What is dialled with a fall-back
+// and a secret could come to be of L2TPv3, where it is not: it does not wait for one that
+// wins, and is not discarded for one that draws, but goes when the other is established.
+func (e *Endpoint) collide(caller peerID, sccrq []byte) (yields *Tunnel, outcome control.Collision) {
+	r := e.rival(caller)
 	if r == nil {
 		return nil, control.BothStand
 	}
-	switch outcome = r.tie(sccrq); outcome {
-	case control.NoneWins:
+	wary := !caller.v3 && r.contest == ofEither && r.machine.Authenticates()
+	switch outcome = r.tie(sccrq); {
+	case wary:
+	case outcome == control.NoneWins:
 		r.runner.Do(r.machine.DrawTie)
-	case control.TheirsWins:
+	case outcome == control.TheirsWins:
 		return r, outcome
 	}
 	return nil, outcome
@@ -71,8 +77,8 @@ func (e *Endpoint) collide(from netip.AddrPort, sccrq []byte) (yields *Tunnel, o
 
 // overcome is our tunnel to the address that an SCCRQ came from, if it has to go when
 // that one's is established.
-func (e *Endpoint) overcome(from netip.AddrPort, sccrq []byte) *Tunnel {
-	if r := e.rival(from); r != nil && r.tie(sccrq) == control.TheirsWins {
+func (e *Endpoint) overcome(caller peerID, sccrq []byte) *Tunnel {
+	if r := e.rival(caller); r != nil && r.tie(sccrq) == control.TheirsWins {
 		return r
 	}
 	return nil

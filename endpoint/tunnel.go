@@ -32,6 +32,7 @@ type Tunnel struct {
 	adopted  atomic.Bool               // the peer's port is settled
 	adopting atomic.Bool               // an SCCRP from another port is being looked at
 	leaving  bool                      // it makes room for another; under the endpoint's lock
+	contest  uint8                     // ofV2, ofV3 or ofEither: what it was dialled for
 	listed   listed                    // among those of its peer; under the endpoint's lock
 	log      tagged
 
@@ -64,6 +65,9 @@ func newTunnel(e *Endpoint, id uint32, way *udp.Path, caller peerID, loop *loop,
 		up: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
 	}
 	t.log.tunnel = t
+	if m != nil {
+		t.contest = contestOf(m.DialledFor())
+	}
 	t.path.Store(way)
 	t.sessions.Store(&noSessions)
 	t.runner = machine.Drive(loop.Loop, t.metered(), t.output)

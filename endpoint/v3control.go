@@ -216,6 +216,7 @@ func (e *Endpoint) tellUp(t *Tunnel) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.byAddr[t.Peer()].named(t)
+	e.byAddr[t.Peer()].settled(t)
 	if e.nextUp != nil {
 		close(e.nextUp)
 		e.nextUp = nil

@@ -67,6 +67,15 @@ func PeerTieBreaker(sccrq *wire.Message) *[8]byte {
 // TieBreaker is the one of our SCCRQ; nil: it has none. It never changes.
 func (t *Tunnel) TieBreaker() *[8]byte { return t.tieBreaker }
 
+// DialledFor tells in which versions of L2TP, of 2 and 3, a tunnel that we have dialled may
+// come to be; both: its SCCRQ leaves the choice to the peer. It never changes.
+func (t *Tunnel) DialledFor() (v2, v3 bool) {
+	return t.cfg.V3 == nil || t.cfg.V3.Fallback, t.cfg.V3 != nil
+}
+
+// Authenticates tells whether the peer has to know a secret. It never changes.
+func (t *Tunnel) Authenticates() bool { return t.cfg.Secret != nil }
+
 func (t *Tunnel) addTieBreaker(sccrq *wire.Message) {
 	if !t.cfg.TieBreaker {
 		return
