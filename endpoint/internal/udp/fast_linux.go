@@ -143,13 +143,7 @@ func grow(fd, option, force int) {
 	}
 }
 
-func (f *fast) buffers() (receive, send int) {
-	f.raw.Control(func(fd uintptr) {
-		receive, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
-		send, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF)
-	})
-	return receive, send
-}
+func (f *fast) buffers() (receive, send int) { return granted(f.raw) }
 
 func (f *fast) opError(op, call string, p *Path, err syscall.Errno) error {
 	e := &net.OpError{Op: op, Net: "udp", Source: f.conn.LocalAddr(), Err: os.NewSyscallError(call, err)}

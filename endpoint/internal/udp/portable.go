@@ -137,7 +137,14 @@ func (f *portable) write(b []byte, p *Path) error {
 	return err
 }
 
-func (f *portable) buffers() (receive, send int) { return 0, 0 }
+func (f *portable) buffers() (receive, send int) {
+	if sc, ok := f.conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			return granted(raw)
+		}
+	}
+	return 0, 0
+}
 
 // askForDestination has a socket tell which address a datagram was sent to, by
 // IP_PKTINFO or IP_RECVDSTADDR and IPV6_PKTINFO (RFC 3542 §6); nil where the system
