@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
@@ -54,7 +55,9 @@ type CircuitSetter interface{ SetPeerCircuit(CircuitStatus) }
 
 // SetCircuit tells the peer of a session of L2TPv3 that is negotiated whether our circuit
 // is active, as it is in the beginning (Circuit Status AVP, RFC 3931 §5.4.5): the peer
-// sends nothing as long as it is not. The peers of other sessions cannot be told.
+// sends nothing as long as it is not. PPP that ends in the session waits meanwhile, at an
+// end of ours, and is as it was when both circuits are active again. The peers of other
+// sessions cannot be told.
 func (s *Session) SetCircuit(active bool) {
 	c := s.circuit
 	if c == nil {
@@ -80,6 +83,9 @@ func (s *Session) showCircuit() {
 		status := s.circuit.status
 		s.mu.Unlock()
 		s.tunnel.machine.SetStatus(now, s.id, uint16(status))
+		if s.ppp != nil {
+			s.tunnel.loop.Do(s.ppp.hold) // what it sends comes after that, or it would not be answered
+		}
 	})
 }
 
@@ -89,7 +95,7 @@ func (s *Session) showCircuit() {
 // (or not begin) in the direction of the sender of the Circuit Status AVP until the
 // circuit is advertised as active". RFC 5641 §2, of standby: "User traffic MUST NOT be
 // transmitted", whether it is active or not.
-func (s *Session) heedCircuit(status CircuitStatus) {
+func (s *Session) heedCircuit(now time.Time, status CircuitStatus) {
 	c := s.circuit
 	if c == nil {
 		return
@@ -100,8 +106,46 @@ func (s *Session) heedCircuit(status CircuitStatus) {
 		s.log.Info("the peer's circuit", "status", status.String())
 		s.tellCircuit()
 	}
+	if s.ppp != nil {
+		s.ppp.hold(now)
+	}
 	if p := s.partner.Load(); p != nil {
 		s.passCircuit(p)
+	}
+}
+
+// hold has PPP's clock stand still as long as the circuit of either end is inactive, since
+// one of the two may not say anything then: nothing is asked for in vain, and the session
+// is still there when both are active again. A peer that is gone meanwhile is the control
+// connection's to find out. Only the end of PPP does not wait. On the loop.
+func (p *pppEnd) hold(now time.Time) {
+	s := p.session
+	s.mu.Lock()
+	ours := s.circuit.status
+	s.mu.Unlock()
+	switch inactive := s.mute.Load() || !ours.Usable(); {
+	case inactive && !p.link.Ending():
+		p.runner.Hold(now)
+		if s.answer && !s.complete() && s.circuit.beginning == nil {
+			s.circuit.beginning = time.AfterFunc(inactiveMost, func() { s.tunnel.loop.Do(p.endBeginning) })
+		}
+	case p.runner.Held():
+		p.runner.Resume(now)
+		p.runner.DoNow(now, p.link.Resumed)
+	}
+}
+
+// inactiveMost is how long a caller may take for PPP to come up whose circuit has been
+// inactive on the way: whoever has not said yet who it is does not get a session for ever.
+// Who calls has a context for that.
+const inactiveMost = 10 * time.Minute
+
+// endBeginning hangs up on such a caller. RFC 3931 §5.4.2: "1 - Session disconnected due to
+// loss of carrier or circuit disconnect". On the loop.
+func (p *pppEnd) endBeginning(time.Time) {
+	if s := p.session; !s.complete() && !s.hungUp {
+		s.setErr(fmt.Errorf("PPP has not come up within %v, in which the peer's circuit was inactive", inactiveMost))
+		s.hangup(wire.Result{Code: wire.CallLostCarrier})
 	}
 }
 

@@ -25,7 +25,8 @@ var ErrCircuitInUse = errors.New("the circuit is in use")
 
 // Open opens a session in a tunnel of L2TPv3. It returns when the session stands, and
 // where PPP ends in it when that is up, as [Tunnel.OpenPPP] does; when that failed; or
-// when ctx is done, which abandons it. In a tunnel of L2TPv2 only PPP may be asked for.
+// when ctx is done, which abandons it. PPP waits for ever for a peer whose circuit is
+// inactive. In a tunnel of L2TPv2 only PPP may be asked for.
 func (t *Tunnel) Open(ctx context.Context, cfg *PseudowireConfig) (*Session, error) {
 	if t.static() {
 		return nil, ErrStatic
@@ -77,6 +78,7 @@ type circuit struct {
 	ours control.Pseudowire // as the peer is told
 
 	peerStatus atomic.Uint32 // a CircuitStatus
+	beginning  *time.Timer   // bounds the set-up of PPP; nil: it has not had to wait
 
 	// Under the session's lock.
 	status  CircuitStatus // our end's
@@ -216,9 +218,9 @@ func (a *AnswerConfig) pseudowire(c Call) (*PseudowireConfig, error) {
 //
 // RFC 3931 §5.4.4, of Data Sequencing level 1: "All traffic that can be classified as IP
 // MUST be sent with no sequencing".
-func (s *Session) connectedV3(ev control.SessionUp) {
+func (s *Session) connectedV3(now time.Time, ev control.SessionUp) {
 	sublayer, level := ev.Theirs.Sublayer == wire.SublayerDefault, ev.Theirs.Sequencing
 	s.encap.kind, s.encap.nonIP = s.kind, level == wire.SequencingNonIP
 	s.encap.v3(ev.PeerSession, ev.Theirs.Cookie, sublayer, sublayer && (level != wire.SequencingNone || s.circuit.cfg.numbers()))
-	s.heedCircuit(CircuitStatus(ev.Theirs.Status))
+	s.heedCircuit(now, CircuitStatus(ev.Theirs.Status))
 }

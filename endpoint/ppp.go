@@ -169,6 +169,9 @@ func (p *pppEnd) output(now time.Time, packet []byte, event ppp.Event) {
 	s := p.session
 	switch ev := event.(type) {
 	case nil:
+		if p.runner.Held() && p.link.Ending() { // an answer may not come: it does not wait for that one
+			p.runner.Resume(now)
+		}
 		s.sendFrame(packet)
 	case ppp.AuthQuestion:
 		s.setState(SessionAuthenticating)

@@ -213,7 +213,7 @@ func (s *Session) hangup(r wire.Result) {
 // the peer's first frame may be right behind its ICCN.
 func (s *Session) connected(now time.Time, ev control.SessionUp) {
 	if s.circuit != nil {
-		s.connectedV3(ev)
+		s.connectedV3(now, ev)
 	} else {
 		s.encap.v2(s.tunnel.machine.PeerID(), ev.PeerSession, ev.SequencingRequired)
 	}
@@ -263,6 +263,9 @@ func (s *Session) finish() {
 	s.tunnel.loop.flush()
 	if s.ppp != nil {
 		s.ppp.runner.Stop()
+	}
+	if c := s.circuit; c != nil && c.beginning != nil {
+		c.beginning.Stop()
 	}
 	if o := s.arrival.order; o != nil && o.waits {
 		o.runner.Stop()

@@ -284,7 +284,7 @@ func (t *Tunnel) output(now time.Time, packet []byte, event control.Event) {
 		}
 	case control.CircuitStatus:
 		if s := t.session(ev.Session); s != nil {
-			s.heedCircuit(CircuitStatus(ev.Status))
+			s.heedCircuit(now, CircuitStatus(ev.Status))
 		}
 	case control.SessionUp:
 		if s := t.session(ev.Session); s != nil {

@@ -189,7 +189,9 @@ type Runner[E any] struct {
 	out     func(now time.Time, packet []byte, event E)
 	pending atomic.Int32
 	timer   timer
-	stopped bool // the loop's own
+	stopped bool          // the loop's own, as those that follow
+	held    time.Time     // since when the machine's clock stands still; zero: it goes
+	behind  time.Duration // how far it is behind, for it has stood still before
 }
 
 // Drive puts a machine on a loop. out is called there with every packet (then
@@ -201,8 +203,8 @@ func Drive[E any](l *Loop, m Machine[E], out func(now time.Time, packet []byte, 
 	return r
 }
 
-// Do has the command called on the machine's loop, in order; what the machine
-// has to send and to tell follows at once. It reports false when the loop is
+// Do has the command called on the machine's loop, in order, with the time by the
+// machine's clock, which only [Runner.Hold] makes another; what the machine has to send and to tell follows at once. It reports false when the loop is
 // closed; after Stop the command is not called.
 func (r *Runner[E]) Do(command func(now time.Time)) bool {
 	return r.loop.post(post{to: r, command: command}, nil)
@@ -222,6 +224,51 @@ func (r *Runner[E]) Handle(packet []byte) bool {
 	return r.loop.post(post{to: r, size: len(packet)}, packet)
 }
 
+// Hold stops the machine's clock: all its timers stand still until [Runner.Resume], while
+// packets and commands reach it as ever, with the time at which it was stopped. It is
+// called on the loop.
+func (r *Runner[E]) Hold(now time.Time) {
+	if r.held.IsZero() {
+		r.held = now
+		r.schedule()
+	}
+}
+
+// Resume has the clock go on from where Hold has stopped it. It is called on the loop.
+func (r *Runner[E]) Resume(now time.Time) {
+	if !r.held.IsZero() {
+		r.behind += max(0, now.Sub(r.held))
+		r.held = time.Time{}
+		r.schedule()
+	}
+}
+
+// Held tells whether the clock stands still. It is called on the loop.
+func (r *Runner[E]) Held() bool { return !r.held.IsZero() }
+
+// clock is what the machine takes for the time.
+func (r *Runner[E]) clock(now time.Time) time.Time {
+	if r.Held() {
+		now = r.held
+	}
+	return now.Add(-r.behind)
+}
+
+// schedule has the machine's deadline, which is by its clock, heeded.
+func (r *Runner[E]) schedule() {
+	if r.stopped {
+		return
+	}
+	at := r.machine.Deadline()
+	switch {
+	case r.Held():
+		at = time.Time{}
+	case !at.IsZero():
+		at = at.Add(r.behind)
+	}
+	r.loop.timers.set(&r.timer, at)
+}
+
 // Stop takes the machine off its loop: no command, packet or timer reaches it
 // again. It is called on the loop, from out or a command.
 func (r *Runner[E]) Stop() {
@@ -231,7 +278,7 @@ func (r *Runner[E]) Stop() {
 
 func (r *Runner[E]) command(now time.Time, f func(now time.Time)) {
 	if !r.stopped {
-		f(now)
+		f(r.clock(now))
 		r.drain(now)
 	}
 }
@@ -239,13 +286,13 @@ func (r *Runner[E]) command(now time.Time, f func(now time.Time)) {
 func (r *Runner[E]) packet(now time.Time, p []byte) {
 	r.pending.Add(-1)
 	if !r.stopped {
-		r.machine.Handle(now, p)
+		r.machine.Handle(r.clock(now), p)
 		r.drain(now)
 	}
 }
 
 func (r *Runner[E]) expire(now time.Time) {
-	r.machine.Expire(now)
+	r.machine.Expire(r.clock(now))
 	r.drain(now)
 }
 
@@ -254,7 +301,7 @@ func (r *Runner[E]) drain(now time.Time) {
 	for !r.stopped {
 		packet, event, ok := r.machine.Next()
 		if !ok {
-			r.loop.timers.set(&r.timer, r.machine.Deadline())
+			r.schedule()
 			return
 		}
 		r.out(now, packet, event)

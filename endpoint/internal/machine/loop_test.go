@@ -158,3 +158,63 @@ func TestEmitBefore(t *testing.T) {
 		t.Errorf("in the order %s", got)
 	}
 }
+
+// A machine whose clock stands still takes packets, and its timers wait for the rest of
+// their time, however often that happens; those of others do not.
+func TestAMachinesClockStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLoop(nil)
+		defer l.Close()
+		start := time.Now()
+		var log []string
+		say := func(who string) func(time.Time, []byte, error) {
+			return func(now time.Time, packet []byte, event error) {
+				if packet == nil {
+					log = append(log, fmt.Sprintf("%v %s %v", now.Sub(start), who, event))
+				}
+			}
+		}
+		a := Drive(l, &echo{delay: 10 * time.Second}, say("a"))
+		b := Drive(l, &echo{delay: 10 * time.Second}, say("b"))
+		hold := func(still bool) {
+			l.Do(func(now time.Time) {
+				if still {
+					a.Hold(now)
+				} else {
+					a.Resume(now)
+				}
+				if a.Held() != still {
+					t.Errorf("it is held: %v, want %v", a.Held(), still)
+				}
+			})
+			synctest.Wait()
+		}
+		a.Handle([]byte("x"))
+		b.Handle([]byte("y"))
+		for range 2 { // 3 s of a's time pass in each
+			time.Sleep(3 * time.Second)
+			hold(true)
+			hold(true)
+			time.Sleep(time.Minute)
+			a.Do(func(now time.Time) {
+				if got := now.Sub(start); got != 3*time.Second && got != 6*time.Second {
+					t.Errorf("a command got %v", got)
+				}
+			})
+			hold(false)
+			hold(false)
+		}
+		time.Sleep(time.Hour - time.Since(start))
+		hold(true)
+		a.Handle([]byte("z")) // its time begins when the clock goes on
+		time.Sleep(time.Hour)
+		hold(false)
+		time.Sleep(time.Hour)
+		hold(true)
+		l.Do(func(now time.Time) { a.Stop(); a.Resume(now) })
+		time.Sleep(time.Hour)
+		if want := []string{"10s b echoed y", "2m10s a echoed x", "2h0m10s a echoed z"}; !slices.Equal(log, want) {
+			t.Errorf("got %q\nwant %q", log, want)
+		}
+	})
+}

@@ -81,3 +81,56 @@ func TestLost(t *testing.T) {
 		})
 	}
 }
+
+// What went out while the way to the peer was closed is lost: a negotiation says it again at
+// once, with all its tries left, and the keepalive begins anew.
+func TestResumed(t *testing.T) {
+	x := open(t, clientConfig())
+	x.forget()
+	x.wait(25 * time.Second)
+	x.out = x.out[len(x.out)-1:]
+	x.want("nine tries are gone", "LCP Configure-Request 1 ...")
+	x.do(x.link.Resumed)
+	x.want("another at once", "LCP Configure-Request 1 ...")
+	x.wait(20 * time.Second)
+	if len(x.out) < 6 || x.link.Ending() {
+		t.Errorf("%d tries since, ending %v", len(x.out), x.link.Ending())
+	}
+
+	x = clientInNetwork(t)
+	x.upIPCP()
+	x.wait(19 * time.Second)
+	x.forget()
+	x.do(x.link.Resumed)
+	x.wait(5*time.Second - 1)
+	x.want("the peer has not been silent")
+	x.wait(15*time.Second + 1 - time.Nanosecond)
+	x.want("it is", echoes(x, 17, 15)...)
+	x.wait(time.Nanosecond)
+	x.want("and that is enough", "NetworkDown{IPv4}", "LCP Terminate-Request ...", "Down: no answer to LCP Echo-Request after 15 tries")
+
+	x = clientInNetwork(t)
+	x.upIPCP()
+	x.do(func(now time.Time) { x.link.Close(now, "bye") })
+	x.forget()
+	if !x.link.Ending() {
+		t.Error("a link that is closed is not on its way down")
+	}
+	x.do(x.link.Resumed)
+	x.want("nothing of one that ends")
+}
+
+// A measurement of the path that was under way begins anew: answers were lost that would
+// have come.
+func TestResumedMeasuresAnew(t *testing.T) {
+	open := true
+	p := measured(t, &echoing{through: func(size int) bool { return open || size < 1000 }})
+	open = false // as far as long ones go: what of the answers is lost is a matter of moments
+	p.pass(6 * time.Second)
+	open = true
+	p.do(p.link.Resumed)
+	p.pass(time.Minute)
+	if len(p.told) != 0 {
+		t.Errorf("told %v of a path that was closed for a while", p.told)
+	}
+}
