@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
@@ -103,7 +104,7 @@ func (s *Session) heedCircuit(now time.Time, status CircuitStatus) {
 	was := CircuitStatus(c.peerStatus.Swap(uint32(status)))
 	mute := !status.Usable()
 	if s.mute.Swap(mute) != mute || was != status {
-		s.log.Info("the peer's circuit", "status", status.String())
+		s.log.Log(s.tunnel.ep.ctx, c.change.level(slog.LevelInfo), "the peer's circuit", "status", status.String())
 		s.tellCircuit()
 	}
 	if s.ppp != nil {

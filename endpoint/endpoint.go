@@ -48,6 +48,7 @@ type Endpoint struct {
 	answering  control.Config  // of tunnels that a peer opens
 	accepted   chan *Session
 	counters   counters
+	refusal    occasion                 // of a pseudowire
 	challenges challenges               // of the tunnels that are being dialled
 	speaksV3   atomic.Bool              // control messages of L2TPv3 are for us
 	recorder   atomic.Pointer[recorder] // of the capture that runs, or nil

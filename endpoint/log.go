@@ -4,8 +4,21 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
+
+// An occasion is something to be logged that a peer may bring about as often as it likes: it
+// is as loud as it should be once a second, else for debugging only.
+type occasion struct{ last atomic.Pointer[time.Time] }
+
+func (o *occasion) level(loud slog.Level) slog.Level {
+	now, last := time.Now(), o.last.Load()
+	if last != nil && now.Sub(*last) < warningInterval || !o.last.CompareAndSwap(last, &now) {
+		return slog.LevelDebug
+	}
+	return loud
+}
 
 // A tagged logger is the endpoint's, with the ids of a tunnel, or of one of its
 // sessions. slog's With would keep them in print for each, though most tunnels

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
@@ -78,6 +79,7 @@ type circuit struct {
 	ours control.Pseudowire // as the peer is told
 
 	peerStatus atomic.Uint32 // a CircuitStatus
+	change     occasion      // of it, in the log
 	beginning  *time.Timer   // bounds the set-up of PPP; nil: it has not had to wait
 
 	// Under the session's lock.
@@ -160,7 +162,7 @@ func (t *Tunnel) calledV3(id uint32, c Call, theirs *control.Pseudowire) {
 	c.Type, c.RemoteEndID = PseudowireType(theirs.Type), string(theirs.RemoteEndID)
 	cfg, err := a.pseudowire(c)
 	if err != nil {
-		t.log.Warn("pseudowire refused", "type", c.Type.String(), "remote end id", shown(c.RemoteEndID), "reason", err)
+		t.log.Log(t.ep.ctx, t.ep.refusal.level(slog.LevelWarn), "pseudowire refused", "type", c.Type.String(), "remote end id", shown(c.RemoteEndID), "reason", err)
 		none.Error, none.Text = wire.ErrorNone, "there is no such pseudowire here"
 		if errors.Is(err, ErrCircuitInUse) {
 			none.Code, none.Text = wire.CallNoFacilities, ErrCircuitInUse.Error()
@@ -174,7 +176,7 @@ func (t *Tunnel) calledV3(id uint32, c Call, theirs *control.Pseudowire) {
 	}
 	s, err := newNegotiated(t, cfg, true)
 	if err != nil {
-		t.log.Warn("pseudowire refused", "reason", err)
+		t.log.Log(t.ep.ctx, t.ep.refusal.level(slog.LevelWarn), "pseudowire refused", "reason", err)
 		refuse(wire.Result{Code: wire.CallNoFacilities, Error: wire.ErrorResources})
 		return
 	}
