@@ -171,11 +171,18 @@ func publicError(err error) error {
 	return err
 }
 
+// typeWordsMost is how many of the types are named that a peer has told of: it may tell of
+// hundreds.
+const typeWordsMost = 8
+
 // typeWords are types of pseudowires for people: "Ethernet, PPP".
 func typeWords(types []uint16) string {
-	words := make([]string, len(types))
-	for i, t := range types {
-		words[i] = PseudowireType(t).String()
+	var words []string
+	for _, t := range types[:min(len(types), typeWordsMost)] {
+		words = append(words, PseudowireType(t).String())
+	}
+	if more := len(types) - len(words); more > 0 {
+		words = append(words, fmt.Sprintf("and %d more", more))
 	}
 	return cmp.Or(strings.Join(words, ", "), "nothing")
 }

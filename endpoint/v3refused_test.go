@@ -2,10 +2,12 @@ package endpoint
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/l2tpnet/l2tpnet/endpoint/internal/control"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/simnet"
 	"github.com/l2tpnet/l2tpnet/endpoint/internal/wire"
 )
@@ -107,4 +109,19 @@ func TestV3RefusalOfAMalformedSCCRQ(t *testing.T) {
 			t.Errorf("the server counts %+v", c)
 		}
 	})
+}
+
+// A peer may tell of some 500 types of pseudowires in one AVP: what says that ours is not among
+// them stays one line.
+func TestV3TypesOfThePeerAreNamedInBounds(t *testing.T) {
+	var types []uint16
+	for k := range uint16(500) {
+		types = append(types, 1000+k)
+	}
+	for n, want := range map[int]string{0: "only nothing", 1: "only " + PseudowireType(1000).String(), 9: PseudowireType(1007).String() + ", and 1 more", 500: ", and 492 more"} {
+		words := publicError(&control.PseudowireError{Type: 5, Advertised: types[:n]}).Error()
+		if !strings.HasSuffix(words, want) || len(words) > 300 {
+			t.Errorf("of %d types it says %q, expected %q at its end", n, words, want)
+		}
+	}
 }

@@ -38,7 +38,7 @@ type PseudowireError struct {
 }
 
 func (e *PseudowireError) Error() string {
-	return fmt.Sprintf("the peer takes no pseudowires of type %d: it has told types %v", e.Type, e.Advertised)
+	return fmt.Sprintf("the peer takes no pseudowires of type %d: it has told %d others", e.Type, len(e.Advertised))
 }
 
 func (p *Pseudowire) put(m *wire.Message) {
