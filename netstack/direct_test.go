@@ -4,9 +4,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // A direct is a connection of a stack's beside a socket of the system's.
@@ -116,26 +120,47 @@ func TestDirectlyThereAndBack(t *testing.T) {
 	}
 }
 
+// waitsIn returns when a goroutine waits, with these functions on its stack.
+func waitsIn(t *testing.T, functions ...string) {
+	t.Helper()
+	stacks := make([]byte, 1<<20)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		all := string(stacks[:runtime.Stack(stacks, true)])
+		for one := range strings.SplitSeq(all, "\n\n") {
+			if !slices.ContainsFunc(functions, func(f string) bool { return !strings.Contains(one, f) }) {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody waits in %v; there are\n%s", functions, all)
+		}
+	}
+}
+
 // Whatever ends a connection or a socket in another way ends what moves.
 func TestDirectlyUntilSomethingFails(t *testing.T) {
 	send := func(d *direct) error { return d.conn.SendFrom(d.raw, nil) }
 	receive := func(d *direct) error { return d.conn.ReceiveTo(d.raw, nil) }
+	const sends, receives = "netstack.(*tcpConn).SendFrom(", "netstack.(*tcpConn).ReceiveTo("
+	const forBytes, forRoom, forStack = "poll.(*pollDesc).waitRead(", "poll.(*pollDesc).waitWrite(", "netstack.(*socket).wait("
 	// While it waits for bytes that nobody sends.
 	for _, row := range []struct {
-		name string
-		move func(*direct) error
-		fail func(*direct)
-		want error
+		name        string
+		move        func(*direct) error
+		mover, wait string
+		fail        func(*direct)
+		want        error
 	}{
-		{"the socket is reset", send, func(d *direct) { d.host.SetLinger(0); d.host.Close() }, syscall.ECONNRESET},
-		{"the socket is closed", send, func(d *direct) { d.socket.Close() }, net.ErrClosed},
-		{"the connection is reset", receive, func(d *direct) { d.peer.(*tcpConn).SetLinger(0); d.peer.Close() }, syscall.ECONNRESET},
-		{"the connection is closed", receive, func(d *direct) { d.conn.Close() }, net.ErrClosed},
+		{"the socket is reset", send, sends, forBytes, func(d *direct) { d.host.SetLinger(0); d.host.Close() }, syscall.ECONNRESET},
+		{"the socket is closed", send, sends, forBytes, func(d *direct) { d.socket.Close() }, net.ErrClosed},
+		{"the connection is reset", receive, receives, forStack, func(d *direct) { d.peer.(*tcpConn).SetLinger(0); d.peer.Close() }, syscall.ECONNRESET},
+		{"the connection is closed", receive, receives, forStack, func(d *direct) { d.conn.Close() }, net.ErrClosed},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			d := newDirect(t, &wire{})
 			ended := make(chan error, 1)
 			go func() { ended <- row.move(d) }()
+			waitsIn(t, row.mover, row.wait)
 			row.fail(d)
 			if err := <-ended; !errors.Is(err, row.want) {
 				t.Errorf("it ended with %v, want %v", err, row.want)
@@ -144,14 +169,15 @@ func TestDirectlyUntilSomethingFails(t *testing.T) {
 	}
 	// While it waits for room that nobody makes.
 	for _, row := range []struct {
-		name string
-		move func(*direct) error
-		from func(*direct) net.Conn // who sends
-		fail func(*direct)
-		want error
+		name        string
+		move        func(*direct) error
+		from        func(*direct) net.Conn // who sends
+		mover, wait string
+		fail        func(*direct)
+		want        error
 	}{
-		{"the connection is closed, and full", send, func(d *direct) net.Conn { return d.host }, func(d *direct) { d.conn.Close() }, net.ErrClosed},
-		{"the socket is closed, and full", receive, func(d *direct) net.Conn { return d.peer }, func(d *direct) { d.socket.Close() }, net.ErrClosed},
+		{"the connection is closed, and full", send, func(d *direct) net.Conn { return d.host }, sends, forStack, func(d *direct) { d.conn.Close() }, net.ErrClosed},
+		{"the socket is closed, and full", receive, func(d *direct) net.Conn { return d.peer }, receives, forRoom, func(d *direct) { d.socket.Close() }, net.ErrClosed},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			d := newDirect(t, &wire{})
@@ -161,6 +187,7 @@ func TestDirectlyUntilSomethingFails(t *testing.T) {
 				defer close(sent)
 				io.Copy(row.from(d), &pattern{size: 64 << 20}) // more than all have room for
 			}()
+			waitsIn(t, row.mover, row.wait)
 			row.fail(d)
 			if err := <-ended; !errors.Is(err, row.want) {
 				t.Errorf("it ended with %v, want %v", err, row.want)
