@@ -157,6 +157,9 @@ func readCircuits(file string) (list []node.Circuit, err error) {
 	r := stanzaReader{
 		kind: "circuit", head: "the Remote End ID of a circuit", hint: circuitsFileHint,
 		begin: func(line string) error {
+			if words := strings.Fields(line); len(words) > 1 && knownCircuitWord(words[0]) {
+				return fmt.Errorf("expected a Remote End ID, or, with a space before it, a word of the circuit above, found %q", strings.TrimSpace(line))
+			}
 			id, err := circuitID(line)
 			list = append(list, node.Circuit{ID: id})
 			return err

@@ -62,6 +62,7 @@ func TestAHubSaysWhatIsWrongWithAPort(t *testing.T) {
 	hub.stderr.find(t, `the port west (does not come up: .*there is no such pseudowire here.*; trying again in \d+) s\n`)
 	hub.stderr.find(t, `the port east (does not come up: .*)\n`)
 	guarded := start(t, "hub", "--local", freeUDP(t), "--secret-file", file(t, "tunsecret"), "--port", "west,v3,remote="+there, "--port", "south,answer")
+	guarded.stderr.find(t, `(no answer by L2TPv3 yet from `+there+`)\nhint: the peer may have another tunnel secret`)
 	open.stderr.find(t, `^(?:.*\n)*?.*`+there+`: (control messages come whose digest is wrong or missing, and are dropped)\nhint: `)
 	for _, c := range []*command{hub, guarded, open} {
 		c.stop()

@@ -93,6 +93,17 @@ func (t *hubTelling) watch(ctx context.Context) error {
 			}
 		}
 		for _, ep := range st.Endpoints {
+			for _, tunnel := range ep.Tunnels {
+				if !tunnel.Dialed || tunnel.Up {
+					continue
+				}
+				// A dial fails after ten retries, which take more than a minute. It may have begun just now.
+				who := tunnel.Peer.String()
+				if again := t.fresh(who, fmt.Sprint(tunnel.ID)); !again && t.fresh(who+" is silent", "so") {
+					silent := endpoint.TimeoutError{Silent: true, V3: true, Secret: t.hub.Secret != ""}
+					fmt.Fprintf(t.p.stderr, "l2tpnet: no answer by L2TPv3 yet from %v\nhint: %s\n", tunnel.Peer, silent.Hint())
+				}
+			}
 			if ep.Counters.BadDigest > 0 && t.fresh(ep.Local.String(), badDigest) {
 				fmt.Fprintf(t.p.stderr, "l2tpnet: %v: %s\nhint: %s\n", ep.Local, badDigest, badDigestHint)
 			}

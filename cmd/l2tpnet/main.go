@@ -35,7 +35,7 @@ type grammar struct {
 	Serve      serveCmd      `cmd:"" help:"Answer L2TP calls, as an LNS."`
 	Ping       pingCmd       `cmd:"" help:"Dial an L2TP server and ping a host through the tunnel."`
 	Pseudowire pseudowireCmd `cmd:"" help:"Be one end of a static L2TPv3 pseudowire, as of ip l2tp or QEMU, with the same listeners."`
-	Hub        hubCmd        `cmd:"" help:"Join static L2TPv3 pseudowires to one Ethernet, with a switch in this process, and be a host on it or its gateway."`
+	Hub        hubCmd        `cmd:"" help:"Join L2TPv3 pseudowires, static or negotiated, to one Ethernet, with a switch in this process, and be a host on it or its gateway."`
 	Decode     decodeCmd     `cmd:"" help:"Tell in words what a capture has of L2TP and PPP."`
 	Demo       demoCmd       `cmd:"" help:"A server, a web site behind it, a client and its SOCKS proxy, all in one process on loopback."`
 

@@ -42,6 +42,7 @@ func TestMistakesOfServeV3(t *testing.T) {
 		{[]string{"--v3", "--circuits-file", file(t, "\tpw ip\n")}, "line 1: expected the Remote End ID of a circuit first"},
 		{[]string{"--v3", "--circuits-file", file(t, "red\n\tpw ip\n\naway\n")}, "line 1: expected the address of who is at the other end"},
 		{[]string{"--v3", "--circuits-file", file(t, "red\n\tpw ip twice over\n")}, "line 2: expected a word and its value"},
+		{[]string{"--v3", "--circuits-file", file(t, "red\npw vlan:7\n")}, "line 2: expected a Remote End ID, or, with a space before it, a word of the circuit above"},
 		{[]string{"--v3", "--circuits-file", file(t, "red\n\tcookie-len 5\n")}, "line 2: cookie-len: expected 0, 4 or 8"},
 	} {
 		cmd := start(t, append([]string{"serve", "--listen", "127.0.0.1:0", "--secret-file", secret}, c.args...)...)

@@ -90,7 +90,11 @@ func (f *dialFlags) checkV3(pw pseudowire) error {
 		return usage(errors.New("expected --remote-end-id or --outgoing-call, which asks for a circuit to be brought up, found both"), "")
 	case ppp && len(f.Address) > 1, ppp && len(f.Address) == 1 && !netip.Prefix(f.Address[0]).Addr().Is4():
 		return usage(errors.New("--address: expected one IPv4 address with PPP, found another one"), "IPv6 addresses come by router advertisements")
-	case !ppp && len(f.Address) == 0 && !f.DHCP && (f.NoIPv6 || !pw.ethernet()):
+	case ppp && f.DHCP && f.V3:
+		return usage(errors.New("expected --pw ethernet or vlan:ID with --dhcp, found --pw ppp"), "PPP negotiates its addresses by itself; --user and --fallback are for PPP")
+	case !ppp && len(f.Address) == 0 && !pw.ethernet() && !f.DHCP:
+		return usage(errors.New("expected --address with --pw ip, found none"), "for example: --address 10.77.0.5/32")
+	case !ppp && len(f.Address) == 0 && !f.DHCP && f.NoIPv6:
 		return usage(errors.New("expected --address or --dhcp, found none"), "for example: --address 10.77.0.5/24 --gateway 10.77.0.1")
 	}
 	if err := f.insideFlags.check(pw.ethernet()); err != nil {

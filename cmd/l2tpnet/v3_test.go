@@ -177,12 +177,29 @@ func TestWhatIsWrongWithAClientOfL2TPv3(t *testing.T) {
 			t.Errorf("secret %v: of a fall-back it says %q, hint %q", secret != "", words, hint)
 		}
 	}
+	// Each server has time to answer: who looks again and again sees another one soon.
+	silent := newConsole()
+	w := &watcher{c: &client{p: &program{stderr: silent}, Client: node.Client{V3: &endpoint.V3Config{}}}, told: map[string]bool{}}
+	for i := range 2 * looks {
+		if i == looks {
+			dials.Peer = netip.MustParseAddrPort("192.0.2.8:1701")
+		}
+		if i%looks == looks-1 && i > looks {
+			break
+		}
+		w.look(status(node.StateConnecting, dials, endpoint.Counters{}))
+	}
+	if said := silent.String(); !strings.Contains(said, "from 192.0.2.7:1701") || strings.Contains(said, "192.0.2.8") {
+		t.Errorf("of a server that was asked long ago, and one that was asked just now, it says %q", said)
+	}
 	// A circuit comes and goes.
 	stderr := newConsole()
 	who := &client{p: &program{stderr: stderr}, Client: node.Client{V3: &endpoint.V3Config{}}}
-	w := &watcher{c: who, told: map[string]bool{}}
+	w = &watcher{c: who, told: map[string]bool{}}
 	for _, tunnel := range []endpoint.TunnelStatus{up, inactive, inactive, up, up, inactive} {
-		w.look(status(node.StateConnected, tunnel, endpoint.Counters{}, global))
+		for range looks {
+			w.look(status(node.StateConnected, tunnel, endpoint.Counters{}, global))
+		}
 	}
 	const down, again = "l2tpnet: the server's circuit is inactive, fault in receiving: nothing is sent to it\n", "l2tpnet: the server's circuit is active again\n"
 	if said := stderr.String(); said != down+again+down {
@@ -233,11 +250,11 @@ func TestAMistakeInL2TPv3(t *testing.T) {
 		{to + "--address 10.77.0.5/24 --address 10.77.0.6/24", "--address: expected one IPv4 address with PPP", "router advertisements"},
 		{v3 + "--fallback --pw ethernet", "expected --pw ppp with --fallback, since L2TPv2 carries nothing else, found --pw ethernet", ""},
 		{v3 + "--fallback --pw vlan:7", "found --pw vlan:7", ""},
-		{v3 + "--pw ppp --dhcp", "expected --pw ethernet or vlan:ID with --dhcp", "--address gives"},
+		{v3 + "--pw ppp --dhcp", "expected --pw ethernet or vlan:ID with --dhcp", "PPP negotiates its addresses"},
 		{v3 + "--pw ppp --gateway 10.77.0.1", "expected --pw ethernet or vlan:ID with --gateway", "everything goes to the other end"},
 		{v3 + "--pw ppp --address fd00::5/64", "--address: expected one IPv4 address with PPP", "router advertisements"},
 		{v3 + "--pw ip --dhcp", "expected --pw ethernet or vlan:ID with --dhcp", "--address gives"},
-		{v3 + "--pw ip", "expected --address or --dhcp, found none", "for example: --address"},
+		{v3 + "--pw ip", "expected --address with --pw ip, found none", "for example: --address"},
 		{v3 + "--no-ipv6", "expected --address or --dhcp, found none", "for example: --address"},
 		{v3 + "--dhcp --address 10.77.0.5/24", "expected --address or --dhcp, found both", ""},
 		{v3 + "--pw ethernet --user alice", "expected --pw ppp with --user, found --pw ethernet", "only PPP has users"},
@@ -259,7 +276,7 @@ func TestAMistakeInL2TPv3(t *testing.T) {
 		{v3 + "--dhcp --mtu 20", "expected an MTU of", ""},
 		{v3 + "--dhcp --remote-end-id " + strings.Repeat("x", 1018), "expected a Remote End ID of at most 1017 octets", ""},
 		{v3 + "--dhcp --remote-end-id red --outgoing-call blue", "expected --remote-end-id or --outgoing-call", ""},
-		{"ping --v3 127.0.0.1:17019 10.77.0.1 --pw ip", "expected --address or --dhcp, found none", "for example"},
+		{"ping --v3 127.0.0.1:17019 10.77.0.1 --pw ip", "expected --address with --pw ip, found none", "for example"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			cmd := start(t, strings.Fields(c.args)...)

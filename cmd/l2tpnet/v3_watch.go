@@ -35,7 +35,7 @@ func (c *client) watch() {
 	c.unwatch = func() { stop(); <-over }
 	go func() {
 		defer close(over)
-		look := time.NewTicker(silence)
+		look := time.NewTicker(silence / looks)
 		defer look.Stop()
 		for w := (watcher{c: c, told: map[string]bool{}}); ; {
 			select {
@@ -48,10 +48,16 @@ func (c *client) watch() {
 	}()
 }
 
+// looks are how often in a row something has to be seen before it is said: so that a server which
+// has just been turned to is given as much time as the first one.
+const looks = 5
+
 // A watcher says each thing once; but for a circuit, which may change again and again.
 type watcher struct {
 	c        *client
 	told     map[string]bool
+	seen     string // what may have to be said, and
+	times    int    // in how many looks
 	inactive string // what was said of the circuit, as long as it is so
 }
 
@@ -64,7 +70,10 @@ func (w *watcher) look(st node.ClientStatus) {
 			w.c.complain("the server's circuit is active again")
 		}
 	}
-	if words == "" || w.told[words] {
+	if words != w.seen {
+		w.seen, w.times = words, 0
+	}
+	if w.times++; words == "" || w.told[words] || w.times < looks {
 		return
 	}
 	w.told[words] = true
